@@ -1,0 +1,212 @@
+import path from 'node:path';
+import { SiltError } from '../errors';
+import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
+import { C } from '../syscall';
+import { type DeviceNode, planDevices } from './devices';
+import { type IdMaps, toHost } from './id-map';
+import type { Owner } from './target';
+
+/** A new filesystem instance at `destination`. */
+export interface FilesystemStep {
+  readonly kind: 'filesystem';
+  readonly type: string;
+  readonly destination: string;
+  /** Parameters for fsconfig(2), in order; those without a value are flags. */
+  readonly data: readonly (readonly [key: string, value: string | undefined])[];
+  readonly options: MountOptions;
+  /** Whose the filesystem's root directory becomes, where the kernel gives it to the host's root otherwise. */
+  readonly chown: Owner | undefined;
+}
+
+/** A host file or directory, or a tree of mounts, at `destination`. */
+export interface BindStep {
+  readonly kind: 'bind';
+  readonly source: string;
+  readonly destination: string;
+  readonly directory: boolean;
+  readonly options: MountOptions;
+  /** Show the host's ids as the pod's (idmapped mount). */
+  readonly idmap: boolean;
+}
+
+/** The container's own cgroup, one directory per cgroup v1 hierarchy, on a small tmpfs. */
+export interface CgroupV1Step {
+  readonly kind: 'cgroup-v1';
+  readonly destination: string;
+  readonly options: MountOptions;
+  readonly view: CgroupV1View;
+}
+
+export type MountStep = FilesystemStep | BindStep | CgroupV1Step;
+
+/** What a container sees below /sys/fs/cgroup on a cgroup v1 host. */
+export interface CgroupV1View {
+  readonly directories: readonly { readonly name: string; readonly hostPath: string }[];
+  readonly links: readonly { readonly name: string; readonly target: string }[];
+}
+
+export interface RootPlan {
+  /** Read-only layers, the topmost first, as absolute host paths. */
+  readonly layers: readonly string[];
+  /** An empty host directory that the root is attached to while it is built. */
+  readonly mountPoint: string;
+  /** The pod has a user namespace: layers and volumes are idmapped, the finished tree is locked. */
+  readonly userns: boolean;
+  /** The pod's root, as the host numbers it. */
+  readonly owner: Owner;
+  readonly sysctls: readonly (readonly [key: string, value: string])[];
+  readonly mounts: readonly MountStep[];
+  readonly devices: readonly DeviceNode[];
+  /** Make the usual symlinks of /dev: not when /dev is a bind mount, whose content is the host's business. */
+  readonly deviceLinks: boolean;
+  /** Whose the terminal is, when there is one. */
+  readonly terminal: Owner | undefined;
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly workingDirectory: string;
+  readonly readonlyRoot: boolean;
+  /** MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE of the root, and whether mounts below it start with it too. */
+  readonly propagation: { readonly type: number; readonly recursive: boolean };
+}
+
+/** What planning has to know of the host, looked up beforehand so that planning itself is pure. */
+export interface RootPlanInput {
+  readonly spec: Spec;
+  /** The bundle directory: relative bind sources start there. */
+  readonly bundle: string;
+  readonly layers: readonly string[];
+  readonly mountPoint: string;
+  /** The pod's ids, or null when it has no user namespace. */
+  readonly idMaps: IdMaps | null;
+  /** 'directory', 'other', or undefined when there is nothing at an absolute host path (symlinks followed). */
+  readonly kindOf: (hostPath: string) => 'directory' | 'other' | undefined;
+  /** How the container's cgroup is shown: v1 directories, or a cgroup2 mount in the container's cgroup namespace. */
+  readonly cgroup: CgroupV1View | 'v2';
+}
+
+/**
+ * Turns a spec into the plan of a root filesystem. Pure: everything that can be refused is refused here, before the first
+ * side effect.
+ * @throws SiltError SPEC_INVALID naming the JSON path.
+ */
+export function planRoot(input: RootPlanInput): RootPlan {
+  const { spec, idMaps } = input;
+  const owner = hostOwner(idMaps, 0, 0, '$.process.user');
+  const mounts = (spec.mounts ?? []).map((mount, i) => planMount(mount, `$.mounts[${i}]`, input, owner));
+  const dev = mounts.find((step) => step.destination === '/dev');
+  const user = spec.process?.user;
+  const terminal = spec.process?.terminal === true;
+  if (terminal && !mounts.some((step) => step.kind === 'filesystem' && step.type === 'devpts' && step.destination === '/dev/pts')) {
+    throw invalid('$.process.terminal', 'a terminal needs a devpts mount at /dev/pts, and $.mounts has none');
+  }
+  return {
+    layers: input.layers,
+    mountPoint: input.mountPoint,
+    userns: idMaps !== null,
+    owner,
+    sysctls: Object.entries(spec.linux?.sysctl ?? {}),
+    mounts,
+    devices: dev?.kind === 'bind' ? [] : planDevices(spec.linux?.devices ?? [], idMaps),
+    deviceLinks: dev?.kind !== 'bind',
+    terminal: terminal ? hostOwner(idMaps, user?.uid ?? 0, user?.gid ?? 0, '$.process.user') : undefined,
+    maskedPaths: spec.linux?.maskedPaths ?? [],
+    readonlyPaths: spec.linux?.readonlyPaths ?? [],
+    workingDirectory: spec.process?.cwd ?? '/',
+    readonlyRoot: spec.root?.readonly ?? false,
+    propagation: rootPropagation(spec.linux?.rootfsPropagation),
+  };
+}
+
+function invalid(jsonPath: string, message: string): SiltError {
+  return new SiltError('SPEC_INVALID', `${jsonPath}: ${message}`, { jsonPath });
+}
+
+/** The host's ids of a user of the container. */
+export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonPath: string): Owner {
+  if (idMaps === null) return { uid, gid };
+  const hostUid = toHost(idMaps.uids, uid);
+  const hostGid = toHost(idMaps.gids, gid);
+  if (hostUid === undefined) throw invalid(jsonPath, `uid ${uid} is not in the pod's user namespace`);
+  if (hostGid === undefined) throw invalid(jsonPath, `gid ${gid} is not in the pod's user namespace`);
+  return { uid: hostUid, gid: hostGid };
+}
+
+function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
+  const options = parseMountOptions(mount.options ?? []);
+  const destination = path.posix.normalize(path.posix.join('/', mount.destination));
+  if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
+  if (mount.type === undefined || mount.type === '') throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
+  if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
+    if (input.cgroup !== 'v2') return { kind: 'cgroup-v1', destination, options, view: input.cgroup };
+    return { kind: 'filesystem', type: 'cgroup2', destination, data: [], options, chown: undefined };
+  }
+  return {
+    kind: 'filesystem',
+    type: mount.type,
+    destination,
+    data: filesystemData(mount, options, jsonPath, input.idMaps, owner),
+    options,
+    chown: input.idMaps !== null && ROOT_OF_HOST.includes(mount.type) ? owner : undefined,
+  };
+}
+
+/** The root directory of these belongs to whoever mounts them, and they have no option to say otherwise. */
+const ROOT_OF_HOST: readonly string[] = ['mqueue', 'devpts'];
+
+/** Filesystems of these types have owners among their parameters, which the gofer, host root, has to give as the host's. */
+const OWNED: Readonly<Record<string, readonly ('uid' | 'gid')[]>> = { tmpfs: ['uid', 'gid'], devpts: ['uid', 'gid'], ramfs: [] };
+
+function filesystemData(
+  mount: Mount,
+  options: MountOptions,
+  jsonPath: string,
+  idMaps: IdMaps | null,
+  owner: Owner,
+): (readonly [string, string | undefined])[] {
+  const data: (readonly [string, string | undefined])[] = [];
+  const given = new Set<string>();
+  for (const { key, value } of options.data) {
+    given.add(key);
+    if (idMaps !== null && (key === 'uid' || key === 'gid') && value !== undefined) {
+      const host = toHost(key === 'uid' ? idMaps.uids : idMaps.gids, Number(value));
+      if (host === undefined) throw invalid(`${jsonPath}.options`, `${key}=${value} is not in the pod's user namespace`);
+      data.push([key, `${host}`]);
+    } else {
+      data.push([key, value]);
+    }
+  }
+  if (idMaps !== null) {
+    for (const key of OWNED[mount.type ?? ''] ?? []) if (!given.has(key) && key in owner) data.push([key, `${owner[key]}`]);
+  }
+  // The source is what /proc/mounts shows; the kernel takes it as a parameter of the new mount API.
+  if (mount.source) data.unshift(['source', mount.source]);
+  return data;
+}
+
+function planBind(mount: Mount, destination: string, options: MountOptions, jsonPath: string, input: RootPlanInput): BindStep {
+  if (!mount.source) throw invalid(`${jsonPath}.source`, 'a bind mount needs a source');
+  const source = path.resolve(input.bundle, mount.source);
+  const kind = input.kindOf(source);
+  if (kind === undefined) throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
+  const idmap = input.idMaps !== null && !isKernelFilesystem(source);
+  return { kind: 'bind', source, destination, directory: kind === 'directory', options, idmap };
+}
+
+/** /proc, /sys and /dev of the host cannot be idmapped, and nobody expects their owners to be translated. */
+function isKernelFilesystem(source: string): boolean {
+  return ['/proc', '/sys', '/dev'].some((top) => source === top || source.startsWith(`${top}/`));
+}
+
+function rootPropagation(name: string | undefined): { type: number; recursive: boolean } {
+  const types: Readonly<Record<string, number>> = {
+    private: C.MS_PRIVATE,
+    slave: C.MS_SLAVE,
+    shared: C.MS_SHARED,
+    unbindable: C.MS_UNBINDABLE,
+  };
+  const text = name === undefined || name === '' ? 'private' : name;
+  const recursive = text.startsWith('r');
+  const type = types[recursive ? text.slice(1) : text];
+  if (type === undefined) throw invalid('$.linux.rootfsPropagation', `${JSON.stringify(name)} is not private, slave, shared or unbindable`);
+  return { type, recursive };
+}

@@ -1,0 +1,237 @@
+import { SiltError } from '../errors';
+import {
+  AT_FDCWD,
+  attach,
+  attachAt,
+  C,
+  chdir,
+  cloneTree,
+  close,
+  type Fd,
+  fchdir,
+  fchmodat,
+  fchownat,
+  flags,
+  flagsOf,
+  fsconfigCreate,
+  fsconfigFd,
+  fsconfigFlag,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  mkdirat,
+  mount,
+  mountSetattr,
+  open,
+  pivotRoot,
+  type ProgramBuilder,
+  type Slot,
+  symlinkat,
+  umount,
+  write,
+} from '../syscall';
+import { makeDeviceLinks, makeDevices } from './devices';
+import { makeReadOnly, maskPaths } from './masks';
+import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RootPlan } from './plan';
+import { openTarget, type Owner } from './target';
+
+/** Names of the fds that the gofer's part of a program needs. */
+export const UPPER = 'upper';
+export const USERNS = 'userns';
+
+/**
+ * Adds what the gofer does, from a fresh mount namespace to a root that the pod can be given: the process must be host
+ * root in a mount namespace of its own and in the container's pid, ipc, network and cgroup namespaces.
+ *
+ * Afterwards the process's root is the container's, the host's mounts are gone, and with a user namespace every mount
+ * and flag is locked. `sendTerminal` is called with the fd of the pty's master when the plan has a terminal.
+ */
+export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (master: Slot) => void): void {
+  p.step('cutting the gofer’s mounts off from the host’s');
+  mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
+  setSysctls(p, plan.sysctls);
+  const root = mountOverlay(p, plan);
+  for (const step of plan.mounts) {
+    p.step(`mounting ${describe(step)} on ${step.destination}`);
+    p.scope(() => addMount(p, root, step, plan));
+  }
+  makeDevices(p, root, plan.devices, plan.owner);
+  if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
+  if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, sendTerminal);
+  p.step(`making the working directory ${plan.workingDirectory}`);
+  p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
+  maskPaths(p, root, plan.maskedPaths);
+  makeReadOnly(p, root, plan.readonlyPaths);
+  if (plan.readonlyRoot) {
+    p.step('making the root filesystem read-only');
+    mountSetattr(p, root, { set: C.MOUNT_ATTR_RDONLY });
+  }
+  p.step('leaving the host’s filesystem');
+  fchdir(p, root);
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
+  p.step('setting the propagation of the root filesystem');
+  // Only the root itself: every other mount has been given its own propagation by then, and pivot_root refuses a shared one.
+  p.call('mount', [p.string('none'), p.string('/'), 0, flagsOf('MS_', plan.propagation.type), 0]);
+  close(p, root);
+}
+
+/**
+ * Sysctls of the network, ipc and uts namespaces are written through the host's /proc by a process that is in those
+ * namespaces: proc_sys looks up the tables of the caller, not of the mount.
+ */
+function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): void {
+  for (const [key, value] of sysctls) {
+    p.step(`setting the sysctl ${key}`);
+    p.scope(() => {
+      const fd = open(p, `/proc/sys/${key.replaceAll('.', '/')}`, 'O_WRONLY');
+      write(p, fd, value);
+      close(p, fd);
+    });
+  }
+}
+
+/** The overlay of the layers and the upper, attached to the plan's mount point. Returns the O_PATH fd of its root. */
+function mountOverlay(p: ProgramBuilder, plan: RootPlan): Slot {
+  if (plan.layers.length === 0) throw new SiltError('ROOTFS_INVALID', 'a root filesystem needs at least one layer');
+  const root = p.slot('root');
+  p.scope(() => {
+    p.step('opening the overlay filesystem');
+    const context = fsopen(p, 'overlay');
+    fsconfigString(p, context, 'source', 'overlay');
+    const layers = plan.layers.map((layer) => {
+      p.step(`adding the layer ${layer}`);
+      const tree = cloneTree(p, AT_FDCWD, layer, { name: 'layer' });
+      if (plan.userns) mountSetattr(p, tree, { userns: p.donated(USERNS) });
+      fsconfigFd(p, context, 'lowerdir+', tree);
+      return tree;
+    });
+    p.step('adding the upper');
+    const upper = p.slot('fs');
+    const work = p.slot('work');
+    p.call('openat', [p.donated(UPPER), p.string('fs'), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: upper });
+    p.call('openat', [p.donated(UPPER), p.string('work'), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: work });
+    fsconfigFd(p, context, 'upperdir', upper);
+    fsconfigFd(p, context, 'workdir', work);
+    // A seed is a stranger's archive: marks in it that lead elsewhere must not be followed, and new ones are not made,
+    // so that an upper stays a plain layer.
+    fsconfigString(p, context, 'redirect_dir', 'nofollow');
+    fsconfigString(p, context, 'metacopy', 'off');
+    fsconfigString(p, context, 'index', 'off');
+    p.step('mounting the overlay');
+    fsconfigCreate(p, context);
+    // The superblock belongs to the initial user namespace, which has no implicit nodev: for a pod with a user namespace
+    // the flag has to be given, and the lock keeps it.
+    const overlay = fsmount(p, context, plan.userns ? C.MOUNT_ATTR_NODEV : 0, 'overlay');
+    for (const tree of layers) close(p, tree);
+    attachAt(p, overlay, AT_FDCWD, plan.mountPoint);
+    p.call('openat', [AT_FDCWD, p.string(plan.mountPoint), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: root });
+    for (const fd of [upper, work, context, overlay]) close(p, fd);
+  });
+  return root;
+}
+
+function describe(step: MountStep): string {
+  if (step.kind === 'filesystem') return step.type;
+  return step.kind === 'bind' ? step.source : 'the container’s cgroup';
+}
+
+function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan): void {
+  if (step.kind === 'bind') addBind(p, root, step, plan);
+  else if (step.kind === 'filesystem') addFilesystem(p, root, step, plan);
+  else addCgroupV1(p, root, step, plan);
+}
+
+function addFilesystem(p: ProgramBuilder, root: Fd, step: FilesystemStep, plan: RootPlan): void {
+  const context = fsopen(p, step.type);
+  for (const [key, value] of step.data) {
+    if (value === undefined) fsconfigFlag(p, context, key);
+    else fsconfigString(p, context, key, value);
+  }
+  fsconfigCreate(p, context);
+  const tree = fsmount(p, context, step.options.attrSet, step.type);
+  if (step.chown) fchownat(p, tree, '', step.chown.uid, step.chown.gid, 'AT_EMPTY_PATH');
+  place(p, root, step, tree, 'directory', plan);
+  close(p, tree);
+  close(p, context);
+}
+
+function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan): void {
+  const { options } = step;
+  const tree = cloneTree(p, AT_FDCWD, step.source, { recursive: options.recursive, name: 'bind' });
+  if (step.idmap) mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
+  if (options.attrSet !== 0 || options.attrClear !== 0) mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
+  place(p, root, step, tree, step.directory ? 'directory' : 'file', plan);
+  close(p, tree);
+}
+
+/** runc shows a v1 host's cgroups as a tmpfs with a bind mount per hierarchy; programs look for exactly that. */
+function addCgroupV1(p: ProgramBuilder, root: Fd, step: CgroupV1Step, plan: RootPlan): void {
+  const context = fsopen(p, 'tmpfs');
+  fsconfigString(p, context, 'mode', '755');
+  fsconfigCreate(p, context);
+  const tmpfs = fsmount(p, context, step.options.attrSet & ~C.MOUNT_ATTR_RDONLY, 'cgroups');
+  place(p, root, step, tmpfs, 'directory', plan);
+  for (const { name, hostPath } of step.view.directories) {
+    p.step(`mounting the cgroup ${hostPath} on ${step.destination}/${name}`);
+    p.scope(() => {
+      const tree = cloneTree(p, AT_FDCWD, hostPath, { name: 'cgroup' });
+      mountSetattr(p, tree, { set: step.options.attrSet });
+      mkdirat(p, tmpfs, name, 0o755, { tolerate: ['EEXIST'] });
+      const target = p.slot('target');
+      p.call('openat', [tmpfs, p.string(name), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: target });
+      attach(p, tree, target);
+      close(p, target);
+      close(p, tree);
+    });
+  }
+  for (const { name, target } of step.view.links) symlinkat(p, target, tmpfs, name, { tolerate: ['EEXIST'] });
+  if (step.options.attrSet & C.MOUNT_ATTR_RDONLY) mountSetattr(p, tmpfs, { set: C.MOUNT_ATTR_RDONLY });
+  close(p, tmpfs);
+}
+
+/**
+ * Attaches a finished mount at its destination and gives it the propagation that the spec asks for: its own, or that of
+ * `rootfsPropagation` when it is one of the recursive kinds. Without either, a bind mount stays a slave of the host's.
+ */
+function place(
+  p: ProgramBuilder,
+  root: Fd,
+  step: MountStep,
+  tree: Slot,
+  kind: 'directory' | 'file',
+  plan: RootPlan,
+): void {
+  const target = openTarget(p, { root, path: step.destination, kind, owner: plan.owner });
+  attach(p, tree, target);
+  const inherited = plan.propagation.recursive ? [plan.propagation.type | C.MS_REC] : [];
+  for (const type of step.options.propagation.length > 0 ? step.options.propagation : inherited) {
+    mountSetattr(p, tree, { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 });
+  }
+  if (step.options.recursiveAttrSet !== 0 || step.options.recursiveAttrClear !== 0) {
+    mountSetattr(p, tree, { set: step.options.recursiveAttrSet, clear: step.options.recursiveAttrClear, recursive: true });
+  }
+  close(p, target);
+}
+
+/** Opens a pty in the container's own devpts, gives its slave to the user, and binds it to /dev/console as runc does. */
+function makeTerminal(p: ProgramBuilder, root: Fd, user: Owner, podRoot: Owner, send: (master: Slot) => void): void {
+  p.step('opening a terminal in the container’s devpts');
+  p.scope(() => {
+    const master = p.slot('master');
+    p.call('openat', [root, p.string('dev/pts/ptmx'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC'), 0], { out: master });
+    const unlocked = p.space(4, '{0}');
+    p.call('ioctl', [master, flags('TIOCSPTLCK'), unlocked]);
+    // The devpts is new, so the first pty in it is number 0.
+    fchownat(p, root, 'dev/pts/0', user.uid, user.gid);
+    fchmodat(p, root, 'dev/pts/0', 0o620);
+    const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
+    const slave = p.slot('slave');
+    p.call('openat', [root, p.string('dev/pts/0'), flags('O_PATH|O_CLOEXEC'), 0], { out: slave });
+    const tree = cloneTree(p, slave, '', { name: 'console' });
+    attach(p, tree, console);
+    send(master);
+    for (const fd of [master, console, slave, tree]) close(p, fd);
+  });
+}

@@ -1,0 +1,65 @@
+/** Processes killed in the middle of Create, at moments spread over the whole of it. */
+import { containerdSuite, isAlive, siltTest, sleep, type Containerd } from '../harness';
+import { ownProcesses } from '../harness/leak-check';
+
+/** Moments after the start of `ctr run`, in ms; a whole run takes about 50 to 150. */
+const moments = [5, 15, 25, 35, 45, 55, 65, 75, 90, 110, 140];
+
+/** Pids of this containerd's processes whose command line matches, such as shims. */
+function findOwn(host: Containerd, pattern: RegExp): number[] {
+  const found = [...ownProcesses(host.ownership).values()].filter((line) => pattern.test(line));
+  return found.map((line) => Number(line.split(' ')[0]));
+}
+
+/** Kills whatever matches at each of the moments, and checks each time that the container can be removed and another one runs. */
+async function killAtEachMoment(host: Containerd, pattern: RegExp): Promise<number> {
+  let killed = 0;
+  for (const moment of moments) {
+    const id = host.newId();
+    const command = host.startCtr(host.runWords(id, ['sleep', '0.2']));
+    await sleep(moment);
+    for (const pid of findOwn(host, pattern)) {
+      if (!isAlive(pid)) continue;
+      try {
+        process.kill(pid, 'SIGKILL');
+        killed += 1;
+      } catch {
+        // It was quicker.
+      }
+    }
+    await command.ended;
+    await host.ctr(['tasks', 'delete', '--force', id]);
+    await host.ctr(['containers', 'delete', id]);
+    expect((await host.mustCtr(['containers', 'ls', '--quiet'])).stdout.toString()).toBe('');
+    expect(await host.run(['echo', 'next'])).toMatchObject({ code: 0, stderr: '' });
+  }
+  return killed;
+}
+
+containerdSuite('crashes in the middle of Create', { runcLeaves: 'shims, sockets and cgroups' }, (host) => {
+  test('the shim is killed', async () => {
+    expect(await killAtEachMoment(host(), /containerd-shim|shim\.js/)).toBeGreaterThan(3);
+  }, 120_000);
+
+  siltTest(
+    'sandbox, gofer and launcher are killed',
+    async () => {
+      expect(await killAtEachMoment(host(), /\(silt-interp\)|\(\d+\)/)).toBeGreaterThan(3);
+    },
+    120_000,
+  );
+
+  test('containerd is killed and started again', async () => {
+    for (const moment of moments) {
+      const id = host().newId();
+      const command = host().startCtr(host().runWords(id, ['sleep', '1000'], { flags: ['--detach', '--null-io'] }));
+      await sleep(moment);
+      await host().restart('SIGKILL');
+      await command.ended;
+      await host().ctr(['tasks', 'delete', '--force', id]);
+      await host().ctr(['containers', 'delete', id]);
+    }
+    expect((await host().mustCtr(['containers', 'ls', '--quiet'])).stdout.toString()).toBe('');
+    expect(await host().run(['echo', 'next'])).toMatchObject({ code: 0, stderr: '' });
+  }, 120_000);
+});

@@ -1,0 +1,84 @@
+/** Any process may be killed at any moment: exits are reported, nothing is left, and the next container starts. */
+import {
+  containerdSuite,
+  deleteTask,
+  EventWatch,
+  isAlive,
+  sandboxPid,
+  shimPid,
+  siltTest,
+  taskPid,
+  taskStatus,
+  waitFor,
+} from '../harness';
+
+containerdSuite('crashes at rest', { runcLeaves: 'the sockets of killed shims' }, (host) => {
+  const nextOneWorks = async (): Promise<void> => {
+    expect((await host().run(['echo', 'next'])).stdout.toString()).toBe('next\n');
+  };
+  const gone = (id: string): Promise<boolean> => {
+    return waitFor(`${id} to be no running task`, async () => (await taskStatus(host(), id)) !== 'RUNNING');
+  };
+
+  test('a killed shim takes its pod with it; the exit is reported', async () => {
+    const watch = await EventWatch.start(host());
+    const id = await host().startContainer(['sh', '-c', 'sleep 1001 & wait']);
+    const pid = await taskPid(host(), id);
+    process.kill(shimPid(host(), id), 'SIGKILL');
+    await waitFor('the container to end', () => !isAlive(pid));
+    const exit = await watch.waitForTopic(id, '/tasks/exit');
+    expect(exit.body).toMatchObject({ container_id: id, pid, exit_status: 137 });
+    await gone(id);
+    await watch.stop();
+    await host().remove(id);
+    await nextOneWorks();
+  });
+
+  test('a shim killed while containerd is down is cleaned up when it is back', async () => {
+    const id = await host().startContainer(['sh', '-c', 'sleep 1002 & wait']);
+    const pid = await taskPid(host(), id);
+    const shim = shimPid(host(), id);
+    await host().stop('SIGKILL');
+    process.kill(shim, 'SIGKILL');
+    await host().start();
+    await waitFor('the container to end', () => !isAlive(pid));
+    await gone(id);
+    await host().remove(id);
+    await nextOneWorks();
+  });
+
+  test('containerd is killed and comes back: the container runs on and answers', async () => {
+    const id = await host().startContainer();
+    const pid = await taskPid(host(), id);
+    await host().restart('SIGKILL');
+    expect(isAlive(pid)).toBe(true);
+    expect(await taskPid(host(), id)).toBe(pid);
+    expect((await host().exec(id, ['echo', 'still here'])).stdout.toString()).toBe('still here\n');
+    expect(await deleteTask(host(), id)).toBe(137);
+    await host().mustCtr(['containers', 'delete', id]);
+  });
+
+  test('a container that ends while containerd is down keeps its exit status', async () => {
+    const id = await host().startContainer(['sh', '-c', 'sleep 0.5; exit 21']);
+    const pid = await taskPid(host(), id);
+    await host().stop('SIGKILL');
+    await waitFor('the container to end', () => !isAlive(pid));
+    await host().start();
+    await gone(id);
+    expect(await deleteTask(host(), id)).toBe(21);
+    await host().mustCtr(['containers', 'delete', id]);
+  });
+
+  siltTest('a killed sandbox ends its container, the exit is reported, the shim goes on', async () => {
+    const id = host().newId();
+    const command = host().startCtr(host().runWords(id, ['sh', '-c', 'echo up; sleep 1000']));
+    await command.waitForOutput(/up\n/);
+    const shim = shimPid(host(), id);
+    process.kill(sandboxPid(host(), id), 'SIGKILL');
+    expect((await command.ended).code).toBe(137);
+    expect(isAlive(shim)).toBe(true);
+    await host().remove(id);
+    await waitFor('the shim to end with its last container', () => !isAlive(shim));
+    await nextOneWorks();
+  });
+});

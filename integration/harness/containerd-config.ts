@@ -1,0 +1,68 @@
+/** containerd's and silt's configuration files for a private containerd. */
+import { join } from 'node:path';
+
+/**
+ * What a private containerd does not need, and what would reach out of its directory: CRI (its own network and image settings),
+ * NRI (a socket under /run), `opt` (makes /opt/containerd), and snapshotters that need other filesystems.
+ */
+const disabledPlugins = [
+  'io.containerd.grpc.v1.cri',
+  'io.containerd.cri.v1.images',
+  'io.containerd.cri.v1.runtime',
+  'io.containerd.podsandbox.controller.v1.podsandbox',
+  'io.containerd.nri.v1.nri',
+  'io.containerd.internal.v1.opt',
+  'io.containerd.internal.v1.tracing',
+  'io.containerd.tracing.processor.v1.otlp',
+  'io.containerd.snapshotter.v1.aufs',
+  'io.containerd.snapshotter.v1.blockfile',
+  'io.containerd.snapshotter.v1.btrfs',
+  'io.containerd.snapshotter.v1.devmapper',
+  'io.containerd.snapshotter.v1.erofs',
+  'io.containerd.snapshotter.v1.zfs',
+  'io.containerd.differ.v1.erofs',
+];
+
+/** Settings of silt that tests turn. */
+export interface SiltSettings {
+  readonly userns?: 'none' | 'auto';
+  /** False: seeds by annotation are refused. */
+  readonly allowSeeds?: boolean;
+}
+
+export interface ContainerdPaths {
+  readonly root: string;
+  readonly state: string;
+  readonly socket: string;
+}
+
+/** The paths of a private containerd in `directory`. The socket's path is kept short: the kernel takes 107 bytes. */
+export function containerdPaths(directory: string): ContainerdPaths {
+  return { root: join(directory, 'root'), state: join(directory, 'state'), socket: join(directory, 'c.sock') };
+}
+
+/** config.toml for this major version of containerd: format 2 up to 1.7, format 3 from 2.0 on. */
+export function containerdConfig(paths: ContainerdPaths, version: string): string {
+  const format = Number(version.split('.')[0]) >= 2 ? 3 : 2;
+  return `version = ${format}
+root = ${JSON.stringify(paths.root)}
+state = ${JSON.stringify(paths.state)}
+disabled_plugins = ${JSON.stringify(disabledPlugins)}
+
+[grpc]
+address = ${JSON.stringify(paths.socket)}
+
+[ttrpc]
+address = ${JSON.stringify(`${paths.socket}.ttrpc`)}
+
+[debug]
+level = "debug"
+`;
+}
+
+export function siltConfig(seeds: string, settings: SiltSettings): string {
+  return `userns = ${JSON.stringify(settings.userns ?? 'none')}
+allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
+rootfs-tar-directories = [${JSON.stringify(seeds)}]
+`;
+}

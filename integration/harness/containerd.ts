@@ -1,0 +1,285 @@
+/**
+ * A private containerd: its own root, state, sockets, configuration and namespace under one temporary directory. It never touches
+ * the machine's containerd.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { basename, delimiter, join } from 'node:path';
+import { binDirectory } from './checkout';
+import { runCommand, startCommand, type BackgroundCommand, type CommandOptions, type CommandResult } from './command';
+import {
+  containerdConfig,
+  containerdPaths,
+  siltConfig,
+  type ContainerdPaths,
+  type SiltSettings,
+} from './containerd-config';
+import { waitFor } from './deadline';
+import { buildImage, imageName } from './image';
+import type { Ownership } from './leak-check';
+import type { Peer } from './peers';
+import { clearUp } from './clear-up';
+
+export interface ContainerdOptions {
+  readonly peer: Peer;
+  readonly silt?: SiltSettings;
+  /** Runtime of `run`, such as `io.containerd.silt.v1`. */
+  readonly runtime: string;
+}
+
+/** How `run` starts a container; further `ctr run` flags go to `flags`. */
+export interface RunOptions extends CommandOptions {
+  /** Flags of `ctr run`, such as `--detach` or `--annotation a=b`. */
+  readonly flags?: readonly string[];
+  readonly runtime?: string;
+}
+
+const overlayMagic = 0x794c7630;
+
+/** A place for private state that is not itself an overlay, on which no overlay could be mounted. */
+function baseDirectory(): string {
+  const candidates = [tmpdir(), '/var/tmp', '/run', '/dev/shm'];
+  return candidates.find((path) => statfsSync(path).type !== overlayMagic) ?? tmpdir();
+}
+
+export class Containerd {
+  readonly directory = mkdtempSync(join(baseDirectory(), 'silt-'));
+  /** containerd's namespace of this run, named after the directory: cgroup paths carry it. */
+  readonly namespace = basename(this.directory).replace(/[^A-Za-z0-9-]/g, '-');
+  readonly peer: Peer;
+  readonly runtime: string;
+  readonly paths: ContainerdPaths = containerdPaths(this.directory);
+  /** The directory that silt's configuration allows seeds from. */
+  readonly seeds = join(this.directory, 'seeds');
+  readonly siltRoot = join(this.directory, 'silt');
+  private readonly fifos = join(this.directory, 'fifos');
+  private readonly logPath = join(this.directory, 'containerd.log');
+  private child: ChildProcess | undefined;
+  private nextId = 0;
+
+  constructor(options: ContainerdOptions) {
+    this.peer = options.peer;
+    this.runtime = options.runtime;
+    const temporary = join(this.directory, 'tmp');
+    for (const path of [this.seeds, this.fifos, temporary]) mkdirSync(path);
+    writeFileSync(join(this.directory, 'config.toml'), containerdConfig(this.paths, this.peer.version));
+    this.configureSilt(options.silt ?? {});
+  }
+
+  /** Environment of containerd, and so of every shim: what makes silt private too. */
+  get environment(): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      PATH: [binDirectory, this.peer.directory, process.env['PATH'] ?? '', '/usr/sbin', '/usr/bin'].join(delimiter),
+      TMPDIR: join(this.directory, 'tmp'),
+      SILT_ROOT: this.siltRoot,
+      SILT_CONFIG: join(this.directory, 'silt.toml'),
+    };
+  }
+
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  /** What leak checks count as this containerd's. Fifos are no part of it: their client makes them, and leaves them when killed. */
+  get ownership(): Ownership {
+    return {
+      directory: this.directory,
+      namespace: this.namespace,
+      except: () => (this.pid === undefined ? [] : [this.pid]),
+      fileRoots: [
+        { path: this.paths.state, depth: 6 },
+        { path: this.siltRoot, depth: 6 },
+        { path: join(this.directory, 'tmp'), depth: 2 },
+        { path: join(this.paths.root, 'io.containerd.snapshotter.v1.overlayfs/snapshots'), depth: 1 },
+        { path: '/run/containerd/s', depth: 1 },
+        { path: '/run/silt', depth: 3 },
+      ],
+    };
+  }
+
+  /** Writes silt's configuration anew; shims that start from now on read it. */
+  configureSilt(settings: SiltSettings): void {
+    writeFileSync(join(this.directory, 'silt.toml'), siltConfig(this.seeds, settings));
+  }
+
+  /** Starts it and waits until it answers. */
+  async start(): Promise<void> {
+    const log = openSync(this.logPath, 'a');
+    // setpriv: containerd must not outlive a test runner that is killed. A session of its own: Ctrl-C reaches only us.
+    const child = spawn(
+      'setpriv',
+      ['--pdeathsig', 'KILL', this.peer.containerd, '--config', join(this.directory, 'config.toml')],
+      {
+        stdio: ['ignore', log, log],
+        detached: true,
+        env: this.environment,
+      },
+    );
+    closeSync(log);
+    this.child = child;
+    let failure: Error | undefined;
+    child.on('error', (error) => (failure = error));
+    await waitFor(
+      `${this.peer.containerd} to answer`,
+      () => {
+        if (failure !== undefined) throw failure;
+        if (child.exitCode !== null) throw new Error(`containerd ended with ${child.exitCode}:\n${this.logTail()}`);
+        return this.answers();
+      },
+      { timeoutMs: 30_000, detail: () => this.logTail() },
+    );
+  }
+
+  private answers(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socket = connect(this.paths.socket);
+      socket.on('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.on('error', () => resolve(false));
+    });
+  }
+
+  /** Ends containerd as SIGTERM does (containers run on) or as a crash does. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    const child = this.child;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    await ended;
+    clearTimeout(timer);
+    this.child = undefined;
+  }
+
+  async restart(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    await this.stop(signal);
+    await this.start();
+  }
+
+  /** Words of a ctr command against this containerd and namespace. */
+  ctrWords(args: readonly string[]): string[] {
+    return [this.peer.ctr, '--address', this.paths.socket, '--namespace', this.namespace, ...args];
+  }
+
+  /** Runs ctr to its end; its exit status is the caller's to look at. */
+  async ctr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return runCommand(this.ctrWords(args), { env: this.environment, ...options });
+  }
+
+  /** Runs ctr to its end and throws, with what it printed and the end of containerd's log, when it failed. */
+  async mustCtr(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const result = await this.ctr(args, options);
+    if (result.code === 0) return result;
+    throw new Error(
+      `ctr ${args.join(' ')}: exit status ${result.code}: ${result.stderr.trim()} ${result.stdout.toString().slice(-500)}`,
+    );
+  }
+
+  /** Starts ctr in the background, with an open stdin when asked for. */
+  startCtr(args: readonly string[], options: CommandOptions & { keepStdinOpen?: boolean } = {}): BackgroundCommand {
+    return startCommand(this.ctrWords(args), { env: this.environment, ...options });
+  }
+
+  /** A container or exec id that was not used before in this run. */
+  newId(prefix = 'c'): string {
+    this.nextId += 1;
+    return `${prefix}${this.nextId}`;
+  }
+
+  /** Words of `ctr run` for the test image. */
+  runWords(id: string, command: readonly string[], options: RunOptions = {}): string[] {
+    const flags = [
+      '--fifo-dir',
+      this.fifos,
+      '--snapshotter',
+      'overlayfs',
+      '--runtime',
+      options.runtime ?? this.runtime,
+    ];
+    return ['run', ...flags, ...(options.flags ?? []), imageName, id, ...command];
+  }
+
+  /** `ctr run --rm`: the container's exit status, output and errors. */
+  async run(command: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    return this.ctr(
+      this.runWords(this.newId(), command, { ...options, flags: ['--rm', ...(options.flags ?? [])] }),
+      options,
+    );
+  }
+
+  /** Starts a container in the background (`--detach`, its streams at /dev/null) and returns its id. */
+  async startContainer(command: readonly string[] = ['sleep', '1000'], options: RunOptions = {}): Promise<string> {
+    const id = this.newId();
+    await this.mustCtr(
+      this.runWords(id, command, { ...options, flags: ['--detach', '--null-io', ...(options.flags ?? [])] }),
+      options,
+    );
+    return id;
+  }
+
+  /** Words of `ctr tasks exec`. */
+  execWords(id: string, command: readonly string[], flags: readonly string[] = []): string[] {
+    return ['tasks', 'exec', '--fifo-dir', this.fifos, '--exec-id', this.newId('x'), ...flags, id, ...command];
+  }
+
+  async exec(
+    id: string,
+    command: readonly string[],
+    options: CommandOptions & { flags?: readonly string[] } = {},
+  ): Promise<CommandResult> {
+    return this.ctr(this.execWords(id, command, options.flags), options);
+  }
+
+  /** Kills, deletes and forgets a container, whatever state it is in. */
+  async remove(id: string): Promise<void> {
+    await this.ctr(['tasks', 'delete', '--force', id]);
+    await this.mustCtr(['containers', 'delete', id]);
+  }
+
+  async importImage(): Promise<void> {
+    const path = join(this.directory, 'image.tar');
+    writeFileSync(path, await buildImage());
+    const local = this.peer.version.startsWith('1.6') ? [] : ['--local'];
+    await this.mustCtr(['images', 'import', ...local, '--snapshotter', 'overlayfs', path]);
+    rmSync(path);
+  }
+
+  /** Directory of a task's bundle. */
+  bundle(id: string): string {
+    return join(this.paths.state, 'io.containerd.runtime.v2.task', this.namespace, id);
+  }
+
+  /** The last lines of containerd's log that are not about its everyday work. */
+  logTail(lines = 12): string {
+    const text = readFileSync(this.logPath, 'utf8').split('\n');
+    return text
+      .filter((line) => !line.includes('level=debug') || line.includes('shim'))
+      .slice(-lines)
+      .join('\n');
+  }
+
+  /** Ends everything that is left of this containerd, containers first, and deletes its directory. */
+  async destroy(): Promise<void> {
+    await this.stop();
+    await clearUp(this.ownership);
+    if (process.env['SILT_TEST_KEEP'] === undefined) rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A private containerd that answers and has the test image. The caller destroys it. */
+export async function startContainerd(options: ContainerdOptions): Promise<Containerd> {
+  const containerd = new Containerd(options);
+  try {
+    await containerd.start();
+    await containerd.importImage();
+  } catch (error) {
+    await containerd.destroy();
+    throw error;
+  }
+  return containerd;
+}

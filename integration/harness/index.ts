@@ -1,0 +1,23 @@
+/** What integration tests use; each module says more. */
+export { binDirectory, checkout, siltProgram } from './checkout';
+export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
+export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
+export { sleep, waitFor } from './deadline';
+export { deleteTask, EventWatch, type ContainerEvent } from './events';
+export { imageName } from './image';
+export { childrenOf, isAlive, namespacePids, openFiles, readProcess } from './processes';
+export { Terminal } from './pty';
+export {
+  containerdSuite,
+  isSilt,
+  runtime,
+  sandboxPid,
+  shimPid,
+  shimSocket,
+  siltTest,
+  taskPid,
+  taskStatus,
+  testIf,
+} from './suite';
+export { describeTree, plainNames, readTar, type ReadEntry } from './tar-reader';
+export { tarArchive, tarEntry, type TarEntry } from './tar-writer';

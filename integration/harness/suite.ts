@@ -1,0 +1,145 @@
+/** How integration tests are declared: which containerd and runtime, what is skipped and why, and the closing leak check. */
+import { Containerd, startContainerd } from './containerd';
+import type { SiltSettings } from './containerd-config';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { takeInventory, waitForNoLeaks, type Inventory } from './leak-check';
+import { listProcesses, namespacePids, ownerOfSocket } from './processes';
+import { findPeer, type MissingPeer, type Peer } from './peers';
+
+type TestBody = () => Promise<void>;
+type TestFunction = (name: string, body: TestBody, timeoutMs?: number) => void;
+
+/** The runtime under test. Runs against runc show that a test itself is sound. */
+export const runtime = process.env['SILT_TEST_RUNTIME'] ?? 'io.containerd.silt.v1';
+export const isSilt = runtime === 'io.containerd.silt.v1';
+
+/** `test` if the condition holds, else a skipped test whose name carries the reason, so that every report shows it. */
+export function testIf(condition: boolean, reason: string): TestFunction {
+  if (condition) return (name, body, timeoutMs) => test(name, body, timeoutMs);
+  return (name, body) => test.skip(`${name} [skipped: ${reason}]`, body);
+}
+
+/** A test of something that only silt has. */
+export const siltTest = testIf(isSilt, 'is about silt, and another runtime is under test');
+
+/** Which containerd the tests of this run are for; decided by the test runner before jest starts. */
+const peerName = process.env['SILT_TEST_PEER'] ?? 'system';
+
+export interface SuiteSettings extends SiltSettings {
+  /** What runc leaves behind after such tests: the closing check is then silt's alone. */
+  readonly runcLeaves?: string;
+}
+
+/**
+ * Declares a group of tests with a containerd of its own, which `host()` returns inside of tests. Ends with a test that nothing is
+ * left. When the chosen containerd cannot be had here, every test of the group is skipped with that reason.
+ */
+export function containerdSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
+  const unavailable = process.env['SILT_TEST_SKIP'];
+  const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
+  if (unavailable !== undefined && unavailable !== '') {
+    describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));
+    return;
+  }
+  describe(title, () => {
+    let containerd: Containerd | undefined;
+    let before: Inventory | undefined;
+    const host = (): Containerd => containerd ?? neverStarted();
+
+    beforeAll(async () => {
+      containerd = await startContainerd({ peer: requirePeer(await findPeer(peerName)), silt: settings, runtime });
+      // What only a first container makes (the namespace's cgroup, directories for sockets) is no leak.
+      const warmUp = await containerd.run(['true']);
+      if (warmUp.code !== 0) throw new Error(`the first container failed: ${warmUp.stderr}\n${containerd.logTail()}`);
+      before = takeInventory(containerd.ownership);
+      before = await settle(containerd, before);
+    }, 120_000);
+
+    afterAll(async () => {
+      await containerd?.destroy();
+    }, 60_000);
+
+    // A group of its own, so that what it does after all of its tests is done before the last one here.
+    describe('with it', () => define(host));
+
+    testIf(isSilt || settings.runcLeaves === undefined, `runc leaves ${settings.runcLeaves ?? ''}`)(
+      'leaves nothing behind',
+      async () => {
+        expect(await waitForNoLeaks(before!, host().ownership)).toEqual([]);
+      },
+      30_000,
+    );
+  });
+}
+
+/** The state of rest after the first container: what is still going away is no part of it. */
+async function settle(containerd: Containerd, first: Inventory): Promise<Inventory> {
+  let now = first;
+  for (let quiet = 0; quiet < 3;) {
+    const next = takeInventory(containerd.ownership);
+    const same = [...now].every(([kind, things]) => things.size === next.get(kind)?.size);
+    quiet = same ? quiet + 1 : 0;
+    now = next;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return now;
+}
+
+function neverStarted(): never {
+  throw new Error('containerd has not been started');
+}
+
+function requirePeer(peer: Peer | MissingPeer): Peer {
+  if ('version' in peer) return peer;
+  throw new Error(`containerd of ${peer.name}: ${peer.reason}`);
+}
+
+/** The pid of a task's first process, as containerd knows it. */
+export async function taskPid(containerd: Containerd, id: string): Promise<number> {
+  const listing = (await containerd.mustCtr(['tasks', 'ls'])).stdout.toString();
+  const line = listing.split('\n').find((text) => text.split(/\s+/)[0] === id);
+  if (line === undefined) throw new Error(`no task ${id} in ${listing}`);
+  return Number(line.split(/\s+/)[1]);
+}
+
+/** Status word of a task (`RUNNING`, `STOPPED`, …), or undefined without such a task. */
+export async function taskStatus(containerd: Containerd, id: string): Promise<string | undefined> {
+  const listing = (await containerd.mustCtr(['tasks', 'ls'])).stdout.toString();
+  const line = listing.split('\n').find((text) => text.split(/\s+/)[0] === id);
+  return line?.split(/\s+/)[2];
+}
+
+/** Path of the socket on which the shim of a container serves containerd. */
+export function shimSocket(containerd: Containerd, id: string): string {
+  const read = (name: string): string | undefined => {
+    try {
+      return readFileSync(join(containerd.bundle(id), name), 'utf8').trim();
+    } catch {
+      return undefined;
+    }
+  };
+  const bootstrap = read('bootstrap.json');
+  const address = bootstrap === undefined ? read('address') : (JSON.parse(bootstrap) as { address: string }).address;
+  if (address === undefined) throw new Error(`${id}: no address of a shim in ${containerd.bundle(id)}`);
+  return address.replace(/^unix:\/\//, '');
+}
+
+/** The shim that serves a container: the process that listens on the address which containerd has been given. */
+export function shimPid(containerd: Containerd, id: string): number {
+  const pid = ownerOfSocket(shimSocket(containerd, id));
+  if (pid === undefined) throw new Error(`${id}: nobody listens on ${shimSocket(containerd, id)}`);
+  return pid;
+}
+
+/** silt's sandbox of a container: the child of its shim that is process 1 of the pod's pid namespace. */
+export function sandboxPid(containerd: Containerd, id: string): number {
+  const shim = shimPid(containerd, id);
+  const depth = namespacePids(shim).length + 1;
+  const found = listProcesses().find(({ pid, parent }) => {
+    const pids = namespacePids(pid);
+    return parent === shim && pids.length === depth && pids.at(-1) === 1;
+  });
+  if (found === undefined) throw new Error(`${id}: shim ${shim} has no sandbox among its children`);
+  return found.pid;
+}

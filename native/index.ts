@@ -1,0 +1,117 @@
+/**
+ * The only door to silt's native code: short syscall programs in this process, starting `silt-interp`, sealed memfds,
+ * and waiting for fds in the event loop. docs/syscall-programs.md has the format of programs; `syscall/` builds them.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What `watch` waits for and reports; a set of bits. */
+export const WatchEvents = {
+  Readable: 1,
+  Writable: 2,
+  /** The other end of a socket closed or shut down its writing half. */
+  Disconnect: 4,
+} as const;
+
+/** A running `watch`. It keeps the event loop alive, unless unref'ed, and itself from being collected until closed. */
+export interface WatchHandle {
+  /**
+   * Ends the watch: there is no callback after this. May be called at any time and more than once. The fd stays open;
+   * close it after this, not before, or the kernel goes on reporting a file that has no number any more (epoll(7)).
+   */
+  close(): void;
+  /** Lets the event loop live on while this is open (the state at the start). */
+  ref(): void;
+  /** Lets the event loop end although this is open. */
+  unref(): void;
+  /** Waits for other events from now on; 0 pauses. Throws EBADF once closed. */
+  change(events: number): void;
+}
+
+/**
+ * Called when the fd is ready. `error` is 0 or a positive errno; after an error (libuv says EBADF for every EPOLLERR,
+ * such as a pipe that lost its last reader) the watch has stopped and only `close` or `change` make sense.
+ */
+export type WatchCallback = (events: number, error: number) => void;
+
+/** A started interpreter. */
+export interface Spawned {
+  readonly pid: number;
+  /** Close-on-exec and the caller's to close. Readable once the process has ended; waitid(P_PIDFD) reaps it. */
+  readonly pidfd: number;
+}
+
+/** What silt.node exports. Its errors are Node's own in shape: `code` such as 'ENOENT', `errno` negative, `syscall`. */
+export interface NativeAddon {
+  /**
+   * Checks and runs a program in this process and on this thread: a call that blocks blocks the event loop, and a
+   * program that forks, execs or changes credentials or namespaces does so to Node. All of those belong to `spawn`.
+   *
+   * The program runs in place, so what its calls wrote into the image is there afterwards. It can be run again: slots start
+   * from 0 and the addresses of kind-1 relocations are written anew, but everything else in the image is as the last run left
+   * it, fields of slot relocations included. The kernel is given addresses inside of `program`: sizes that it is
+   * told must fit, which the check cannot see.
+   *
+   * `slots` must have exactly the program's number of slots and holds their values afterwards, also after a failure.
+   * Returns -1 on success, else index of the failed instruction * 4096 + errno. Throws `code` PROGRAM_INVALID,
+   * with the reason in the message, before anything has run.
+   */
+  run(program: Uint8Array, slots: BigInt64Array): number;
+
+  /**
+   * Starts the interpreter in `exeFd` (see `openInterpreter`) with the program at its fd 3, `reportFd` at 4 and
+   * `donated` at 5, 6, … in order; /dev/null at 0, 1 and 2; nothing else is open. Borrows all fds: the caller still owns its
+   * own. Signals are at their defaults and unblocked, the environment is empty; session, working directory, limits and namespaces
+   * are inherited. It is a child of this process that nothing else reaps. Blocks until the exec is done, some
+   * 50 µs. Throws with the errno and the name of the step when that fails, and then leaves nothing behind.
+   */
+  spawn(exeFd: number, programFd: number, reportFd: number, donated: Int32Array): Spawned;
+
+  /**
+   * Calls back whenever `fd` is ready (level-triggered: again and again until the cause is gone). For pidfds, eventfds,
+   * sockets, pipes and terminals; regular files are EPERM. Borrows the fd, which becomes non-blocking — as that
+   * is a property of the open file, every process that shares it sees it. One watch per fd at a time: a second one
+   * throws EEXIST. What the callback throws is an uncaught exception.
+   */
+  watch(fd: number, events: number, callback: WatchCallback): WatchHandle;
+
+  /**
+   * A memfd with these bytes, offset 0, close-on-exec, the caller's to close. `seal` makes content and size final for
+   * everyone. Only `executable` ones can be executed where the kernel can tell (6.3 and later).
+   */
+  memfd(name: string, bytes: Uint8Array, seal: boolean, executable?: boolean): number;
+
+  /** Why a program was refused, by the reason number of a failure record. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * Where silt.node and silt-interp are: the environment's SILT_NATIVE_DIR, else beside the running bundle, else
+ * build/native of the source tree.
+ */
+export function nativeDirectory(): string {
+  const configured = process.env['SILT_NATIVE_DIR'];
+  if (configured !== undefined && configured !== '') return configured;
+  const inTree = join(__dirname, '..', 'build', 'native');
+  return !existsSync(join(__dirname, 'silt.node')) && existsSync(join(inTree, 'silt.node')) ? inTree : __dirname;
+}
+
+const loaded = new Map<string, NativeAddon>();
+
+/** Loads silt.node, once for each path. Throws what dlopen says when it is not there or built for another Node. */
+export function loadNative(path: string = join(nativeDirectory(), 'silt.node')): NativeAddon {
+  const known = loaded.get(path);
+  if (known !== undefined) return known;
+  const module = { exports: {} as NativeAddon };
+  process.dlopen(module, path);
+  loaded.set(path, module.exports);
+  return module.exports;
+}
+
+/**
+ * A sealed memfd with silt-interp, for `spawn`; close-on-exec and the caller's to close. One serves any number of
+ * starts. Sealed, so that nothing that runs from it can change it for the next one through /proc/self/exe.
+ */
+export function openInterpreter(path: string = join(nativeDirectory(), 'silt-interp'), native = loadNative()): number {
+  return native.memfd('silt-interp', readFileSync(path), true, true);
+}

@@ -1,0 +1,18 @@
+/** The OCI runtime spec: its types, its checks, and the pure functions that turn it into the kernel's terms. */
+export * from './spec';
+export * from './spec-linux';
+export { parseProcess, parseResources, parseSpec, specWarnings, type SpecHost } from './check';
+export { type Unsupported, unsupportedFields } from './unsupported';
+export { sysctlPath } from './checks/sysctl';
+export {
+  CAPABILITY_SETS,
+  capabilityList,
+  capabilityMasks,
+  type CapabilityMasks,
+  capsetData,
+  knownCapabilities,
+  unknownCapabilities,
+} from './capabilities';
+export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
+export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
+export { compileSeccomp, type SeccompFilter } from './seccomp';

@@ -1,0 +1,2 @@
+/** Seccomp profiles of the OCI spec, compiled to classic BPF. */
+export { compileSeccomp, type SeccompFilter } from './compile';

@@ -1,0 +1,123 @@
+/** Tar header blocks: what their 512 bytes say, without looking at extended headers. */
+import { upToNul } from './bytes';
+import { readNumber } from './numbers';
+
+export const BLOCK = 512;
+
+/** Where each field of a header block lies: pax(1) "ustar Interchange Format". */
+export const FIELD = {
+  name: [0, 100],
+  mode: [100, 8],
+  uid: [108, 8],
+  gid: [116, 8],
+  size: [124, 12],
+  mtime: [136, 12],
+  checksum: [148, 8],
+  typeflag: [156, 1],
+  linkname: [157, 100],
+  magic: [257, 6],
+  version: [263, 2],
+  devmajor: [329, 8],
+  devminor: [337, 8],
+  prefix: [345, 155],
+} as const satisfies Record<string, readonly [at: number, length: number]>;
+
+/** star's own archives use the last 24 bytes of the prefix for times and mark the block's end with `tar`. */
+const STAR_PREFIX = 131;
+const STAR_MARK = 508;
+
+export type Flavour = 'v7' | 'ustar' | 'gnu';
+
+export interface Header {
+  readonly flavour: Flavour;
+  /** With the ustar prefix in front. Bytes, a view of the block unless there is a prefix. */
+  readonly name: Buffer;
+  readonly linkname: Buffer;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Stored bytes that follow, for the types that have a body. */
+  readonly size: number;
+  /** Whole seconds. */
+  readonly mtime: number;
+  /** The type as a character, `\0` included. */
+  readonly type: string;
+  readonly major: number;
+  readonly minor: number;
+}
+
+export function isZeroBlock(block: Buffer, at: number): boolean {
+  for (let i = at; i < at + BLOCK; i += 4) if (block.readInt32LE(i) !== 0) return false;
+  return true;
+}
+
+/**
+ * The sums of a header's bytes with the checksum field taken as spaces. The standard says unsigned bytes; some old
+ * writers summed signed ones.
+ */
+export function headerSums(block: Uint8Array, at: number): { unsigned: number; signed: number } {
+  const [sumAt, sumLength] = FIELD.checksum;
+  let sum = sumLength * 0x20;
+  let high = 0;
+  for (let i = at; i < at + BLOCK; i++) {
+    const byte = block[i]!;
+    sum += byte;
+    high += byte >> 7;
+  }
+  for (let i = at + sumAt; i < at + sumAt + sumLength; i++) {
+    sum -= block[i]!;
+    high -= block[i]! >> 7;
+  }
+  return { unsigned: sum, signed: sum - high * 256 };
+}
+
+/** Reads the header at `at`. Gives the reason, for an error message, when it is not a valid one. */
+export function decodeHeader(data: Buffer, at: number): Header | string {
+  const sums = headerSums(data, at);
+  const said = readNumber(data, at + FIELD.checksum[0], FIELD.checksum[1]);
+  if (said !== sums.unsigned && said !== sums.signed) {
+    return `the header's checksum is wrong (it says ${said ?? 'no number'}, its bytes add up to ${sums.unsigned})`;
+  }
+  const flavour = flavourOf(data, at);
+  const fault: string[] = [];
+  const number = (field: keyof typeof FIELD): number => {
+    const value = readNumber(data, at + FIELD[field][0], FIELD[field][1]);
+    if (value === undefined) fault.push(`the header's ${field} is not a number`);
+    return value ?? 0;
+  };
+  const type = String.fromCharCode(data[at + FIELD.typeflag[0]]!);
+  const device = flavour !== 'v7' && (type === '3' || type === '4');
+  const header = {
+    flavour,
+    name: nameOf(data, at, flavour),
+    linkname: fieldOf(data, at, FIELD.linkname[0], FIELD.linkname[1]),
+    mode: number('mode'),
+    uid: number('uid'),
+    gid: number('gid'),
+    size: number('size'),
+    mtime: number('mtime'),
+    type,
+    major: device ? number('devmajor') : 0,
+    minor: device ? number('devminor') : 0,
+  };
+  return fault[0] ?? header;
+}
+
+function flavourOf(data: Buffer, at: number): Flavour {
+  const magic = data.toString('latin1', at + FIELD.magic[0], at + FIELD.magic[0] + 8);
+  if (magic === 'ustar  \0') return 'gnu';
+  return magic.startsWith('ustar') ? 'ustar' : 'v7';
+}
+
+function fieldOf(data: Buffer, at: number, field: number, length: number): Buffer {
+  return upToNul(data.subarray(at + field, at + field + length));
+}
+
+function nameOf(data: Buffer, at: number, flavour: Flavour): Buffer {
+  const name = fieldOf(data, at, FIELD.name[0], FIELD.name[1]);
+  // GNU keeps times and sparse maps where ustar has the prefix.
+  if (flavour !== 'ustar' || data[at + FIELD.prefix[0]] === 0) return name;
+  const star = data.toString('latin1', at + STAR_MARK, at + BLOCK) === 'tar\0';
+  const prefix = fieldOf(data, at, FIELD.prefix[0], star ? STAR_PREFIX : FIELD.prefix[1]);
+  return Buffer.concat([prefix, Buffer.from('/'), name]);
+}

@@ -1,0 +1,26 @@
+/** A point in time, as timespec(3) counts: `nanoseconds` is never negative and is added to `seconds`. */
+export interface Timestamp {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+const BILLION = 1_000_000_000;
+
+/** A pax time: `1700000000`, `12.5`, `-0.25`. Digits past nanoseconds are cut. `undefined` for anything else. */
+export function parseTime(raw: Uint8Array): Timestamp | undefined {
+  const match = /^(-?)(\d{1,16})(?:\.(\d*))?$/.exec(Buffer.from(raw).toString('latin1'));
+  if (!match) return undefined;
+  const seconds = Number(match[2]);
+  const nanoseconds = Number((match[3] ?? '').slice(0, 9).padEnd(9, '0'));
+  if (!Number.isSafeInteger(seconds)) return undefined;
+  if (match[1] === '') return { seconds, nanoseconds };
+  // "-0.25" is a quarter second before 1970: second -1 plus three quarters.
+  return nanoseconds === 0 ? { seconds: 0 - seconds, nanoseconds } : { seconds: -seconds - 1, nanoseconds: BILLION - nanoseconds };
+}
+
+/** The reverse of {@link parseTime}, as short as it goes. */
+export function formatTime({ seconds, nanoseconds }: Timestamp): string {
+  if (nanoseconds === 0) return `${seconds}`;
+  const [sign, whole, part] = seconds < 0 ? ['-', -seconds - 1, BILLION - nanoseconds] : ['', seconds, nanoseconds];
+  return `${sign}${whole}.${`${part}`.padStart(9, '0').replace(/0+$/, '')}`;
+}

@@ -1,0 +1,204 @@
+/** Makes regular files: small ones many to a batch, large ones without their bytes passing through JavaScript. */
+import { writeSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import { C } from '../../../syscall';
+import { printable } from '../codec/bytes';
+import type { SparseMap } from '../codec/sparse';
+import type { Body, Entry } from '../entry';
+import { entryFailure, type Place } from '../faults';
+import { type Arg, NOWHERE } from '../io/batch';
+import { close, fchmod, fchown, ftruncate, futimens, lseek, openat2, pwrite, sendfile, write } from '../io/calls';
+import type { ArchiveReader } from '../reader/reader';
+import { type Attributes, sizeOf } from './attributes';
+import type { Directory } from './directories';
+import type { Operations, Recover } from './operations';
+
+/** What one file may take of a batch that it shares; beyond that it has batches of its own. */
+const MAX_RUNS = 32;
+const MAX_XATTRS = 32;
+const MAX_XATTR_BYTES = 128 << 10;
+/** How much is moved before other things in this process have their turn. */
+const PIECE = 64 << 20;
+
+const CREATING = 'creating the file';
+const WRITING = 'writing its contents';
+
+/** Size that the map gives each stored run, or one run for a file without holes. */
+function runsOf({ map, stored }: Body): SparseMap {
+  return map ?? Float64Array.of(0, stored);
+}
+
+export class Files {
+  readonly #ops: Operations;
+  readonly #attributes: Attributes;
+  readonly #reader: ArchiveReader;
+
+  constructor(ops: Operations, attributes: Attributes, reader: ArchiveReader) {
+    this.#ops = ops;
+    this.#attributes = attributes;
+    this.#reader = reader;
+  }
+
+  /** Makes the file, when its turn comes; `makeWay` takes away what has its name. */
+  make(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void | Promise<void> {
+    const body = entry.body!;
+    const runs = (body.map?.length ?? 2) / 2;
+    const bytes = entry.xattrs.reduce((sum, xattr) => sum + sizeOf(xattr), 0);
+    const fits = runs <= MAX_RUNS && entry.xattrs.length <= MAX_XATTRS && bytes <= MAX_XATTR_BYTES;
+    const movable = body.inline !== undefined || (this.#reader.source.fd !== undefined && body.stored <= PIECE);
+    if (!fits || !movable) return this.#makeAlone(entry, directory, place, makeWay);
+    this.#ops.reserve(8 + runs * 2 + entry.xattrs.length, 256 + entry.path.base.length + body.stored + bytes + runs * 16);
+    const { batch, file } = this.#ops;
+    const opened = this.#open(entry, directory, place, makeWay);
+    batch.step(WRITING);
+    if (body.map) ftruncate(batch, file, entry.size);
+    if (body.inline) this.#writeInline(body, body.inline);
+    else this.#moveRuns(file, body);
+    this.#finish(file, entry, place);
+    this.#ops.hasFile(opened, close(batch, file));
+    return undefined;
+  }
+
+  #open(entry: Entry, directory: Directory, place: Place, makeWay: () => void): number {
+    const { batch, fileSlot, newFile } = this.#ops;
+    const recover: Recover = ({ index, errno, step }) => {
+      if (step !== CREATING || errno !== 'EEXIST') return undefined;
+      makeWay();
+      return index;
+    };
+    this.#ops.begin(place, recover);
+    batch.step(CREATING);
+    return openat2(batch, fileSlot, directory.ref, batch.string(entry.path.base), newFile);
+  }
+
+  #writeInline(body: Body, contents: Buffer): void {
+    const { batch, file } = this.#ops;
+    if (contents.length === 0) return;
+    const data = batch.bytes(contents);
+    if (!body.map) {
+      write(batch, file, data, contents.length);
+      return;
+    }
+    let done = 0;
+    for (let i = 0; i < body.map.length; i += 2) {
+      const length = body.map[i + 1]!;
+      if (length > 0) pwrite(batch, file, data + done, length, body.map[i]!);
+      done += length;
+    }
+  }
+
+  #moveRuns(file: Arg, body: Body): void {
+    const { batch } = this.#ops;
+    const from = batch.word64(body.offset);
+    const runs = runsOf(body);
+    for (let i = 0; i < runs.length; i += 2) {
+      if (body.map) lseek(batch, NOWHERE, file, runs[i]!, C.SEEK_SET);
+      if (runs[i + 1]! > 0) sendfile(batch, file, this.#reader.source.fd!, from, runs[i + 1]!);
+    }
+  }
+
+  #finish(file: Arg, entry: Entry, place: Place): void {
+    this.#own(file, entry);
+    for (const xattr of entry.xattrs) this.#attributes.add(file, xattr, place);
+    this.#ops.begin(place);
+    this.#ops.batch.step('setting its time');
+    futimens(this.#ops.batch, file, entry.mtime);
+  }
+
+  /** The owner first: a new owner costs a file its set-uid bit and its capabilities (chown(2)). */
+  #own(file: Arg, entry: Entry): void {
+    const { batch } = this.#ops;
+    batch.step('setting its owner');
+    fchown(batch, file, entry.uid, entry.gid);
+    batch.step('setting its mode');
+    fchmod(batch, file, entry.mode);
+  }
+
+  /** A file with an fd of its own over as many batches as it takes. */
+  async #makeAlone(entry: Entry, directory: Directory, place: Place, makeWay: () => void): Promise<void> {
+    const { batch, fileSlot } = this.#ops;
+    this.#ops.reserve(1, entry.path.base.length + 64);
+    this.#open(entry, directory, place, makeWay);
+    // The open is the last call, so its slot still has the result.
+    const fd = this.#ops.flushKeepingSlot(fileSlot);
+    try {
+      const body = entry.body!;
+      if (body.map) this.#alone(place, WRITING, () => ftruncate(batch, fd, entry.size));
+      if (body.inline) this.#writeAlone(fd, body, body.inline, place);
+      else if (this.#reader.source.fd === undefined) await this.#stream(fd, body, place);
+      else await this.#move(fd, body, place);
+      this.#ops.reserve(2, 0);
+      this.#ops.begin(place);
+      this.#own(fd, entry);
+      for (const xattr of entry.xattrs) this.#attributes.set(() => fd, xattr, place);
+      this.#alone(place, 'setting its time', () => futimens(batch, fd, entry.mtime));
+      this.#ops.flush();
+    } finally {
+      this.#ops.now((aside) => close(aside, fd));
+    }
+  }
+
+  #alone(place: Place, step: string, add: () => void): void {
+    this.#ops.reserve(2, 64);
+    this.#ops.begin(place);
+    this.#ops.batch.step(step);
+    add();
+  }
+
+  async #move(fd: number, body: Body, place: Place): Promise<void> {
+    const { batch } = this.#ops;
+    const runs = runsOf(body);
+    let from = body.offset;
+    for (let i = 0; i < runs.length; i += 2) {
+      const end = runs[i]! + runs[i + 1]!;
+      for (let at = runs[i]!; at < end; at += PIECE) {
+        const length = Math.min(end - at, PIECE);
+        const offset = from;
+        this.#alone(place, WRITING, () => {
+          lseek(batch, NOWHERE, fd, at, C.SEEK_SET);
+          sendfile(batch, fd, this.#reader.source.fd!, batch.word64(offset), length);
+        });
+        from += length;
+        if (length < PIECE) continue;
+        this.#ops.flush();
+        await setImmediate();
+      }
+    }
+  }
+
+  async #stream(fd: number, body: Body, place: Place): Promise<void> {
+    const runs = runsOf(body);
+    let run = 0;
+    let done = 0;
+    for (let chunk = await this.#reader.readBody(); chunk; chunk = await this.#reader.readBody()) {
+      for (let at = 0; at < chunk.length;) {
+        while (done === runs[run + 1]!) {
+          run += 2;
+          done = 0;
+        }
+        const length = Math.min(chunk.length - at, runs[run + 1]! - done);
+        writeAt(fd, chunk.subarray(at, at + length), runs[run]! + done, place);
+        at += length;
+        done += length;
+      }
+    }
+  }
+
+  #writeAlone(fd: number, body: Body, contents: Buffer, place: Place): void {
+    const runs = runsOf(body);
+    let at = 0;
+    for (let i = 0; i < runs.length; i += 2) {
+      writeAt(fd, contents.subarray(at, at + runs[i + 1]!), runs[i]!, place);
+      at += runs[i + 1]!;
+    }
+  }
+}
+
+/** Writes bytes that are in JavaScript already; a program would copy them once more. */
+function writeAt(fd: number, data: Buffer, position: number, place: Place): void {
+  try {
+    for (let at = 0; at < data.length;) at += writeSync(fd, data, at, data.length - at, position + at);
+  } catch (error) {
+    throw entryFailure(place, WRITING, (error as NodeJS.ErrnoException).code ?? printable(Buffer.from(String(error))));
+  }
+}

@@ -1,0 +1,68 @@
+/** Applies an archive to the upper directory of a container. */
+import { setImmediate } from 'node:timers/promises';
+import type { OnWarning } from '../entry';
+import type { SyscallRunner } from '../io/batch';
+import type { Limits } from '../limits';
+import { ArchiveReader } from '../reader/reader';
+import { openSource } from '../reader/source';
+import type { Privileged } from './privileged';
+import { type AllowDevice, Unpacker } from './unpacker';
+
+export interface UnpackOptions {
+  /** The native addon. */
+  readonly runner: SyscallRunner;
+  /** A regular file, read from its beginning, or a stream in blocking mode. Plain, gzip or zstd. Borrowed. */
+  readonly archiveFd: number;
+  /** The upper's directory. Nothing else may change it meanwhile. Borrowed. */
+  readonly upperFd: number;
+  /** Answers what needs host root. */
+  readonly privileged: Privileged;
+  /** Which device nodes besides whiteouts are asked for; none by default. */
+  readonly allowDevice?: AllowDevice;
+  readonly limits?: Partial<Limits>;
+  readonly onWarning?: OnWarning;
+  /** Looked at every so often; its reason is thrown. */
+  readonly signal?: AbortSignal;
+}
+
+export interface UnpackResult {
+  /** Entries in the archive, given twice or not. */
+  readonly entries: number;
+}
+
+/**
+ * Applies the archive. Must have the rights of root in the user namespace whose ids the archive's are. What is
+ * made when it fails stays there: the caller throws the upper away.
+ *
+ * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE, each with the entry and its byte offset; SYSCALL_FAILED
+ * for what is not the archive's fault; HOST_UNSUPPORTED for zstd on an old Node.
+ */
+export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
+  const { onWarning = () => undefined, allowDevice = () => false, signal } = options;
+  const source = await openSource(options.archiveFd);
+  const reader = new ArchiveReader(source, options.limits, onWarning);
+  let unpacker: Unpacker | undefined;
+  try {
+    unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning });
+    let entries = 0;
+    for (;;) {
+      const entry = reader.tryNext();
+      if (entry === 'end') break;
+      if (entry === 'more') {
+        await reader.fill();
+        await setImmediate();
+        signal?.throwIfAborted();
+        continue;
+      }
+      entries++;
+      const later = unpacker.apply(entry);
+      if (later) await later;
+    }
+    await reader.finish();
+    await unpacker.finish();
+    return { entries };
+  } finally {
+    unpacker?.close();
+    source.close();
+  }
+}

@@ -1,0 +1,177 @@
+/** Applies entries to an upper, one after the other. */
+import type { ByteString } from '../codec/bytes';
+import { joinPath } from '../codec/names';
+import { ACL_ACCESS, ACL_DEFAULT, OPAQUE, type Xattr } from '../codec/xattrs';
+import type { Entry, OnWarning } from '../entry';
+import { archiveInvalid, type Place } from '../faults';
+import type { SyscallRunner } from '../io/batch';
+import { fchown } from '../io/calls';
+import type { ArchiveReader } from '../reader/reader';
+import { Attributes } from './attributes';
+import { type Directory, DirectoryTable } from './directories';
+import { Files } from './files';
+import { Links } from './links';
+import { Operations } from './operations';
+import { type Privileged, requestName } from './privileged';
+import { removeTree } from './remove';
+import { Specials } from './specials';
+
+/** Says whether a device node other than a whiteout may be made. */
+export type AllowDevice = (device: { type: 'char' | 'block'; major: number; minor: number }) => boolean;
+
+export interface UnpackerOptions {
+  readonly runner: SyscallRunner;
+  readonly reader: ArchiveReader;
+  readonly upperFd: number;
+  readonly privileged: Privileged;
+  readonly allowDevice: AllowDevice;
+  readonly onWarning: OnWarning;
+}
+
+/** Directories that wait for their opaque mark are kept open; more than this are not. */
+const MAX_OPAQUE = 32;
+
+export class Unpacker {
+  readonly #ops: Operations;
+  readonly #directories: DirectoryTable;
+  readonly #attributes: Attributes;
+  readonly #files: Files;
+  readonly #specials: Specials;
+  readonly #links: Links;
+  readonly #options: UnpackerOptions;
+  readonly #opaque: Directory[] = [];
+
+  constructor(options: UnpackerOptions) {
+    this.#options = options;
+    const ops = (this.#ops = new Operations(options.runner));
+    const attributes = (this.#attributes = new Attributes(ops, options.onWarning));
+    this.#directories = new DirectoryTable(ops, options.upperFd, (fd, acl, place) => attributes.set(fd, acl, place));
+    this.#files = new Files(ops, attributes, options.reader);
+    this.#specials = new Specials(ops, attributes);
+    this.#links = new Links(ops, this.#directories, (directory, base, place) => this.#remove(directory, base, place));
+  }
+
+  /** Applies one entry; when it gives a promise, the next one must wait for it. */
+  apply(entry: Entry): void | Promise<void> {
+    const place: Place = { name: entry.name, offset: entry.offset };
+    const { dir, base } = entry.path;
+    if (entry.kind === 'directory') return this.#applyDirectory(entry, place);
+    if (entry.kind === 'hardlink') {
+      // Making way comes first: the target may be below what has the link's name.
+      this.#makeRoom(this.#directories.at(dir, place), base, place);
+      this.#links.make(entry.path, entry.link!, place);
+      return undefined;
+    }
+    const directory = this.#directories.at(dir, place);
+    this.#makeRoom(directory, base, place);
+    const kept = entry.xattrs.length === 0 ? entry : { ...entry, xattrs: this.#wanted(entry, place) };
+    const makeWay = (): void => this.#remove(directory, base, place);
+    if (kept.kind === 'file') return this.#files.make(kept, directory, place, makeWay);
+    if (kept.kind === 'symlink') this.#specials.symlink(kept, directory, place, makeWay);
+    else if (kept.kind === 'fifo') this.#specials.fifo(kept, directory, place, makeWay);
+    else return this.#applyDevice(kept, directory, place, makeWay);
+    return undefined;
+  }
+
+  /** Makes what waited for the archive's end, and gives all directories their times. */
+  async finish(): Promise<void> {
+    this.#links.finish();
+    await this.#markOpaque();
+    this.#directories.finish();
+  }
+
+  /** Gives up all fds. */
+  close(): void {
+    this.#attributes.close();
+    this.#directories.abandon();
+  }
+
+  #applyDirectory(entry: Entry, place: Place): void | Promise<void> {
+    const { dir, base } = entry.path;
+    const parent = this.#directories.at(dir, place);
+    let directory = base === '' ? parent : this.#directories.find(joinPath(dir, base));
+    directory ??= this.#directories.make(parent, base, place, () => this.#remove(parent, base, place));
+    directory.place = place;
+    directory.mode = entry.mode;
+    directory.mtime = entry.mtime;
+    this.#ops.reserve(1, 0);
+    this.#ops.begin(place);
+    this.#ops.batch.step('setting its owner');
+    fchown(this.#ops.batch, directory.ref, entry.uid, entry.gid);
+    for (const xattr of this.#wanted(entry, place)) {
+      if (xattr.name === ACL_ACCESS || xattr.name === ACL_DEFAULT) setAcl(directory, xattr);
+      else this.#attributes.set(directoryRef(directory), xattr, place);
+    }
+    if (!entry.xattrs.some(isOpaque) || this.#opaque.includes(directory)) return undefined;
+    directory.pinned = true;
+    this.#opaque.push(directory);
+    return this.#opaque.length >= MAX_OPAQUE ? this.#markOpaque() : undefined;
+  }
+
+  /** Asks for the marks of all directories that wait for one. */
+  async #markOpaque(): Promise<void> {
+    if (this.#opaque.length === 0) return;
+    this.#ops.flush();
+    const marked = this.#opaque.splice(0);
+    await Promise.all(marked.map(async ({ fd }) => this.#options.privileged({ kind: 'opaque', dirFd: fd })));
+    for (const directory of marked) directory.pinned = directory === this.#directories.root;
+  }
+
+  #applyDevice(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void | Promise<void> {
+    const { major, minor } = entry;
+    const type = entry.kind === 'char' ? 'char' : 'block';
+    if (type === 'char' && major === 0 && minor === 0) {
+      this.#specials.whiteout(entry, directory, place, makeWay);
+      return undefined;
+    }
+    if (!this.#options.allowDevice({ type, major, minor })) {
+      throw archiveInvalid(place, `it is the ${type} device ${major}:${minor}, which a container may not bring along`);
+    }
+    return this.#makeDevice(entry, type, directory, makeWay);
+  }
+
+  async #makeDevice(entry: Entry, type: 'char' | 'block', directory: Directory, makeWay: () => void): Promise<void> {
+    const { mode, uid, gid, major, minor, mtime } = entry;
+    this.#ops.flush();
+    makeWay();
+    const name = requestName(entry.path.base);
+    await this.#options.privileged({ kind: 'device', dirFd: directory.fd, name, type, mode, uid, gid, major, minor, mtime });
+  }
+
+  /** Directories that are open below the name must be closed before something else takes it. */
+  #makeRoom(directory: Directory, base: ByteString, place: Place): void {
+    if (directory.below.size === 0 || !directory.below.has(base)) return;
+    this.#ops.flush();
+    this.#remove(directory, base, place);
+    this.#directories.forget(joinPath(directory.path, base));
+  }
+
+  /** Removes what has this name, now. */
+  #remove(directory: Directory, base: ByteString, place: Place): void {
+    removeTree(this.#ops, directory.fd, base, place);
+    this.#links.forget(joinPath(directory.path, base));
+  }
+
+  /** The attributes that an unpacker may set. */
+  #wanted(entry: Entry, place: Place): readonly Xattr[] {
+    if (!entry.xattrs.some(({ name }) => name.startsWith('trusted.'))) return entry.xattrs;
+    return entry.xattrs.filter((xattr) => {
+      if (!xattr.name.startsWith('trusted.')) return true;
+      if (!isOpaque(xattr)) this.#attributes.dropped(xattr.name, place, 'only the host may set trusted attributes');
+      return false;
+    });
+  }
+}
+
+function isOpaque({ name, value }: Xattr): boolean {
+  return (name as string) === OPAQUE && value.toString('latin1') === 'y';
+}
+
+function setAcl(directory: Directory, acl: Xattr): void {
+  directory.acls = [...directory.acls.filter(({ name }) => name !== acl.name), acl];
+}
+
+/** The directory's fd as it is once room was made, which may have run the batch that opens it. */
+function directoryRef(directory: Directory): () => number {
+  return () => directory.ref;
+}

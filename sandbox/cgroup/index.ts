@@ -1,0 +1,31 @@
+/**
+ * cgroups for containers, on v1, v2 and hybrid hosts: where a container's cgroup is, what is written into it, and what
+ * is read back. Planning is pure; making, freezing, killing and removing are short loops over tiny files.
+ */
+export { readHierarchies, parseHierarchies } from './hierarchies';
+export type { Hierarchies, Hierarchy, HierarchySources, Mode } from './hierarchies';
+export { findUnifiedDirectory, joinFiles } from './cgroup';
+export type { Cgroup, CgroupDirectory } from './cgroup';
+export { locateCgroup, parseCgroupsPath } from './location';
+export type { CgroupsPath, Location } from './location';
+export { planCgroup, planUpdate } from './plan';
+export type { CgroupPlan, CgroupRequest, UpdatePlan, UpdateRequest } from './plan';
+export type { LimitsInForce, Write } from './values';
+export type { Inheritance } from './cpuset';
+export { parseDevicePolicy } from './device-rules';
+export type { DevicePolicy, PolicyRule } from './device-rules';
+export { allowsEverything, compileDeviceProgram } from './device-program';
+export { createCgroup, removeCreated } from './create';
+export { readLimitsInForce, updateCgroup } from './update';
+export { freeze, isFrozen, readFreezerState, thaw } from './freezer';
+export type { FreezerState } from './freezer';
+export { killAll, listPids, signalAll } from './processes';
+export { removeCgroup } from './remove';
+export { readMetrics } from './stats';
+export type { Metrics } from './stats';
+export type { MetricsV1 } from './stats-v1';
+export type { MetricsV2 } from './stats-v2';
+export { findOomSource, oomKills, registerOomEvent } from './oom';
+export type { OomSource } from './oom';
+export { describeInsideView } from './inside-view';
+export type { InsideBind, InsideView } from './inside-view';

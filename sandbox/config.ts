@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { isAbsolute, normalize } from 'node:path';
+import { parse } from 'smol-toml';
+import { SiltError } from '../errors';
+
+/** What the operator decides, in /etc/silt/config.toml. */
+export interface Config {
+  /** Whether pods that do not ask for host namespaces get a user namespace of their own. */
+  readonly userns: 'auto' | 'none';
+  /** Whether containers started by containerd may be seeded by annotation at all. */
+  readonly allowRootfsTarAnnotation: boolean;
+  /** Directories that such seeds may lie in, absolute and without symlinks; none means nowhere. */
+  readonly rootfsTarDirectories: readonly string[];
+  /** tmpfs(5) size of an upper whose container has no memory limit. */
+  readonly upperSize: string;
+  /** The first host id of the ranges that pods with `userns = "auto"` get, and how many ranges of 65536 there are. */
+  readonly usernsFirstId: number;
+  readonly usernsRanges: number;
+}
+
+export const DEFAULT_CONFIG_PATH = '/etc/silt/config.toml';
+
+const DEFAULTS: Config = {
+  userns: 'none',
+  allowRootfsTarAnnotation: false,
+  rootfsTarDirectories: [],
+  upperSize: '50%',
+  // Far above the ranges of /etc/subuid and systemd's (uid ranges in systemd's UIDS-GIDS.md end at 0x77777777).
+  usernsFirstId: 0x7000_0000,
+  usernsRanges: 4096,
+};
+
+/** One entry per key of the file: the check and how it is stored. */
+const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string>> = {
+  userns: (value) => (value === 'auto' || value === 'none' ? { userns: value } : 'must be "auto" or "none"'),
+  'allow-rootfs-tar-annotation': (value) => (typeof value === 'boolean' ? { allowRootfsTarAnnotation: value } : 'must be true or false'),
+  'rootfs-tar-directories': (value) => {
+    if (!isStringArray(value) || !value.every((path) => isAbsolute(path))) return 'must be a list of absolute paths';
+    return { rootfsTarDirectories: value.map((path) => normalize(path)) };
+  },
+  'upper-size': (value) =>
+    typeof value === 'string' && /^\d+([kmg]|%)?$/i.test(value) ? { upperSize: value } : 'must be a size such as "2g" or "50%"',
+  'userns-first-id': (value) =>
+    isInteger(value, 65536, 0xffff_0000) ? { usernsFirstId: value } : 'must be a number from 65536 to 4294901760',
+  'userns-ranges': (value) => (isInteger(value, 1, 32768) ? { usernsRanges: value } : 'must be a number from 1 to 32768'),
+};
+
+function isStringArray(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function isInteger(value: unknown, least: number, most: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+}
+
+/**
+ * Reads the configuration; a file that is not there is the defaults.
+ * @param path the file, `SILT_CONFIG` of the environment or /etc/silt/config.toml unless given
+ * @throws SiltError CONFIG_INVALID naming file and key.
+ */
+export function readConfig(path = process.env['SILT_CONFIG'] ?? DEFAULT_CONFIG_PATH): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return DEFAULTS;
+    throw new SiltError('CONFIG_INVALID', `cannot read the configuration ${path}: ${(error as Error).message}`, { path }, { cause: error });
+  }
+  return parseConfig(text, path);
+}
+
+/** @throws SiltError CONFIG_INVALID naming `path` and the key. */
+export function parseConfig(text: string, path: string): Config {
+  let table: Record<string, unknown>;
+  try {
+    table = parse(text);
+  } catch (error) {
+    throw new SiltError('CONFIG_INVALID', `${path} is not TOML: ${(error as Error).message}`, { path }, { cause: error });
+  }
+  let config = DEFAULTS;
+  for (const [key, value] of Object.entries(table)) {
+    const check = KEYS[key];
+    const result = check ? check(value) : `is no key of silt's; the keys are ${Object.keys(KEYS).join(', ')}`;
+    if (typeof result === 'string') throw new SiltError('CONFIG_INVALID', `${path}: ${key} ${result}`, { path });
+    config = { ...config, ...result };
+  }
+  return config;
+}

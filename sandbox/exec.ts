@@ -1,0 +1,58 @@
+import { SiltError } from '../errors';
+import { C, type Kernel, type Report } from '../syscall';
+import { execFailure } from './exec-failure';
+import { Process, pidOf } from './process';
+import { type EnterPlan, enterProgram } from './programs/enter';
+import { awaitReports } from './started';
+
+/** A further process of a container: added, then started, then ended. */
+export class Exec {
+  #process: Process | undefined;
+  #starting = false;
+
+  constructor(
+    private readonly kernel: Kernel,
+    readonly id: string,
+    readonly plan: EnterPlan,
+    private readonly init: Process,
+  ) {}
+
+  /** The process; undefined until it has been started. */
+  get process(): Process | undefined {
+    return this.#process;
+  }
+
+  /**
+   * Starts the process and waits until its exec has succeeded.
+   * @param stdio fds by the names in STDIO, borrowed; none with a terminal
+   * @param onTerminal is given the pty's master, which it then owns
+   * @throws SiltError WRONG_STATE when it has been started, EXEC_NOT_FOUND when the program cannot be executed.
+   */
+  async start(stdio: Readonly<Record<string, number>>, onTerminal: (master: number) => void): Promise<Process> {
+    if (this.#starting) throw new SiltError('WRONG_STATE', `exec ${this.id} has been started already`, { id: this.id });
+    this.#starting = true;
+    const started = this.kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
+    let process: Process | undefined;
+    const onReport = ({ name, fds }: Report): boolean => {
+      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!);
+      else if (name === 'terminal') onTerminal(fds[0]!);
+      else return false;
+      return true;
+    };
+    const abort = (): void => {
+      if (process && !process.exit) this.kernel.signal(process.fd, C.SIGKILL);
+    };
+    try {
+      await awaitReports(this.kernel, started, ['process', 'ready'], { what: `starting exec ${this.id}`, onReport, abort });
+      // Nothing more is sent: the socket closes when exec does.
+      await started.reports.next();
+      this.#process = process!;
+      return process!;
+    } catch (error) {
+      await process?.exited;
+      throw execFailure(error, this.plan.process);
+    } finally {
+      started.reports.close();
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { readFileSync, statSync } from 'node:fs';
+import { SiltError } from '../errors';
+import { type Hierarchies, readHierarchies } from './cgroup';
+
+/** What planning has to know of this host. Each thing is looked up once, when it is first asked for. */
+export class Host {
+  #hierarchies: Hierarchies | undefined;
+  #lastCapability: number | undefined;
+  #hardLimits: ReadonlyMap<string, bigint> | undefined;
+
+  get hierarchies(): Hierarchies {
+    return (this.#hierarchies ??= readHierarchies());
+  }
+
+  /** The highest capability that the kernel knows. */
+  get lastCapability(): number {
+    return (this.#lastCapability ??= Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')));
+  }
+
+  /** silt's own hard limit, by the name in /proc/PID/limits, such as `Max open files`. */
+  hardLimit(name: string): bigint {
+    this.#hardLimits ??= parseLimits(readFileSync('/proc/self/limits', 'utf8'));
+    return this.#hardLimits.get(name) ?? 0n;
+  }
+
+  /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
+  kindOf(path: string): 'directory' | 'other' | undefined {
+    try {
+      return statSync(path).isDirectory() ? 'directory' : 'other';
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+      throw new SiltError('SYSCALL_FAILED', `cannot look at ${path}: ${code}`, { path, errno: code }, { cause: error });
+    }
+  }
+}
+
+const UNLIMITED = 2n ** 64n - 1n;
+
+/** /proc/PID/limits: name in 26 columns, soft limit in 21, hard limit in 21, units (proc(5)). */
+export function parseLimits(text: string): Map<string, bigint> {
+  const limits = new Map<string, bigint>();
+  for (const line of text.split('\n').slice(1)) {
+    const hard = line.slice(47, 68).trim();
+    if (hard !== '') limits.set(line.slice(0, 26).trim(), hard === 'unlimited' ? UNLIMITED : BigInt(hard));
+  }
+  return limits;
+}

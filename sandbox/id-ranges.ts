@@ -1,0 +1,50 @@
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../errors';
+import type { IdMaps } from '../gofer';
+import type { Config } from './config';
+
+const RANGE_SIZE = 65536;
+
+/**
+ * Ranges of 65536 host ids for the user namespaces of pods. A range is taken by making the directory of its number, which
+ * only one process can do. The pod's state has the number, so that whoever cleans up after the pod releases it, once.
+ */
+export class IdRanges {
+  constructor(
+    private readonly directory: string,
+    private readonly firstId: number,
+    private readonly count: number,
+  ) {}
+
+  /** A range that no other pod has. @throws SiltError NO_SPACE when all are taken. */
+  claim(): { index: number; idMaps: IdMaps } {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    const taken = new Set(readdirSync(this.directory).map(Number));
+    for (let index = 0; index < this.count; index++) {
+      if (taken.has(index)) continue;
+      try {
+        mkdirSync(join(this.directory, `${index}`));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
+        throw error;
+      }
+      const range = { containerID: 0, hostID: this.firstId + index * RANGE_SIZE, size: RANGE_SIZE };
+      return { index, idMaps: { uids: [range], gids: [range] } };
+    }
+    throw new SiltError('NO_SPACE', `all ${this.count} id ranges for user namespaces are taken (${this.directory}); raise userns-ranges`);
+  }
+
+  release(index: number): void {
+    try {
+      rmdirSync(join(this.directory, `${index}`));
+    } catch {
+      // Not there: nothing to release.
+    }
+  }
+}
+
+/** The ranges of all pods of a silt root, in whatever containerd namespace they are. */
+export function podIdRanges(root: string, config: Config): IdRanges {
+  return new IdRanges(join(root, 'id-ranges'), config.usernsFirstId, config.usernsRanges);
+}

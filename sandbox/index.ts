@@ -1,0 +1,13 @@
+export * as cgroups from './cgroup';
+export { type Config, readConfig } from './config';
+export { Container, type ContainerRequest, type ContainerStatus, planContainer, type Workshop } from './container';
+export { Exec } from './exec';
+export { FreezeRecord } from './freeze';
+export { Host } from './host';
+export { podIdRanges } from './id-ranges';
+export { watchOom } from './oom';
+export { Pod } from './pod';
+export { podPlan, type PodRequest } from './pod-plan';
+export { Process } from './process';
+export { allowSeed, SEED_ANNOTATION, seedOf } from './seed-policy';
+export { DEFAULT_ROOT, isSameProcess, recordProcess, StateDirectory } from './state';

@@ -1,0 +1,46 @@
+import { closeSync, watch as watchFile } from 'node:fs';
+import { C, type Kernel, ProgramBuilder } from '../syscall';
+import { type Cgroup, findOomSource, oomKills, registerOomEvent } from './cgroup';
+
+const READABLE = 1;
+
+/**
+ * Calls back each time that the OOM killer has killed a process of a cgroup. Returns the function that ends it; on a host
+ * without the memory controller nothing ever comes.
+ */
+export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): () => void {
+  const source = findOomSource(cgroup);
+  if (source === undefined) return () => undefined;
+  let seen = oomKills(cgroup);
+  const look = (): void => {
+    const kills = oomKills(cgroup);
+    if (kills > seen) onOom();
+    seen = kills;
+  };
+  if (source.kind === 'inotify') {
+    const watcher = watchFile(source.file, look);
+    watcher.on('error', () => undefined);
+    return () => watcher.close();
+  }
+  const fd = eventFd(kernel);
+  registerOomEvent(cgroup, fd);
+  const read = new ProgramBuilder();
+  read.call('read', [fd, read.space(8), 8], { tolerate: 'all' });
+  const clear = read.build();
+  const handle = kernel.watch(fd, READABLE, () => {
+    kernel.run(clear);
+    look();
+  });
+  return () => {
+    handle.close();
+    closeSync(fd);
+  };
+}
+
+/** eventfd(2). */
+function eventFd(kernel: Kernel): number {
+  const p = new ProgramBuilder();
+  const fd = p.slot('eventfd');
+  p.step('making an eventfd').call('eventfd2', [0, C.O_CLOEXEC | C.O_NONBLOCK], { out: fd });
+  return kernel.run(p.build()).get(fd);
+}

@@ -1,0 +1,76 @@
+import { SiltError } from '../errors';
+import type { IdMaps, IdRange } from '../gofer';
+import type { Spec } from '../oci';
+import type { Config } from './config';
+import type { NamespaceSource, SandboxPlan } from './programs/sandbox';
+
+export interface PodRequest {
+  readonly id: string;
+  readonly spec: Spec;
+  readonly config: Config;
+  /** Takes a range of ids for a pod that gets a user namespace of silt's choosing. */
+  readonly claimIds: () => IdMaps;
+}
+
+/** What a pod's sandbox is started with, and the paths of the namespaces that it joins. */
+export interface PodPlan {
+  readonly sandbox: SandboxPlan;
+  readonly paths: Readonly<Partial<Record<'network' | 'ipc' | 'uts', string>>>;
+}
+
+/**
+ * Plans a pod from the spec of its first container.
+ * @throws SiltError SPEC_INVALID, SPEC_UNSUPPORTED naming the namespace.
+ */
+export function podPlan(request: PodRequest): PodPlan {
+  const { spec, config } = request;
+  const namespaces = spec.linux?.namespaces ?? [];
+  const paths: Partial<Record<'network' | 'ipc' | 'uts', string>> = {};
+  const source = (type: 'network' | 'ipc' | 'uts'): NamespaceSource => {
+    const namespace = namespaces.find((one) => one.type === type);
+    if (!namespace) return 'host';
+    if (!namespace.path) return 'new';
+    paths[type] = namespace.path;
+    return 'joined';
+  };
+  const sandbox: SandboxPlan = {
+    id: request.id,
+    network: source('network'),
+    ipc: source('ipc'),
+    uts: source('uts'),
+    pid: namespaces.some(({ type }) => type === 'pid'),
+    hostname: spec.hostname,
+    domainname: spec.domainname,
+    idMaps: null,
+  };
+  if (!namespaces.some(({ type }) => type === 'mount')) {
+    throw new SiltError('SPEC_INVALID', '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed', {
+      jsonPath: '$.linux.namespaces',
+    });
+  }
+  return { sandbox: { ...sandbox, idMaps: idMaps(request, sandbox, config) }, paths };
+}
+
+/**
+ * A user namespace that the spec describes is honoured. With `userns = "auto"` every other pod gets one, unless it shares a
+ * namespace with the host, over which its root would then have no rights.
+ */
+function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMaps | null {
+  const { linux } = request.spec;
+  const user = linux?.namespaces?.find(({ type }) => type === 'user');
+  if (user?.path) {
+    throw new SiltError('SPEC_UNSUPPORTED', `$.linux.namespaces: joining the user namespace ${user.path} is not supported; give uidMappings and gidMappings`, {
+      jsonPath: '$.linux.namespaces',
+    });
+  }
+  if (user) {
+    const uids: readonly IdRange[] = linux?.uidMappings ?? [];
+    const gids: readonly IdRange[] = linux?.gidMappings ?? [];
+    if (uids.length > 0 && gids.length > 0) return { uids, gids };
+    const jsonPath = uids.length === 0 ? '$.linux.uidMappings' : '$.linux.gidMappings';
+    throw new SiltError('SPEC_INVALID', `${jsonPath}: a new user namespace needs at least one range`, { jsonPath });
+  }
+  if (config.userns === 'none') return null;
+  const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
+  return shared ? null : request.claimIds();
+}

@@ -1,0 +1,50 @@
+import { SiltError } from '../errors';
+import { capabilityMasks, compileSeccomp, execCandidates, type Process as ProcessSpec, rlimitNumbers, type Spec } from '../oci';
+import type { Host } from './host';
+import { homeOf } from './home';
+import type { ProcessPlan } from './programs/process';
+import type { Kernel } from '../syscall';
+
+export interface ProcessSurroundings {
+  readonly kernel: Kernel;
+  readonly host: Host;
+}
+
+const DEFAULT_UMASK = 0o022;
+/** What a capability set is when the spec has none: nothing (OCI runtime spec, config, "capabilities"). */
+const NO_CAPABILITIES = {};
+
+/**
+ * Plans a process of a container.
+ * @param layers of the container's root filesystem, to find the user's home in when the environment has no HOME
+ * @throws SiltError for what the spec has that this host cannot do.
+ */
+export function planProcess(
+  { kernel, host }: ProcessSurroundings,
+  spec: Spec,
+  process: ProcessSpec,
+  { layers }: { readonly layers: readonly string[] },
+): ProcessPlan {
+  const argv = process.args ?? [];
+  if (argv.length === 0) throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
+  const uid = process.user?.uid ?? 0;
+  const env = [...(process.env ?? [])];
+  if (!env.some((entry) => entry.startsWith('HOME='))) env.push(`HOME=${homeOf(kernel, layers, uid)}`);
+  return {
+    argv,
+    env,
+    candidates: execCandidates(argv[0]!, env),
+    cwd: process.cwd,
+    uid,
+    gid: process.user?.gid ?? 0,
+    additionalGids: process.user?.additionalGids ?? [],
+    umask: process.user?.umask ?? DEFAULT_UMASK,
+    capabilities: capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability),
+    lastCapability: host.lastCapability,
+    noNewPrivileges: process.noNewPrivileges ?? false,
+    seccomp: spec.linux?.seccomp ? compileSeccomp(spec.linux.seccomp) : undefined,
+    rlimits: rlimitNumbers(process.rlimits ?? []).map((limit) => ({ ...limit, raise: limit.hard > host.hardLimit(limit.procName) })),
+    oomScoreAdj: process.oomScoreAdj ?? undefined,
+    terminal: process.terminal ?? false,
+  };
+}

@@ -1,0 +1,190 @@
+import { buildRoot, type RootPlan, UPPER } from '../../gofer';
+import {
+  attachAt,
+  C,
+  close,
+  fork,
+  joinCgroup,
+  mkdirat,
+  open,
+  openat,
+  prctl,
+  type Program,
+  ProgramBuilder,
+  receiveMessage,
+  sendMessage,
+  setIds,
+  setns,
+  unshare,
+  waitForChild,
+  type Word,
+} from '../../syscall';
+import { becomeProcess, parkUntilStart, prepareAsHostRoot, type ProcessPlan } from './process';
+import { report } from './reports';
+
+/** Which pid namespace a container's processes are in. */
+export type PidMode =
+  /** A new one, child of the pod's. */
+  | 'container'
+  /** One that the pod's containers share; the program is given it as the fd `pidns`. */
+  | 'pod'
+  /** The host's. */
+  | 'host';
+
+export interface LaunchPlan {
+  readonly id: string;
+  readonly pid: PidMode;
+  readonly userns: boolean;
+  /** A cgroup namespace of the container's own. */
+  readonly cgroupNamespace: boolean;
+  /** The pod's sandbox holds namespaces of these kinds, to be joined. */
+  readonly join: { readonly network: boolean; readonly ipc: boolean; readonly uts: boolean };
+  /** Files that put the writer of "0" into the container's cgroup. */
+  readonly cgroupFiles: readonly string[];
+  readonly root: RootPlan;
+  readonly process: ProcessPlan;
+}
+
+/** Names of the fds that the program is given, besides the stdio and `start` of {@link ProcessPlan} and the gofer's. */
+export const LAUNCH_FDS = { sandbox: 'sandbox', pidns: 'pidns' } as const;
+
+/**
+ * The program that makes a container in a pod whose sandbox runs: three processes that live for milliseconds, and the
+ * launcher, which stays and becomes the container's first process.
+ *
+ *     starter   host root; forks the others, in the end puts the upper into the sandbox's mount namespace
+ *     ├ helper  in the pod's pid namespace: joins cgroup and pod, clones the launcher, is gone
+ *     ├ gofer   builds the root in the launcher's namespaces, locks it, sends it to the launcher, is gone
+ *     launcher  child of the caller (CLONE_PARENT); waits for the root, then for the start
+ */
+export function launchProgram(plan: LaunchPlan): Program {
+  const p = new ProgramBuilder();
+  p.step('preparing to start the container');
+  // See sandboxProgram: nothing of ours may be looked at by the pod before exec.
+  prctl(p, 'PR_SET_DUMPABLE', 0);
+  p.call('setpgid', [0, 0]);
+  const pair = p.space(8, 'handover');
+  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
+  const mine = p.word(pair, 32, 'handover_starter');
+  const theirs = p.word(pair.plus(4), 32, 'handover_launcher');
+  enterPidNamespaceForChildren(p, plan);
+  p.step('starting the launcher’s helper');
+  fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => helper(p, plan, mine, theirs));
+  close(p, theirs);
+  p.step('waiting for the launcher');
+  const launcher = receiveMessage(p, mine, 16, 1, 'launcher');
+  endIfNothingCame(p, launcher.count);
+  p.step('starting the gofer');
+  setns(p, launcher.fds[0]!, goferNamespaces(plan));
+  const gofer = fork(p, 'gofer', { flags: 'CLONE_NEWNS' }, () => goferProcess(p, plan, mine));
+  p.step('waiting for the gofer');
+  waitForChild(p, gofer.pid);
+  p.step('waiting for the root filesystem');
+  close(p, mine);
+  keepUpper(p, plan);
+  report(p, 'built');
+  return p.build();
+}
+
+function enterPidNamespaceForChildren(p: ProgramBuilder, plan: LaunchPlan): void {
+  if (plan.pid === 'host') return;
+  p.step('entering the pod’s pid namespace');
+  setns(p, p.donated(plan.pid === 'pod' ? LAUNCH_FDS.pidns : LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
+}
+
+function goferNamespaces(plan: LaunchPlan): string {
+  const kinds = ['CLONE_NEWIPC', 'CLONE_NEWUTS', 'CLONE_NEWNET'];
+  if (plan.pid !== 'host') kinds.push('CLONE_NEWPID');
+  if (plan.cgroupNamespace) kinds.push('CLONE_NEWCGROUP');
+  return kinds.join('|');
+}
+
+/** When a peer died it has reported why, or was killed: this process only ends. */
+function endIfNothingCame(p: ProgramBuilder, count: Parameters<ProgramBuilder['jumpIfNotZero']>[0]): void {
+  const came = p.label();
+  p.jumpIfNotZero(count, came);
+  p.call('exit_group', [1]);
+  p.place(came);
+}
+
+function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): void {
+  p.step('joining the container’s cgroup');
+  for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  p.scope(() => prepareAsHostRoot(p, plan.process));
+  p.step('entering the pod’s namespaces');
+  const kinds = [
+    plan.userns ? 'CLONE_NEWUSER' : '',
+    plan.join.network ? 'CLONE_NEWNET' : '',
+    plan.join.ipc ? 'CLONE_NEWIPC' : '',
+    plan.join.uts ? 'CLONE_NEWUTS' : '',
+  ].filter(Boolean);
+  if (kinds.length > 0) setns(p, p.donated(LAUNCH_FDS.sandbox), kinds.join('|'));
+  if (plan.userns) setIds(p, 0, 0, []);
+  const cloneFlags = ['CLONE_PARENT'];
+  if (plan.pid === 'container') cloneFlags.push('CLONE_NEWPID');
+  if (plan.cgroupNamespace) cloneFlags.push('CLONE_NEWCGROUP');
+  p.step('cloning the launcher');
+  const launcher = fork(p, 'launcher', { flags: cloneFlags.join('|'), pidfd: true }, () => launcherProcess(p, plan, mine, theirs));
+  p.step('reporting the launcher');
+  const pidfd = p.keep(launcher.pidfd, 'launcher');
+  report(p, 'process', [pidfd]);
+  sendMessage(p, theirs, p.bytes(Buffer.from('launcher'), '"launcher"', 1), [pidfd]);
+}
+
+function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): void {
+  p.step('waiting for the root filesystem');
+  close(p, mine);
+  const root = receiveMessage(p, theirs, 16, 1, 'root');
+  endIfNothingCame(p, root.count);
+  p.step('entering the root filesystem');
+  setns(p, root.fds[0]!, 'CLONE_NEWNS');
+  const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
+  if (plan.pid === 'host') dieWithParent(p);
+  becomeProcess(p, plan.process, terminal, () => parkUntilStart(p));
+}
+
+/** Without a pid namespace the sandbox's end does not end the container, so the shim's end must. */
+function dieWithParent(p: ProgramBuilder): void {
+  p.step('asking to die with the shim');
+  prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
+}
+
+function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
+  p.step('opening the gofer’s own entry in /proc');
+  // Opened while the host's /proc is there; the namespace's file is looked up through it at the end.
+  const self = p.slot('proc_self');
+  p.call('openat', [C.AT_FDCWD, p.string('/proc/self'), C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: self });
+  buildRoot(p, plan.root, (master) => report(p, 'terminal', [master]));
+  if (plan.userns) {
+    // Host root made the mounts; a copy of them that a process in the pod's user namespace makes is locked: no flag can
+    // be cleared and no mount taken away in it (mount_namespaces(7), "Restrictions on mount namespaces").
+    p.step('locking the root filesystem');
+    setns(p, p.donated('userns'), 'CLONE_NEWUSER');
+    unshare(p, 'CLONE_NEWNS');
+  }
+  p.step('handing the root filesystem to the launcher');
+  const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
+  sendMessage(p, mine, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
+}
+
+/** The upper's mount goes to the sandbox's mount namespace, where it lives as long as the pod and only host root finds it. */
+function keepUpper(p: ProgramBuilder, plan: LaunchPlan): void {
+  p.step('keeping the upper in the sandbox');
+  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
+  // The sandbox's tmpfs belongs to the pod's user namespace and takes no file of an owner that has no id there.
+  p.call('setfsgid', [plan.root.owner.gid]);
+  p.call('setfsuid', [plan.root.owner.uid]);
+  mkdirat(p, C.AT_FDCWD, `/${plan.id}`, 0o700);
+  attachAt(p, p.donated(UPPER), C.AT_FDCWD, `/${plan.id}`);
+}
+
+/** The program that takes a container's upper out of the sandbox again. */
+export function dropUpperProgram(id: string): Program {
+  const p = new ProgramBuilder();
+  p.step(`taking the upper of ${id} out of the sandbox`);
+  p.call('setpgid', [0, 0]);
+  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
+  p.call('umount2', [p.string(`/${id}`), C.MNT_DETACH]);
+  p.call('unlinkat', [C.AT_FDCWD, p.string(`/${id}`), C.AT_REMOVEDIR]);
+  return p.build();
+}

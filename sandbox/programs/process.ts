@@ -1,0 +1,211 @@
+import {
+  accessible,
+  C,
+  capset,
+  chdir,
+  dupTo,
+  execve,
+  flags,
+  ioctl,
+  type Label,
+  Named,
+  prctl,
+  type ProgramBuilder,
+  read,
+  setIds,
+  setRlimit,
+  setSeccompFilter,
+  type Slot,
+  write,
+  close,
+  open,
+} from '../../syscall';
+import { report } from './reports';
+
+export interface CapabilityPlan {
+  readonly bounding: bigint;
+  readonly effective: bigint;
+  readonly permitted: bigint;
+  readonly inheritable: bigint;
+  readonly ambient: bigint;
+}
+
+export interface RlimitPlan {
+  readonly name: string;
+  readonly resource: number;
+  readonly soft: bigint;
+  readonly hard: bigint;
+  /** The hard limit is above silt's own: host root has to raise it before the pod's namespaces are entered. */
+  readonly raise: boolean;
+}
+
+/** A process of a container, as its program needs it: every name looked up, every number final. */
+export interface ProcessPlan {
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  /** Where the program may lie, in the order of PATH. */
+  readonly candidates: readonly string[];
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly additionalGids: readonly number[];
+  readonly umask: number;
+  readonly capabilities: CapabilityPlan;
+  /** The last capability that the kernel knows (/proc/sys/kernel/cap_last_cap). */
+  readonly lastCapability: number;
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: { readonly bpf: Uint8Array; readonly flags: number } | undefined;
+  readonly rlimits: readonly RlimitPlan[];
+  readonly oomScoreAdj: number | undefined;
+  readonly terminal: boolean;
+}
+
+/** Names of the fds that a process gets as its stdio, unless it has a terminal. */
+export const STDIO = ['stdin', 'stdout', 'stderr'] as const;
+/** The read end of the pipe that lets a parked launcher go. */
+export const START = 'start';
+
+/** What host root must do for a process before it enters the pod: raise hard limits, set the OOM score. */
+export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
+  for (const limit of plan.rlimits.filter((one) => one.raise)) {
+    p.step(`raising the hard limit ${limit.name} to ${limit.hard}`);
+    setRlimit(p, limit.resource, limit.name, limit.hard, limit.hard);
+  }
+  if (plan.oomScoreAdj === undefined) return;
+  p.step(`setting oom_score_adj to ${plan.oomScoreAdj}`);
+  const fd = open(p, '/proc/self/oom_score_adj', 'O_WRONLY');
+  write(p, fd, `${plan.oomScoreAdj}`);
+  close(p, fd);
+}
+
+/**
+ * Adds the way from a process of silt inside the container's namespaces to the container's program: stdio, ids,
+ * capabilities, seccomp, exec. The order is forced by who may do what:
+ * the terminal and the working directory while still root, the bounding set before the ids, ids before the capability sets
+ * (keeping them over setresuid), the filter last, or before the capabilities go when `no_new_privs` is off.
+ *
+ * `park` adds what the process does once all is checked and before exec.
+ */
+export function becomeProcess(p: ProgramBuilder, plan: ProcessPlan, openTerminal: (() => Slot) | undefined, park: () => void): void {
+  p.step('starting a session');
+  p.call('setsid', []);
+  // A keyring of its own, as runc does; a kernel without keyrings, or a full quota, is no reason not to start.
+  p.call('keyctl', [flags('KEYCTL_JOIN_SESSION_KEYRING'), 0, 0, 0, 0], { tolerate: 'all' });
+  setStdio(p, openTerminal);
+  p.step(`entering the working directory ${plan.cwd}`);
+  chdir(p, plan.cwd);
+  p.step('setting the umask');
+  p.call('umask', [new Named(plan.umask, `0${plan.umask.toString(8)}`)]);
+  if (plan.noNewPrivileges) {
+    p.step('setting no_new_privs');
+    prctl(p, 'PR_SET_NO_NEW_PRIVS', 1);
+  }
+  dropBounding(p, plan);
+  if (!plan.noNewPrivileges) applySeccomp(p, plan);
+  setCredentials(p, plan);
+  for (const limit of plan.rlimits) {
+    p.step(`setting ${limit.name}`);
+    setRlimit(p, limit.resource, limit.name, limit.soft, limit.hard);
+  }
+  // From here no fd of silt's survives exec, whatever it was called.
+  p.step('marking silt’s fds close-on-exec');
+  p.call('close_range', [3, new Named(0xffffffff, '~0'), flags('CLOSE_RANGE_CLOEXEC')]);
+  execFirst(p, plan, () => {
+    park();
+    if (plan.noNewPrivileges) applySeccomp(p, plan);
+  });
+}
+
+function setStdio(p: ProgramBuilder, openTerminal: (() => Slot) | undefined): void {
+  if (!openTerminal) {
+    p.step('setting up stdio');
+    STDIO.forEach((name, fd) => dupTo(p, p.donated(name), fd));
+    return;
+  }
+  p.scope(() => {
+    const slave = openTerminal();
+    p.step('making the terminal the controlling one');
+    ioctl(p, slave, 'TIOCSCTTY', 0);
+    for (const fd of [0, 1, 2]) dupTo(p, slave, fd);
+    close(p, slave);
+  });
+}
+
+function dropBounding(p: ProgramBuilder, plan: ProcessPlan): void {
+  p.step('dropping capabilities from the bounding set');
+  for (let cap = 0; cap <= plan.lastCapability; cap++) {
+    if ((plan.capabilities.bounding >> BigInt(cap)) & 1n) continue;
+    prctl(p, 'PR_CAPBSET_DROP', new Named(cap, capabilityName(cap)));
+  }
+}
+
+function capabilityName(cap: number): string {
+  const found = Object.entries(C).find(([name, value]) => name.startsWith('CAP_') && name !== 'CAP_LAST_CAP' && value === cap);
+  return found?.[0] ?? `${cap}`;
+}
+
+function applySeccomp(p: ProgramBuilder, plan: ProcessPlan): void {
+  if (!plan.seccomp) return;
+  p.step('installing the seccomp filter');
+  setSeccompFilter(p, plan.seccomp.bpf, plan.seccomp.flags);
+}
+
+function setCredentials(p: ProgramBuilder, plan: ProcessPlan): void {
+  p.step(`becoming user ${plan.uid}:${plan.gid}`);
+  prctl(p, 'PR_SET_KEEPCAPS', 1);
+  setIds(p, plan.uid, plan.gid, plan.additionalGids);
+  prctl(p, 'PR_SET_KEEPCAPS', 0);
+  p.step('setting the capability sets');
+  capset(p, plan.capabilities);
+  for (let cap = 0; cap <= plan.lastCapability; cap++) {
+    if (!((plan.capabilities.ambient >> BigInt(cap)) & 1n)) continue;
+    prctl(p, 'PR_CAP_AMBIENT', flags('PR_CAP_AMBIENT_RAISE'), { arg3: cap });
+  }
+}
+
+/** The step that fails when no candidate can be executed; see {@link execFailure}. */
+export const LOOKUP_STEP = 'looking for the executable';
+
+/**
+ * Finds the first candidate that the user may execute, and executes that one when `before` has run. It is found before
+ * parking, so that a missing program fails the creation, as with runc.
+ */
+function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => void): void {
+  p.step(LOOKUP_STEP);
+  const found: { path: string; label: Label }[] = [];
+  for (const path of plan.candidates) {
+    p.scope(() => {
+      const label = p.label();
+      // A directory would be "executable": a trailing "/." asks for one, so first rule it out.
+      const isDirectory = accessible(p, `${path}/.`, 'F_OK');
+      const next = p.label();
+      p.jumpIfZero(isDirectory, next);
+      p.jumpIfZero(accessible(p, path, 'X_OK'), label);
+      p.place(next);
+      found.push({ path, label });
+    });
+  }
+  // Nothing found: fail with the errno of the last candidate's own lookup.
+  const last = plan.candidates.at(-1);
+  if (last === undefined) p.call('faccessat2', [C.AT_FDCWD, p.string(''), C.X_OK, C.AT_EACCESS]);
+  else p.call('faccessat2', [C.AT_FDCWD, p.string(last), flags('X_OK'), flags('AT_EACCESS')]);
+  // Only a directory comes here: it is accessible and cannot be executed. The call fails with EBADF.
+  p.call('fchdir', [-1]);
+  for (const { path, label } of found) {
+    p.place(label);
+    p.scope(() => before());
+    p.step(`executing ${path}`);
+    execve(p, path, plan.argv, plan.env);
+  }
+}
+
+/** Reports that the process is ready and waits until the start pipe has a byte; its end means that it will never come. */
+export function parkUntilStart(p: ProgramBuilder): void {
+  p.step('waiting for the start');
+  report(p, 'ready');
+  const start = read(p, p.donated(START), 1);
+  const go = p.label();
+  p.jumpIfNotZero(start.count, go);
+  p.call('exit_group', [0]);
+  p.place(go);
+}

@@ -1,0 +1,24 @@
+import { type Fd, type ProgramBuilder, sendMessage } from '../../syscall';
+
+/**
+ * What the processes of a program tell their starter over the report socket (fd 4), a message each: an ASCII word, with fds
+ * where the table says so. The interpreter's own message is the failure record of docs/syscall-programs.md.
+ */
+export const REPORTS = {
+  /** The sandbox process exists; comes with its pidfd. */
+  sandbox: 'sandbox',
+  /** A container process exists; comes with its pidfd. */
+  process: 'process',
+  /** The pty's master, as fd. */
+  terminal: 'terminal',
+  /** The root filesystem is complete and the upper is in the sandbox's mount namespace. */
+  built: 'built',
+  /** The process has done all that it can before exec, and waits for the start. */
+  ready: 'ready',
+} as const;
+export type ReportName = keyof typeof REPORTS;
+
+/** Sends a report. With fds the receiver owns copies of them. */
+export function report(p: ProgramBuilder, name: ReportName, fds: readonly Fd[] = []): void {
+  sendMessage(p, p.report, p.bytes(Buffer.from(REPORTS[name]), `"${name}"`, 1), fds);
+}

@@ -1,0 +1,160 @@
+import { type IdMaps, mapFileText } from '../../gofer';
+import {
+  C,
+  capset,
+  chdir,
+  close,
+  closeRange,
+  dupTo,
+  fork,
+  ioctl,
+  mount,
+  pivotRoot,
+  prctl,
+  type Program,
+  ProgramBuilder,
+  read,
+  setIds,
+  setns,
+  type Slot,
+  umount,
+  write,
+} from '../../syscall';
+import { report } from './reports';
+
+/** Where a namespace of the pod comes from: made new, the host's, or an fd that the program is given under this name. */
+export type NamespaceSource = 'new' | 'host' | 'joined';
+
+export interface SandboxPlan {
+  readonly id: string;
+  /** The pod's ids; null without a user namespace. */
+  readonly idMaps: IdMaps | null;
+  readonly network: NamespaceSource;
+  readonly ipc: NamespaceSource;
+  readonly uts: NamespaceSource;
+  /** false when the pod uses the host's pid namespace: then the sandbox cannot end its containers by ending itself. */
+  readonly pid: boolean;
+  readonly hostname: string | undefined;
+  readonly domainname: string | undefined;
+}
+
+/** Names of the fds that the program is given. `control`: the read end of the pipe whose end ends the pod. */
+export const SANDBOX_FDS = { control: 'control', network: 'netns', ipc: 'ipcns', uts: 'utsns' } as const;
+
+const CAP_NONE = { effective: 0n, permitted: 0n, inheritable: 0n };
+
+/**
+ * The program that starts a pod's sandbox: a process in the pod's namespaces with an empty root, which does nothing but
+ * wait for the end of the control pipe. By then it has no capability, no fd but the pipe, and no host file in sight.
+ */
+export function sandboxProgram(plan: SandboxPlan): Program {
+  const p = new ProgramBuilder();
+  p.step('preparing to start the sandbox');
+  // Until exec, what the pod's root could reach through /proc/PID of a process of ours is the host: not dumpable means
+  // that only host root may look (ptrace(2), "Ptrace access mode checking").
+  prctl(p, 'PR_SET_DUMPABLE', 0);
+  p.call('setpgid', [0, 0]);
+  joinNamespaces(p, plan);
+  const pipe = p.space(8, 'go');
+  p.call('pipe2', [pipe, C.O_CLOEXEC]);
+  const goRead = p.word(pipe, 32, 'go_read');
+  const goWrite = p.word(pipe.plus(4), 32, 'go_write');
+  p.step('cloning the sandbox');
+  const { pid, pidfd } = fork(p, 'sandbox', { flags: ['CLONE_PARENT', ...cloneFlags(plan)].join('|'), pidfd: true }, () => {
+    p.step('waiting for the id maps');
+    close(p, goWrite);
+    const go = read(p, goRead, 1);
+    const mapped = p.label();
+    p.jumpIfNotZero(go.count, mapped);
+    p.call('exit_group', [1]);
+    p.place(mapped);
+    if (plan.idMaps) setIds(p, 0, 0, []);
+    becomeSandbox(p, plan);
+  });
+  if (plan.idMaps) writeIdMaps(p, pid, plan.idMaps);
+  p.step('reporting the sandbox');
+  report(p, 'sandbox', [p.keep(pidfd, 'sandbox')]);
+  write(p, goWrite, 'x');
+  return p.build();
+}
+
+function joinNamespaces(p: ProgramBuilder, plan: SandboxPlan): void {
+  const kinds = { network: 'CLONE_NEWNET', ipc: 'CLONE_NEWIPC', uts: 'CLONE_NEWUTS' } as const;
+  for (const kind of ['network', 'ipc', 'uts'] as const) {
+    if (plan[kind] !== 'joined') continue;
+    p.step(`joining the pod’s ${kind} namespace`);
+    setns(p, p.donated(SANDBOX_FDS[kind]), kinds[kind]);
+  }
+}
+
+function cloneFlags(plan: SandboxPlan): string[] {
+  const wanted: Readonly<Record<string, boolean>> = {
+    CLONE_NEWUSER: plan.idMaps !== null,
+    CLONE_NEWPID: plan.pid,
+    CLONE_NEWNS: true,
+    CLONE_NEWNET: plan.network === 'new',
+    CLONE_NEWIPC: plan.ipc === 'new',
+    CLONE_NEWUTS: plan.uts === 'new',
+  };
+  return Object.keys(wanted).filter((flag) => wanted[flag]);
+}
+
+function writeIdMaps(p: ProgramBuilder, pid: Slot, maps: IdMaps): void {
+  for (const [file, ranges] of [['uid_map', maps.uids], ['gid_map', maps.gids]] as const) {
+    p.step(`writing the pod’s ${file}`);
+    const fd = p.slot(file);
+    p.call('openat', [C.AT_FDCWD, p.pathWithNumber('/proc/', pid, `/${file}`), C.O_WRONLY | C.O_CLOEXEC, 0], { out: fd });
+    // One write only: the kernel takes a map whole or not at all.
+    const text = mapFileText(ranges);
+    p.call('write', [fd, p.bytes(Buffer.from(text), JSON.stringify(text), 1), text.length]);
+    close(p, fd);
+  }
+}
+
+function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
+  prctl(p, 'PR_SET_NAME', p.string('silt-sandbox'));
+  if (plan.uts === 'new') setNames(p, plan);
+  if (plan.network === 'new') {
+    p.step('bringing up the loopback interface');
+    bringLoopbackUp(p);
+  }
+  p.step('leaving the host’s filesystem');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  // /proc is a directory on every host; what is mounted there goes with the rest of the old root.
+  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC', 'mode=700,size=64k');
+  chdir(p, '/proc');
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
+  p.step('ignoring SIGCHLD so that orphans are reaped');
+  const action = p.space(32, '{SIG_IGN}');
+  p.setU64(action, 1);
+  p.call('rt_sigaction', [C.SIGCHLD, action, 0, 8]);
+  p.step('dropping what the sandbox does not need');
+  p.call('setsid', []);
+  dupTo(p, p.donated(SANDBOX_FDS.control), 0);
+  report(p, 'ready');
+  closeRange(p, 1);
+  if (plan.idMaps) capset(p, CAP_NONE);
+  p.step('waiting for the pod’s end');
+  read(p, 0, 1);
+}
+
+function setNames(p: ProgramBuilder, plan: SandboxPlan): void {
+  for (const [call, name] of [['sethostname', plan.hostname], ['setdomainname', plan.domainname]] as const) {
+    if (!name) continue;
+    p.step(`setting the pod’s name to ${name}`);
+    p.call(call, [p.string(name), Buffer.byteLength(name)]);
+  }
+}
+
+/** SIOCSIFFLAGS on `lo` (netdevice(7)): struct ifreq has the name at 0 and the flags at 16. */
+function bringLoopbackUp(p: ProgramBuilder): void {
+  const socket = p.slot('socket');
+  p.call('socket', [C.AF_INET, C.SOCK_DGRAM | C.SOCK_CLOEXEC, 0], { out: socket });
+  const request = p.bytes(Buffer.concat([Buffer.from('lo'), Buffer.alloc(38)]), '{lo, IFF_UP}');
+  p.setU32(request.plus(16), C.IFF_UP | C.IFF_RUNNING);
+  ioctl(p, socket, 'SIOCSIFFLAGS', request);
+  close(p, socket);
+}
+

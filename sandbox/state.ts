@@ -1,0 +1,187 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../errors';
+import type { IdMaps } from '../gofer';
+import type { Cgroup } from './cgroup';
+import { startTimeOf } from './process';
+
+/** Format of the state files. A silt reads every format up to its own and refuses newer ones by name. */
+const VERSION = 1;
+
+/** Where silt keeps state unless told otherwise; below it, a directory per containerd namespace. */
+export const DEFAULT_ROOT = '/run/silt';
+
+/** A process as state files record it: the start time tells it from a later one with the same pid. */
+export interface RecordedProcess {
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** `pod.json`. */
+export interface PodState {
+  readonly version: number;
+  readonly id: string;
+  readonly sandbox: RecordedProcess;
+  readonly idMaps: IdMaps | null;
+  /** Number of the range in IdRanges that the pod has, to be released. */
+  readonly idRange?: number;
+}
+
+/** `<container id>/container.json` in the pod's directory. */
+export interface ContainerState {
+  readonly version: number;
+  readonly id: string;
+  readonly pod: string;
+  readonly bundle: string;
+  readonly init: RecordedProcess;
+  readonly created: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly cgroup: Cgroup;
+  /** The upper in the sandbox's mount namespace, and the device number that it must still have there. */
+  readonly upper: { readonly path: string; readonly device: number };
+}
+
+/**
+ * The directory of a pod's state: `<root>/<pod id>/`, with `pod.json`, a directory per container, and the place where a
+ * container's root is assembled.
+ */
+export class StateDirectory {
+  constructor(readonly root: string) {}
+
+  podPath(pod: string): string {
+    return join(this.root, pod);
+  }
+
+  containerPath(pod: string, id: string): string {
+    return join(this.root, pod, id);
+  }
+
+  /** Makes a container's directory with its mount point, and returns the mount point. @throws CONTAINER_EXISTS. */
+  addContainer(pod: string, id: string): string {
+    const path = this.containerPath(pod, id);
+    mkdirSync(this.podPath(pod), { recursive: true, mode: 0o711 });
+    try {
+      mkdirSync(path, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already in ${path}; delete it first or choose another id`, { id, path });
+    }
+    const mountPoint = join(path, 'rootfs');
+    mkdirSync(mountPoint, { mode: 0o700 });
+    return mountPoint;
+  }
+
+  addPod(state: Omit<PodState, 'version'>): void {
+    mkdirSync(this.podPath(state.id), { recursive: true, mode: 0o711 });
+    writeWhole(join(this.podPath(state.id), 'pod.json'), { version: VERSION, ...state });
+  }
+
+  writeContainer(state: Omit<ContainerState, 'version'>): void {
+    writeWhole(join(this.containerPath(state.pod, state.id), 'container.json'), { version: VERSION, ...state });
+  }
+
+  removeContainer(pod: string, id: string): void {
+    rmSync(this.containerPath(pod, id), { recursive: true, force: true });
+  }
+
+  removePod(pod: string): void {
+    rmSync(this.podPath(pod), { recursive: true, force: true });
+  }
+
+  /** @throws SiltError CONTAINER_NOT_FOUND. */
+  readPod(pod: string): PodState {
+    return readVersioned(join(this.podPath(pod), 'pod.json'), `pod ${pod}`) as PodState;
+  }
+
+  /** The pod as far as its state was written; for cleaning up after a shim that died at any moment. */
+  podIfAny(pod: string): PodState | undefined {
+    return ifFound(() => this.readPod(pod));
+  }
+
+  /** The container with exactly this id, as far as its state was written. */
+  containerIfAny(id: string): ContainerState | undefined {
+    const found = this.#containers().find((one) => one.id === id);
+    return found && ifFound(() => this.#readContainer(found));
+  }
+
+  /** Ids of the containers that have a directory in the pod's. */
+  containersOf(pod: string): string[] {
+    return directories(this.podPath(pod));
+  }
+
+  /**
+   * A container by its id, or by a prefix that only one container has.
+   * @throws SiltError CONTAINER_NOT_FOUND; REQUEST_INVALID when a prefix fits several.
+   */
+  findContainer(idOrPrefix: string): ContainerState {
+    const all = this.#containers();
+    const exact = all.find(({ id }) => id === idOrPrefix);
+    const fitting = exact ? [exact] : all.filter(({ id }) => idOrPrefix !== '' && id.startsWith(idOrPrefix));
+    if (fitting.length > 1) {
+      const ids = fitting.map(({ id }) => id).join(', ');
+      throw new SiltError('REQUEST_INVALID', `${idOrPrefix} is the beginning of several container ids: ${ids}`, { id: idOrPrefix });
+    }
+    const [found] = fitting;
+    if (!found) {
+      const message = `there is no container ${idOrPrefix} in ${this.root}; containers of containerd are found with --root ${DEFAULT_ROOT}/<namespace>`;
+      throw new SiltError('CONTAINER_NOT_FOUND', message, { id: idOrPrefix, path: this.root });
+    }
+    return this.#readContainer(found);
+  }
+
+  #readContainer({ pod, id }: { pod: string; id: string }): ContainerState {
+    return readVersioned(join(this.containerPath(pod, id), 'container.json'), `container ${id}`) as ContainerState;
+  }
+
+  #containers(): { pod: string; id: string }[] {
+    return directories(this.root).flatMap((pod) => directories(this.podPath(pod)).map((id) => ({ pod, id })));
+  }
+}
+
+function ifFound<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SiltError && error.code === 'CONTAINER_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** Is this still the process that was recorded? */
+export function isSameProcess(recorded: RecordedProcess): boolean {
+  return startTimeOf(recorded.pid) === recorded.startTime;
+}
+
+/** @throws SiltError INTERNAL when the process is gone already. */
+export function recordProcess(pid: number): RecordedProcess {
+  return { pid, startTime: startTimeOf(pid) ?? '' };
+}
+
+function directories(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch {
+    return [];
+  }
+}
+
+/** Written aside and renamed, so that a reader sees the old or the new state and nothing between. */
+function writeWhole(path: string, state: object): void {
+  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+function readVersioned(path: string, what: string): object {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SiltError('CONTAINER_NOT_FOUND', `there is no ${what}: ${(error as Error).message}`, { path }, { cause: error });
+  }
+  const state = JSON.parse(text) as { version: number };
+  if (state.version > VERSION) {
+    const message = `${what} was started by a newer silt (state version ${state.version}, this one knows ${VERSION}); use that one`;
+    throw new SiltError('WRONG_STATE', message, { path });
+  }
+  return state;
+}

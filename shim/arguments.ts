@@ -1,0 +1,58 @@
+import { parseArgs } from 'node:util';
+import { SiltError } from '../errors';
+
+/** How containerd calls a shim (its runtime/v2/README.md, "Commands"). */
+export interface ShimArguments {
+  readonly namespace: string;
+  /** containerd's gRPC address. */
+  readonly address: string;
+  readonly publishBinary: string;
+  readonly id: string;
+  /** The bundle, for `delete`; the working directory otherwise is. */
+  readonly bundle: string;
+  /** For `serve`: the path of the listening socket, to be removed at the end. */
+  readonly socket: string;
+  readonly debug: boolean;
+  readonly version: boolean;
+  readonly info: boolean;
+  /** `start`, `delete`, or none: serve. */
+  readonly action: string;
+}
+
+/** @throws SiltError REQUEST_INVALID naming the flag. */
+export function parseArguments(args: readonly string[]): ShimArguments {
+  // Go's flag package takes one dash or two and `-flag value` or `-flag=value`; parseArgs wants two dashes.
+  const dashed = args.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
+  try {
+    const { values, positionals } = parseArgs({
+      args: dashed,
+      allowPositionals: true,
+      options: {
+        namespace: { type: 'string', default: '' },
+        address: { type: 'string', default: '' },
+        'publish-binary': { type: 'string', default: '' },
+        id: { type: 'string', default: '' },
+        bundle: { type: 'string', default: '' },
+        socket: { type: 'string', default: '' },
+        debug: { type: 'boolean', default: false },
+        v: { type: 'boolean', default: false },
+        version: { type: 'boolean', default: false },
+        info: { type: 'boolean', default: false },
+      },
+    });
+    return {
+      namespace: values.namespace,
+      address: values.address,
+      publishBinary: values['publish-binary'],
+      id: values.id,
+      bundle: values.bundle === '' ? process.cwd() : values.bundle,
+      socket: values.socket,
+      debug: values.debug,
+      version: values.v || values.version,
+      info: values.info,
+      action: positionals[0] ?? '',
+    };
+  } catch (error) {
+    throw new SiltError('REQUEST_INVALID', `containerd-shim-silt-v1: ${(error as Error).message}`, {}, { cause: error });
+  }
+}

@@ -1,0 +1,73 @@
+import { closeSync, openSync } from 'node:fs';
+import { SiltError } from '../errors';
+import type { Spec } from '../oci';
+import { Pod, podIdRanges, podPlan, recordProcess, type Workshop } from '../sandbox';
+
+/** The shim's one pod: started for its first container, ended with its last. */
+export class PodKeeper {
+  #pod: Promise<Pod> | undefined;
+  #range: number | undefined;
+  readonly #ranges;
+
+  constructor(
+    private readonly workshop: Workshop,
+    private readonly id: string,
+    root: string,
+  ) {
+    this.#ranges = podIdRanges(root, workshop.config);
+  }
+
+  /** The pod, started by this call if it is the first. @throws SiltError. */
+  get(spec: Spec): Promise<Pod> {
+    this.#pod ??= this.#start(spec).catch((error: unknown) => {
+      this.#pod = undefined;
+      this.#release();
+      throw error;
+    });
+    return this.#pod;
+  }
+
+  async #start(spec: Spec): Promise<Pod> {
+    const { kernel, state, config } = this.workshop;
+    const claimIds = () => {
+      const { index, idMaps } = this.#ranges.claim();
+      this.#range = index;
+      return idMaps;
+    };
+    const plan = podPlan({ id: this.id, spec, config, claimIds });
+    const fds: Partial<Record<'network' | 'ipc' | 'uts', number>> = {};
+    try {
+      for (const [kind, path] of Object.entries(plan.paths) as ['network' | 'ipc' | 'uts', string][]) {
+        fds[kind] = openNamespace(kind, path);
+      }
+      const pod = await Pod.start(kernel, plan.sandbox, fds);
+      const range = this.#range === undefined ? {} : { idRange: this.#range };
+      state.addPod({ id: this.id, sandbox: recordProcess(pod.sandbox.pid), idMaps: plan.sandbox.idMaps, ...range });
+      return pod;
+    } finally {
+      for (const fd of Object.values(fds)) closeSync(fd);
+    }
+  }
+
+  /** Ends the pod, if there is one, and removes its state. */
+  async end(): Promise<void> {
+    const pod = await this.#pod?.catch(() => undefined);
+    this.#pod = undefined;
+    await pod?.close();
+    this.#release();
+    this.workshop.state.removePod(this.id);
+  }
+
+  #release(): void {
+    if (this.#range !== undefined) this.#ranges.release(this.#range);
+    this.#range = undefined;
+  }
+}
+
+function openNamespace(kind: string, path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new SiltError('SPEC_INVALID', `$.linux.namespaces: cannot open the ${kind} namespace ${path}: ${(error as Error).message}`, { path }, { cause: error });
+  }
+}

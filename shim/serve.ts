@@ -1,0 +1,73 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type MessageTypes, type MethodHandler, Server, unary } from 'ttrpc';
+import { loadNative, openInterpreter } from '../native';
+import { type TaskMethod, taskMethods, taskServiceNames } from '../proto';
+import { Host, readConfig, StateDirectory, type Workshop } from '../sandbox';
+import { Kernel } from '../syscall';
+import type { ShimArguments } from './arguments';
+import { openLog } from './log';
+import { PodKeeper } from './pod-keeper';
+import { Publisher } from './publisher';
+import { TaskService } from './task-service';
+
+/** Where silt keeps its state: SILT_ROOT of the environment, which tests set, or /run/silt. */
+export function siltRoot(): string {
+  return process.env['SILT_ROOT'] ?? '/run/silt';
+}
+
+const EVENTS_AT_END_MS = 2000;
+
+/**
+ * Serves one pod until its Shutdown.
+ * @param listenFd a listening unix socket, which the server owns from now on
+ */
+export async function serve(args: ShimArguments, listenFd: number): Promise<void> {
+  const log = openLog(join(args.bundle, 'log'), args.debug ? 'debug' : 'info', { runtime: 'io.containerd.silt.v1', pod: args.id });
+  process.on('uncaughtException', (error) => log.error('uncaught exception', { error: error.message, stack: error.stack }));
+  process.on('unhandledRejection', (reason) => log.error('unhandled rejection', { reason: describe(reason) }));
+  const native = loadNative();
+  const workshop: Workshop = {
+    kernel: new Kernel(native, openInterpreter(undefined, native)),
+    host: new Host(),
+    config: readConfig(),
+    state: new StateDirectory(join(siltRoot(), args.namespace)),
+  };
+  const publisher = new Publisher({
+    namespace: args.namespace,
+    ttrpcAddress: process.env['TTRPC_ADDRESS'] ?? '',
+    address: args.address,
+    publishBinary: args.publishBinary,
+    onError: (message) => log.warn(message),
+  });
+  const server = new Server({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
+  const pod = new PodKeeper(workshop, args.id, siltRoot());
+  const stop = (): void => {
+    void (async () => {
+      await service.end();
+      await pod.end();
+      await publisher.close(EVENTS_AT_END_MS);
+      if (args.socket !== '') rmSync(args.socket, { force: true });
+      await server.shutdown({ timeoutMs: 1000 });
+      process.exit(0);
+    })();
+  };
+  const service = new TaskService({ workshop, pod, namespace: args.namespace, publisher, log, onShutdown: () => setImmediate(stop) });
+  for (const name of Object.values(taskServiceNames)) server.register(name, handlersOf(service));
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', () => undefined);
+  await server.serve(listenFd);
+}
+
+/** Every method of the service. A SiltError's `status` is what the server answers with: the edge where codes become numbers. */
+function handlersOf(service: TaskService): Record<string, MethodHandler> {
+  const handlers: Record<string, MethodHandler> = {};
+  for (const name of Object.keys(taskMethods) as TaskMethod[]) {
+    handlers[name] = unary(taskMethods[name] as MessageTypes<unknown, unknown>, (request) => service[name](request as never));
+  }
+  return handlers;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,86 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { dirname, join } from 'node:path';
+import type { Stream } from 'node:stream';
+import { BootstrapResult, readBootstrapParams } from '../proto';
+import type { ShimArguments } from './arguments';
+import { siltRoot } from './serve';
+import { socketPath } from './socket-address';
+
+/** The annotation by which containerd's CRI plugin says to which pod a container belongs. */
+const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
+
+/**
+ * `start`: prints the address of the pod's shim, starting it when there is none. The native front answers the usual case;
+ * this is what it falls through to: a container that joins a pod, and containerd 2.3's parameters on stdin.
+ */
+export async function startServer(args: ShimArguments): Promise<void> {
+  const params = readBootstrapParams(readStdin(), args.id, args.namespace);
+  const pod = podOf(args.id);
+  const path = socketPath(siltRoot(), args.address, args.namespace, pod);
+  if (!(await answers(path))) await start(args, pod, path);
+  const address = `unix://${path}`;
+  writeFileSync('.address', address);
+  renameSync('.address', 'address');
+  // Text is understood by every containerd before 2.3, and by that one too unless it gave parameters.
+  process.stdout.write(params ? BootstrapResult.encode({ version: 2, address, protocol: 'ttrpc' }) : address);
+}
+
+function readStdin(): Uint8Array {
+  try {
+    return readFileSync(0);
+  } catch {
+    return new Uint8Array();
+  }
+}
+
+/** The pod that the container in the working directory's bundle belongs to: its own unless an annotation names another. */
+function podOf(id: string): string {
+  try {
+    const spec = JSON.parse(readFileSync('config.json', 'utf8')) as { annotations?: Record<string, string> };
+    return spec.annotations?.[SANDBOX_ID] ?? id;
+  } catch {
+    // A spec that cannot be read is Create's to complain about.
+    return id;
+  }
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+async function start(args: ShimArguments, pod: string, path: string): Promise<void> {
+  mkdirSync(dirname(dirname(path)), { recursive: true, mode: 0o711 });
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  rmSync(path, { force: true });
+  const server = await listen(path);
+  const flags = ['-namespace', args.namespace, '-address', args.address, '-publish-binary', args.publishBinary, '-id', pod];
+  if (args.debug) flags.push('-debug');
+  const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'ignore', server as unknown as Stream],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', reject);
+  });
+  child.unref();
+  // The child has the listening socket now. Closing the server here would remove the socket's file: it is only let go.
+  server.unref();
+}
+
+function listen(path: string): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ path, backlog: 128 }, () => resolve(server));
+  });
+}

@@ -1,0 +1,100 @@
+import type { WatchHandle } from '../../native';
+import { type Kernel, ProgramBuilder } from '../../syscall';
+
+const READABLE = 1;
+const WRITABLE = 2;
+const EAGAIN = -11;
+const SIZE = 65536;
+
+/**
+ * Copies from one fd to another in the event loop, at most 64 KiB held: between a pty's master and fifos, which the kernel
+ * cannot connect by itself. Both fds become non-blocking. Borrows them: the owner closes them after {@link stop}.
+ */
+export class Pump {
+  readonly #read;
+  readonly #watch: WatchHandle;
+  #output: WatchHandle | undefined;
+  #pending: Buffer = Buffer.alloc(0);
+  #stopped = false;
+
+  /** @param onEnd called once when the input has ended or either side failed. */
+  constructor(
+    private readonly kernel: Kernel,
+    from: number,
+    private readonly to: number,
+    private readonly onEnd: () => void,
+  ) {
+    const p = new ProgramBuilder();
+    const buffer = p.space(SIZE);
+    const count = p.slot('count');
+    p.call('read', [from, buffer, SIZE], { out: count, tolerate: 'all', retry: true });
+    this.#read = { program: p.build(), buffer, count };
+    this.#watch = kernel.watch(from, READABLE, () => this.#copy());
+  }
+
+  /** Copies what can be had without waiting; used when the writer is known to be gone. */
+  drain(): void {
+    while (!this.#stopped && this.#pending.length === 0 && this.#copyOnce());
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#watch.close();
+    this.#output?.close();
+  }
+
+  #copy(): void {
+    if (this.#pending.length === 0) this.#copyOnce();
+  }
+
+  /** One read and write. @returns false when nothing more can be had now. */
+  #copyOnce(): boolean {
+    const result = this.kernel.run(this.#read.program);
+    const count = result.get(this.#read.count);
+    if (count === EAGAIN) return false;
+    // EIO is how a pty's master says that its last slave is closed (pty(7)).
+    if (count <= 0) {
+      this.#end();
+      return false;
+    }
+    this.#pending = Buffer.from(result.at(this.#read.buffer, count));
+    this.#flush();
+    return true;
+  }
+
+  #flush(): void {
+    while (this.#pending.length > 0) {
+      const p = new ProgramBuilder();
+      const count = p.slot('count');
+      p.call('write', [this.to, p.bytes(this.#pending), this.#pending.length], { out: count, tolerate: 'all', retry: true });
+      const written = this.kernel.run(p.build()).get(count);
+      if (written === EAGAIN) {
+        this.#awaitWritable();
+        return;
+      }
+      if (written < 0) {
+        this.#end();
+        return;
+      }
+      this.#pending = this.#pending.subarray(written);
+    }
+  }
+
+  #awaitWritable(): void {
+    if (this.#output) return;
+    this.#watch.change(0);
+    this.#output = this.kernel.watch(this.to, WRITABLE, () => {
+      this.#output?.close();
+      this.#output = undefined;
+      this.#flush();
+      if (this.#pending.length === 0 && !this.#stopped) this.#watch.change(READABLE);
+    });
+  }
+
+  #end(): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.onEnd();
+  }
+}

@@ -1,0 +1,307 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../errors';
+import { takeApart } from '../gofer';
+import { parseProcess, parseResources, parseSpec, type Spec } from '../oci';
+import {
+  CgroupV1Metrics,
+  CgroupV2Metrics,
+  goZeroTime,
+  packAny,
+  RuncProcessDetails,
+  type TaskAnswer,
+  type TaskMethod,
+  type TaskRequest,
+  TaskStatus,
+  specText,
+  timestampOf,
+} from '../proto';
+import { allowSeed, cgroups, Container, FreezeRecord, seedOf, watchOom, type Workshop } from '../sandbox';
+import { C } from '../syscall';
+import type { Log } from './log';
+import type { PodKeeper } from './pod-keeper';
+import type { Publisher } from './publisher';
+import { Stdio } from './stdio';
+import { type Ended, ExecTask, InitTask, type TaskProcess } from './task';
+
+type Handlers = { [Name in TaskMethod]: (request: TaskRequest<Name>) => Promise<TaskAnswer<Name>> | TaskAnswer<Name> };
+
+/** A container, and what the shim keeps beside it. */
+interface Task {
+  readonly init: InitTask;
+  readonly freezer: FreezeRecord;
+  readonly stopOomWatch: () => void;
+}
+
+export interface TaskServiceOptions {
+  readonly workshop: Workshop;
+  readonly pod: PodKeeper;
+  readonly namespace: string;
+  readonly publisher: Publisher;
+  readonly log: Log;
+  /** Called by Shutdown once nothing is left. */
+  readonly onShutdown: () => void;
+}
+
+/** containerd's Task service, version 2 and 3: the tasks of one pod. */
+export class TaskService implements Handlers {
+  readonly #tasks = new Map<string, Task>();
+  /** Ids that a Create is working on: a second Create with the same id must not pass. */
+  readonly #creating = new Set<string>();
+
+  constructor(private readonly options: TaskServiceOptions) {}
+
+  async Create(request: TaskRequest<'Create'>): Promise<TaskAnswer<'Create'>> {
+    const { id, bundle } = request;
+    const { workshop, publisher } = this.options;
+    if (request.checkpoint !== '') throw new SiltError('UNIMPLEMENTED', 'restoring from a checkpoint is not built yet');
+    if (this.#tasks.has(id) || this.#creating.has(id)) throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
+    this.#creating.add(id);
+    let stdio: Stdio | undefined;
+    try {
+      const spec = readSpec(bundle);
+      const layers = takeApart(request.rootfs, spec.root?.path, bundle);
+      const seed = seedOf(spec.annotations ?? {});
+      const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
+      stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
+      const pod = await this.options.pod.get(spec);
+      const given = stdio;
+      const container = await Container.create(workshop, pod, {
+        id,
+        bundle,
+        spec: { ...spec, ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}) },
+        layers,
+        seed: allowed,
+        stdio: stdio.donate(),
+        onTerminal: (master) => given.attachTerminal(master),
+      });
+      stdio.closeDonated();
+      const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () => publisher.publish('/tasks/oom', { containerId: id }));
+      const directory = workshop.state.containerPath(pod.plan.id, id);
+      publisher.publish('/tasks/create', {
+        containerId: id,
+        bundle,
+        rootfs: request.rootfs,
+        io: { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal },
+        checkpoint: request.checkpoint,
+        pid: container.init.pid,
+      });
+      const init = new InitTask(container, stdio, publisher);
+      const freezer = new FreezeRecord(workshop.kernel, container.cgroup, directory);
+      this.#tasks.set(id, { init, freezer, stopOomWatch });
+      return { pid: container.init.pid };
+    } catch (error) {
+      stdio?.dispose();
+      if (this.#tasks.size === 0) await this.options.pod.end();
+      throw error;
+    } finally {
+      this.#creating.delete(id);
+    }
+  }
+
+  async Start({ id, execId }: TaskRequest<'Start'>): Promise<TaskAnswer<'Start'>> {
+    const { init } = this.#task(id);
+    if (execId === '') {
+      await init.start();
+      return { pid: init.process.pid };
+    }
+    return { pid: (await this.#exec(init, execId).start()).pid };
+  }
+
+  async Delete({ id, execId }: TaskRequest<'Delete'>): Promise<TaskAnswer<'Delete'>> {
+    const task = this.#task(id);
+    return execId === '' ? this.#deleteTask(task) : this.#deleteExec(task.init, execId);
+  }
+
+  async #deleteTask(task: Task): Promise<TaskAnswer<'Delete'>> {
+    const { init } = task;
+    await init.container.delete();
+    const exit = await init.wait();
+    task.stopOomWatch();
+    for (const exec of init.execs.values()) exec.stdio.dispose();
+    init.stdio.dispose();
+    this.#tasks.delete(init.id);
+    if (this.#tasks.size === 0 && this.#creating.size === 0) await this.options.pod.end();
+    const answer = { pid: init.process.pid, exitStatus: exit.status, exitedAt: timestampOf(exit.at) };
+    this.options.publisher.publish('/tasks/delete', { containerId: init.id, ...answer });
+    return answer;
+  }
+
+  #deleteExec(init: InitTask, execId: string): TaskAnswer<'Delete'> {
+    const exec = this.#exec(init, execId);
+    const { process, exit } = exec;
+    if (process && !exit) throw new SiltError('WRONG_STATE', `cannot delete exec ${execId}: it is running; kill it first`, { id: execId });
+    init.execs.delete(execId);
+    init.container.execs.delete(execId);
+    exec.stdio.dispose();
+    return { pid: process?.pid ?? 0, exitStatus: exit?.status ?? 0, exitedAt: exit ? timestampOf(exit.at) : goZeroTime };
+  }
+
+  async Exec(request: TaskRequest<'Exec'>): Promise<TaskAnswer<'Exec'>> {
+    const { init } = this.#task(request.id);
+    const process = parseProcess(specText('process', request.spec), `the exec ${request.execId}`);
+    const exec = init.container.addExec(request.execId, { ...process, terminal: request.terminal });
+    try {
+      const stdio = await Stdio.open(this.options.workshop.kernel, { ...request, namespace: this.options.namespace });
+      init.execs.set(request.execId, new ExecTask(init, exec, stdio, this.options.publisher));
+    } catch (error) {
+      init.container.execs.delete(request.execId);
+      throw error;
+    }
+    this.options.publisher.publish('/tasks/exec-added', { containerId: request.id, execId: request.execId });
+    return {};
+  }
+
+  State({ id, execId }: TaskRequest<'State'>): TaskAnswer<'State'> {
+    const { init } = this.#task(id);
+    const one: TaskProcess = execId === '' ? init : this.#exec(init, execId);
+    const { exit, stdio } = one;
+    const { stdin, stdout, stderr, terminal } = stdio.request;
+    return {
+      id,
+      execId,
+      bundle: init.container.request.bundle,
+      pid: one.process?.pid ?? 0,
+      status: one instanceof InitTask ? this.#initStatus(this.#task(id)) : execStatus(one),
+      stdin,
+      stdout,
+      stderr,
+      terminal,
+      exitStatus: exit?.status ?? 0,
+      exitedAt: exit ? timestampOf(exit.at) : goZeroTime,
+    };
+  }
+
+  #initStatus({ init, freezer }: Task): number {
+    const { status } = init.container;
+    if (status !== 'stopped' && freezer.paused) return TaskStatus.PAUSED;
+    return { created: TaskStatus.CREATED, running: TaskStatus.RUNNING, stopped: TaskStatus.STOPPED }[status];
+  }
+
+  async Wait({ id, execId }: TaskRequest<'Wait'>): Promise<TaskAnswer<'Wait'>> {
+    const { init } = this.#task(id);
+    const exit: Ended = await (execId === '' ? init : this.#exec(init, execId)).wait();
+    return { exitStatus: exit.status, exitedAt: timestampOf(exit.at) };
+  }
+
+  async Kill({ id, execId, signal, all }: TaskRequest<'Kill'>): Promise<TaskAnswer<'Kill'>> {
+    const { init } = this.#task(id);
+    if (signal < 1 || signal > 64) throw new SiltError('REQUEST_INVALID', `cannot kill ${id}: ${signal} is no signal; signals are 1 to 64`, { id });
+    if (execId !== '') {
+      const { process } = this.#exec(init, execId);
+      if (!process) throw new SiltError('WRONG_STATE', `cannot kill exec ${execId}: it has not been started`, { id: execId });
+      process.signal(signal);
+      return {};
+    }
+    if (all) await this.#signalAll(init, signal);
+    else init.process.signal(signal);
+    return {};
+  }
+
+  /** The end of the first process is the end of all: SIGKILL needs no list, except in a pid namespace that is shared. */
+  async #signalAll(init: InitTask, signal: number): Promise<void> {
+    const { container } = init;
+    if (signal === C.SIGKILL) await cgroups.killAll(container.cgroup);
+    else await cgroups.signalAll(container.cgroup, signal);
+  }
+
+  Pids({ id }: TaskRequest<'Pids'>): TaskAnswer<'Pids'> {
+    const { init } = this.#task(id);
+    const execs = new Map([...init.execs.values()].map((exec) => [exec.process?.pid, exec.id]));
+    const processes = cgroups.listPids(init.container.cgroup).map((pid) => {
+      const execId = execs.get(pid);
+      return execId === undefined ? { pid } : { pid, info: packAny(RuncProcessDetails, { execId }) };
+    });
+    return { processes };
+  }
+
+  ResizePty({ id, execId, width, height }: TaskRequest<'ResizePty'>): TaskAnswer<'ResizePty'> {
+    const { init } = this.#task(id);
+    (execId === '' ? init : this.#exec(init, execId)).stdio.resize(width, height);
+    return {};
+  }
+
+  CloseIO({ id, execId, stdin }: TaskRequest<'CloseIO'>): TaskAnswer<'CloseIO'> {
+    const { init } = this.#task(id);
+    if (stdin) (execId === '' ? init : this.#exec(init, execId)).stdio.closeStdin();
+    return {};
+  }
+
+  async Pause({ id }: TaskRequest<'Pause'>): Promise<TaskAnswer<'Pause'>> {
+    const { init, freezer } = this.#task(id);
+    if (init.container.status === 'stopped') throw new SiltError('WRONG_STATE', `cannot pause container ${id}: it is stopped`, { id });
+    await freezer.pause();
+    this.options.publisher.publish('/tasks/paused', { containerId: id });
+    return {};
+  }
+
+  async Resume({ id }: TaskRequest<'Resume'>): Promise<TaskAnswer<'Resume'>> {
+    const { freezer } = this.#task(id);
+    if (!freezer.paused) throw new SiltError('WRONG_STATE', `cannot resume container ${id}: it is not paused`, { id });
+    await freezer.resume();
+    this.options.publisher.publish('/tasks/resumed', { containerId: id });
+    return {};
+  }
+
+  Stats({ id }: TaskRequest<'Stats'>): TaskAnswer<'Stats'> {
+    const { cgroup } = this.#task(id).init.container;
+    const metrics = cgroups.readMetrics(cgroup);
+    if (cgroup.mode === 'v2') return { stats: packAny(CgroupV2Metrics, metrics as cgroups.MetricsV2) };
+    return { stats: packAny(CgroupV1Metrics, metrics as cgroups.MetricsV1) };
+  }
+
+  Update({ id, resources }: TaskRequest<'Update'>): TaskAnswer<'Update'> {
+    const { cgroup } = this.#task(id).init.container;
+    cgroups.updateCgroup(cgroup, parseResources(specText('linuxResources', resources), 'the update'));
+    return {};
+  }
+
+  Connect({ id }: TaskRequest<'Connect'>): TaskAnswer<'Connect'> {
+    return { shimPid: process.pid, taskPid: this.#tasks.get(id)?.init.process.pid ?? 0, version: '0.1.0' };
+  }
+
+  Checkpoint(): TaskAnswer<'Checkpoint'> {
+    throw new SiltError('UNIMPLEMENTED', 'checkpoints are not built yet');
+  }
+
+  Shutdown(): TaskAnswer<'Shutdown'> {
+    if (this.#tasks.size === 0 && this.#creating.size === 0) this.options.onShutdown();
+    return {};
+  }
+
+  /** Kills and removes everything; for the end of the shim. */
+  async end(): Promise<void> {
+    for (const task of [...this.#tasks.values()]) {
+      if (!task.init.exit) task.init.process.signal(C.SIGKILL);
+      await this.#deleteTask(task);
+    }
+  }
+
+  #task(id: string): Task {
+    const task = this.#tasks.get(id);
+    if (!task) throw new SiltError('CONTAINER_NOT_FOUND', `there is no container ${id} in this pod`, { id });
+    return task;
+  }
+
+  #exec(init: InitTask, execId: string): ExecTask {
+    const exec = init.execs.get(execId);
+    if (!exec) throw new SiltError('PROCESS_NOT_FOUND', `container ${init.id} has no exec ${execId}`, { id: execId });
+    return exec;
+  }
+}
+
+function execStatus({ process, exit }: TaskProcess): number {
+  if (exit) return TaskStatus.STOPPED;
+  return process ? TaskStatus.RUNNING : TaskStatus.CREATED;
+}
+
+function readSpec(bundle: string): Spec {
+  const path = join(bundle, 'config.json');
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SiltError('SPEC_INVALID', `cannot read the container's spec ${path}: ${(error as Error).message}`, { path }, { cause: error });
+  }
+  return parseSpec(text, path);
+}

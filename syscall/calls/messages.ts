@@ -1,0 +1,61 @@
+import { type Addr, type CallOptions, type Fd, Named, type ProgramBuilder, Slot, Word } from '../builder';
+import { C } from '../constants';
+import { flags } from './flags';
+
+/** struct msghdr and one cmsghdr on 64-bit Linux: sizes and offsets from recvmsg(2), cmsg(3). */
+const MSGHDR = 56;
+const CMSGHDR = 16;
+
+function messageHeader(p: ProgramBuilder, payload: Addr, control: Addr | undefined): Addr {
+  const iov = p.space(16, 'iov');
+  p.pointer(iov.plus(0, 8), payload);
+  p.setU64(iov.plus(8), payload.size);
+  const header = p.space(MSGHDR, control ? `{${payload.text}, ${control.text}}` : `{${payload.text}}`);
+  p.pointer(header.plus(16, 8), iov);
+  p.setU64(header.plus(24), 1);
+  if (control) {
+    p.pointer(header.plus(32, 8), control);
+    p.setU64(header.plus(40), control.size);
+  }
+  return header;
+}
+
+/** Sends `payload` over a socket, with fds as SCM_RIGHTS (unix(7)). A vanished receiver is EPIPE, not a signal. */
+export function sendMessage(p: ProgramBuilder, socket: Fd, payload: Addr, fds: readonly Fd[] = [], options: CallOptions = {}): void {
+  let control: Addr | undefined;
+  if (fds.length > 0) {
+    const length = CMSGHDR + fds.length * 4;
+    const names = fds.map((fd) => (typeof fd === 'number' ? `${fd}` : 'text' in fd ? fd.text : `$${fd.name}`));
+    control = p.space((length + 7) & ~7, `SCM_RIGHTS[${names.join(', ')}]`);
+    p.setU64(control, length);
+    p.setU32(control.plus(8), C.SOL_SOCKET);
+    p.setU32(control.plus(12), C.SCM_RIGHTS);
+    fds.forEach((fd, i) => {
+      const at = control!.plus(CMSGHDR + i * 4, 4);
+      if (fd instanceof Slot) p.slotAt(at, fd, 32);
+      else if (fd instanceof Word) throw new RangeError('an fd that was received must be duplicated into a slot to be sent on');
+      else p.setU32(at, Number(fd instanceof Named ? fd.value : fd));
+    });
+  }
+  const header = messageHeader(p, payload, control);
+  p.call('sendmsg', [socket, header, flags('MSG_NOSIGNAL')], { retry: true, ...options });
+}
+
+export interface Received {
+  /** How many bytes came; 0 when the other side closed. */
+  readonly count: Slot;
+  readonly payload: Addr;
+  /** The fds that came with it. Valid only when the sender sent as many. */
+  readonly fds: readonly Word[];
+}
+
+/** Receives one message of at most `size` bytes and up to `fdCount` fds, which are close-on-exec. */
+export function receiveMessage(p: ProgramBuilder, socket: Fd, size: number, fdCount: number, name = 'received'): Received {
+  const payload = p.space(size, 'payload');
+  const control = fdCount > 0 ? p.space(CMSGHDR + ((fdCount * 4 + 7) & ~7), `room for ${fdCount} fds`) : undefined;
+  const header = messageHeader(p, payload, control);
+  const count = p.slot(`${name}_count`);
+  p.call('recvmsg', [socket, header, flags('MSG_CMSG_CLOEXEC')], { out: count, retry: true });
+  const fds = Array.from({ length: fdCount }, (_, i) => new Word(control!.offset + CMSGHDR + i * 4, 32, `${name}_fd${i}`));
+  return { count, payload, fds };
+}

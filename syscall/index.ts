@@ -1,0 +1,6 @@
+export * from './builder';
+export * from './calls';
+export { C, errnoName, errnoNumber, hostArch, signalName, signalNumber, syscallNumbers, type Arch } from './constants';
+export { Program } from './program';
+export { Kernel, RunResult, type ExitStatus, type Started } from './kernel';
+export { ReportChannel, type Report } from './report-channel';

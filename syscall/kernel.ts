@@ -1,0 +1,173 @@
+import { closeSync } from 'node:fs';
+import type { NativeAddon, WatchHandle } from '../native';
+import { type Addr, ProgramBuilder, type Slot } from './builder';
+import { C } from './constants';
+import type { Program } from './program';
+import { ReportChannel } from './report-channel';
+
+/** What an in-process program left behind. */
+export class RunResult {
+  constructor(
+    readonly slots: BigInt64Array,
+    readonly image: Buffer,
+  ) {}
+
+  /** The slot's value: a result, or a negative errno where one was tolerated. */
+  get(slot: Slot): number {
+    return Number(this.slots[slot.index]);
+  }
+
+  /** The bytes at a place of the image, as the program left them. */
+  at(addr: Addr, size = addr.size): Buffer {
+    return this.image.subarray(addr.offset, addr.offset + size);
+  }
+}
+
+/** How a child ended (waitid(2)). */
+export interface ExitStatus {
+  /** The exit code, or 128 + the signal's number for a process that a signal ended, as shells and runc have it. */
+  readonly status: number;
+  readonly signaled: boolean;
+}
+
+/** A started program. */
+export interface Started {
+  readonly pid: number;
+  /** The caller's to close. */
+  readonly pidfd: number;
+  /** Messages of the program's processes; the caller's to close. */
+  readonly reports: ReportChannel;
+}
+
+/**
+ * The one way to the kernel for the rooms above: runs programs in this process, starts them in the interpreter, waits for
+ * fds. Made once per process and passed down.
+ */
+export class Kernel {
+  constructor(
+    private readonly native: NativeAddon,
+    /** An fd of the interpreter's executable, see `openInterpreter` of native. */
+    private readonly interpreter: number,
+  ) {}
+
+  /**
+   * Runs a short program in this process. It must not block, fork, or change namespaces or credentials.
+   * @throws SiltError with the failed step.
+   */
+  run(program: Program): RunResult {
+    const bytes = program.encode();
+    const slots = new BigInt64Array(program.slots.length);
+    const outcome = this.native.run(bytes, slots);
+    if (outcome >= 0) throw program.failure(Math.floor(outcome / 4096), outcome % 4096);
+    return new RunResult(slots, bytes.subarray(program.imageOffset));
+  }
+
+  /**
+   * Starts a program in the interpreter, as a child of this process. `donations` has an fd for every name that the
+   * program expects; they stay the caller's.
+   */
+  start(program: Program, donations: Readonly<Record<string, number>>): Started {
+    const fds = program.donations.map((name) => {
+      const fd = donations[name];
+      if (fd === undefined) throw new RangeError(`the program wants an fd called ${name}`);
+      return fd;
+    });
+    const memfd = this.native.memfd('silt-program', program.encode(), true);
+    const [mine, theirs] = this.socketPair();
+    try {
+      const { pid, pidfd } = this.native.spawn(this.interpreter, memfd, theirs, Int32Array.from(fds));
+      return { pid, pidfd, reports: new ReportChannel(this, program, mine) };
+    } catch (error) {
+      closeSync(mine);
+      throw error;
+    } finally {
+      closeSync(memfd);
+      closeSync(theirs);
+    }
+  }
+
+  /** Two connected SOCK_SEQPACKET sockets, both the caller's to close. */
+  socketPair(): [number, number] {
+    const p = new ProgramBuilder();
+    const pair = p.space(8);
+    p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
+    const at = this.run(p.build()).at(pair);
+    return [at.readInt32LE(0), at.readInt32LE(4)];
+  }
+
+  /** A pipe: [read end, write end], both the caller's to close. */
+  pipe(): [number, number] {
+    const p = new ProgramBuilder();
+    const pair = p.space(8);
+    p.call('pipe2', [pair, C.O_CLOEXEC]);
+    const at = this.run(p.build()).at(pair);
+    return [at.readInt32LE(0), at.readInt32LE(4)];
+  }
+
+  /** Calls back while `fd` is ready, see NativeAddon.watch. */
+  watch(fd: number, events: number, callback: (events: number, error: number) => void): WatchHandle {
+    return this.native.watch(fd, events, callback);
+  }
+
+  /** A memfd with these bytes, the caller's to close. */
+  memfd(name: string, bytes: Uint8Array): number {
+    return this.native.memfd(name, bytes, true);
+  }
+
+  /** Reaps a child that has ended, by its pidfd; undefined while it runs. @throws SiltError ECHILD when it is not ours. */
+  reap(pidfd: number): ExitStatus | undefined {
+    return this.#wait(C.P_PIDFD, pidfd, C.WNOHANG);
+  }
+
+  /**
+   * Reaps all children in a process group that have ended. With `wait` it blocks until none is left: only for groups
+   * whose processes are known to be on their last instruction.
+   */
+  reapGroup(group: number, wait: boolean): void {
+    try {
+      while (this.#wait(C.P_PGID, group, wait ? 0 : C.WNOHANG) !== undefined);
+    } catch {
+      // ECHILD: nothing is left, which is what this is for.
+    }
+  }
+
+  #wait(type: number, id: number, how: number): ExitStatus | undefined {
+    const p = new ProgramBuilder();
+    const info = p.space(128);
+    p.step('waiting for a child').call('waitid', [type, id, info, C.WEXITED | how, 0], { retry: true });
+    const siginfo = this.run(p.build()).at(info);
+    // si_signo is SIGCHLD when a child was found and stays 0 otherwise; si_code lies at 8, si_status at 24.
+    if (siginfo.readInt32LE(0) === 0) return undefined;
+    const CLD_EXITED = 1;
+    const signaled = siginfo.readInt32LE(8) !== CLD_EXITED;
+    const value = siginfo.readInt32LE(24);
+    return { status: signaled ? 128 + value : value, signaled };
+  }
+
+  /** pidfd_send_signal(2). @returns false when the process has ended. */
+  signal(pidfd: number, signal: number): boolean {
+    const p = new ProgramBuilder();
+    const result = p.slot('result');
+    p.step(`sending signal ${signal}`).call('pidfd_send_signal', [pidfd, signal, 0, 0], { out: result, tolerate: ['ESRCH'] });
+    return this.run(p.build()).get(result) === 0;
+  }
+
+  /** kill(2) of every process in a group. */
+  signalGroup(group: number, signal: number): void {
+    const p = new ProgramBuilder();
+    p.call('kill', [-group, signal], { tolerate: ['ESRCH'] });
+    this.run(p.build());
+  }
+
+  /** pidfd_open(2). @throws SiltError PROCESS_NOT_FOUND. */
+  pidfdOpen(pid: number): number {
+    const p = new ProgramBuilder();
+    const fd = p.slot('pidfd');
+    p.step(`opening a pidfd of process ${pid}`).call('pidfd_open', [pid, 0], { out: fd });
+    const program = p.build();
+    const slots = new BigInt64Array(program.slots.length);
+    const outcome = this.native.run(program.encode(), slots);
+    if (outcome >= 0) throw program.failure(0, outcome % 4096, { ESRCH: 'PROCESS_NOT_FOUND' });
+    return Number(slots[0]);
+  }
+}

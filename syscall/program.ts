@@ -1,0 +1,159 @@
+import { type Arch, errnoName } from './constants';
+import { SiltError, type ErrorCode } from '../errors';
+
+/** One argument of a system call, as docs/syscall-programs.md encodes it. */
+export interface Operand {
+  readonly kind: 'immediate' | 'address' | 'slot' | 'word32' | 'word64';
+  readonly value: bigint;
+  readonly text: string;
+}
+
+interface Place {
+  /** What this instruction is for, such as `mounting proc on /proc`. */
+  readonly step: string;
+  /** Which of the program's processes runs it, such as `gofer`; empty for the one that was started. */
+  readonly process: string;
+}
+
+export interface CallInstruction extends Place {
+  readonly kind: 'call';
+  readonly name: string;
+  readonly nr: number;
+  readonly operands: readonly Operand[];
+  readonly out: number | undefined;
+  readonly tolerateAll: boolean;
+  readonly tolerated: readonly number[];
+  readonly retry: boolean;
+  readonly repeat: { readonly count: number; readonly buffer?: number; readonly offset?: number } | undefined;
+}
+
+export interface JumpInstruction extends Place {
+  readonly kind: 'jumpIfZero' | 'jumpIfNotZero';
+  readonly slot: number;
+  target: number;
+}
+
+export type Instruction = CallInstruction | JumpInstruction;
+
+export interface Relocation {
+  readonly at: number;
+  readonly kind: 'address' | 'slot32' | 'slot64' | 'decimal';
+  readonly slot: number;
+  readonly value: number;
+}
+
+/** Names of the fds that a program expects, in the order in which they are handed over. */
+export type Donations = readonly string[];
+
+interface ProgramParts {
+  readonly arch: Arch;
+  readonly instructions: readonly Instruction[];
+  readonly relocations: readonly Relocation[];
+  readonly slots: readonly string[];
+  readonly donations: Donations;
+  readonly image: Buffer;
+}
+
+const MAGIC = 0x544c4953;
+const HEADER = 32;
+const INSTRUCTION = 72;
+const RELOCATION = 16;
+const NO_SLOT = 0xffff;
+const MACHINE: Record<Arch, number> = { x86_64: 62, aarch64: 183 };
+const OPERAND_KIND = { immediate: 0, address: 1, slot: 2, word32: 3, word64: 4 } as const;
+const RELOCATION_KIND = { address: 1, slot32: 2, slot64: 3, decimal: 4 } as const;
+
+/** A finished syscall program: immutable data, with names kept for listings and error messages. */
+export class Program {
+  readonly arch: Arch;
+  readonly instructions: readonly Instruction[];
+  readonly slots: readonly string[];
+  readonly donations: Donations;
+  readonly #relocations: readonly Relocation[];
+  readonly #image: Buffer;
+
+  constructor(parts: ProgramParts) {
+    this.arch = parts.arch;
+    this.instructions = parts.instructions;
+    this.slots = parts.slots;
+    this.donations = parts.donations;
+    this.#relocations = parts.relocations;
+    this.#image = parts.image;
+  }
+
+  /** Where the image starts in what {@link encode} returns, for reading results back after an in-process run. */
+  get imageOffset(): number {
+    return HEADER + this.instructions.length * INSTRUCTION + this.#relocations.length * RELOCATION;
+  }
+
+  /** A fresh copy of the program in the interpreter's format (docs/syscall-programs.md). */
+  encode(): Buffer {
+    const total = this.imageOffset + this.#image.length;
+    const out = Buffer.alloc(total);
+    out.writeUInt32LE(MAGIC, 0);
+    out.writeUInt16LE(1, 4);
+    out.writeUInt16LE(MACHINE[this.arch], 6);
+    out.writeUInt32LE(this.instructions.length, 8);
+    out.writeUInt32LE(this.#relocations.length, 12);
+    out.writeUInt32LE(this.#image.length, 16);
+    out.writeUInt16LE(this.slots.length, 20);
+    out.writeUInt32LE(total, 24);
+    let at = HEADER;
+    for (const instruction of this.instructions) {
+      encodeInstruction(out, at, instruction);
+      at += INSTRUCTION;
+    }
+    // Address relocations first, then by slot: the interpreter finds a slot's relocations as one run.
+    const sorted = [...this.#relocations].sort((a, b) => rank(a) - rank(b));
+    for (const relocation of sorted) {
+      out.writeUInt32LE(relocation.at, at);
+      out.writeUInt16LE(RELOCATION_KIND[relocation.kind], at + 4);
+      out.writeUInt16LE(relocation.slot, at + 6);
+      out.writeUInt32LE(relocation.value, at + 8);
+      at += RELOCATION;
+    }
+    this.#image.copy(out, at);
+    return out;
+  }
+
+  /** The error for a failed instruction. `codes` maps errno names to error codes, SYSCALL_FAILED otherwise. */
+  failure(index: number, errno: number, codes: Readonly<Record<string, ErrorCode>> = {}): SiltError {
+    const name = errnoName(errno);
+    const instruction = this.instructions[index];
+    if (!instruction) {
+      return new SiltError('PROGRAM_INVALID', `the interpreter refused a syscall program (reason ${errno}); this is a bug in silt`);
+    }
+    const what = instruction.kind === 'call' ? instruction.name : instruction.kind;
+    const where = instruction.process === '' ? '' : ` (${instruction.process})`;
+    const message = `${instruction.step || what}${where}: ${what}: ${name}`;
+    return new SiltError(codes[name] ?? 'SYSCALL_FAILED', message, { syscall: what, errno: name });
+  }
+}
+
+function rank(relocation: Relocation): number {
+  return relocation.kind === 'address' ? -1 : relocation.slot;
+}
+
+function encodeInstruction(out: Buffer, at: number, instruction: Instruction): void {
+  if (instruction.kind !== 'call') {
+    out.writeUInt16LE(instruction.kind === 'jumpIfZero' ? 1 : 2, at);
+    out.writeUInt16LE(instruction.slot, at + 4);
+    out.writeUInt16LE(instruction.target, at + 22);
+    return;
+  }
+  const { repeat } = instruction;
+  out.writeUInt16LE(instruction.nr, at + 2);
+  out.writeUInt16LE(instruction.out ?? NO_SLOT, at + 4);
+  out[at + 6] = (repeat ? 1 : 0) | (instruction.tolerateAll ? 2 : 0) | (instruction.retry ? 4 : 0);
+  out[at + 7] = instruction.tolerated.length;
+  instruction.tolerated.forEach((errno, i) => out.writeUInt16LE(errno, at + 8 + i * 2));
+  instruction.operands.forEach((operand, i) => {
+    out[at + 16 + i] = OPERAND_KIND[operand.kind];
+    out.writeBigUInt64LE(BigInt.asUintN(64, operand.value), at + 24 + i * 8);
+  });
+  if (repeat) {
+    const buffer = repeat.buffer === undefined ? 0 : repeat.buffer + 1;
+    const offset = repeat.offset === undefined ? 0 : repeat.offset + 1;
+    out.writeUInt16LE(repeat.count | (buffer << 3) | (offset << 6), at + 22);
+  }
+}

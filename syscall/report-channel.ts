@@ -1,0 +1,91 @@
+import { closeSync } from 'node:fs';
+import type { WatchHandle } from '../native';
+import { SiltError } from '../errors';
+import { ProgramBuilder, type Slot } from './builder';
+import { receiveMessage } from './calls';
+import { C } from './constants';
+import type { Kernel } from './kernel';
+import type { Program } from './program';
+
+/** One message of a program: a word, and the fds that came with it, which are the receiver's to close. */
+export interface Report {
+  readonly name: string;
+  readonly fds: readonly number[];
+}
+
+const MAX_MESSAGE = 64;
+const MAX_FDS = 2;
+const FAILURE_MAGIC = 0x4c494146;
+
+/** The receiving end of a program's report socket. Messages wait here until {@link next} asks for them. */
+export class ReportChannel {
+  readonly #queue: (Report | SiltError | undefined)[] = [];
+  readonly #waiting: { resolve: (report: Report | undefined) => void; reject: (error: Error) => void }[] = [];
+  readonly #watch: WatchHandle;
+  #open = true;
+
+  /** Keeps `fd`. */
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly program: Program,
+    private readonly fd: number,
+  ) {
+    const READABLE = 1;
+    this.#watch = kernel.watch(fd, READABLE, () => this.#receive());
+  }
+
+  /**
+   * The next message; undefined once every process of the program has closed its end.
+   * @throws SiltError when a process of the program failed: the step and the errno.
+   */
+  next(): Promise<Report | undefined> {
+    const first = this.#queue.shift();
+    if (first instanceof SiltError) return Promise.reject(first);
+    if (first !== undefined) return Promise.resolve(first);
+    if (!this.#open) return Promise.resolve(undefined);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Closes the socket and every fd that nobody took. */
+  close(): void {
+    if (this.#open) this.#end();
+    for (const report of this.#queue.splice(0)) if (report && !(report instanceof SiltError)) report.fds.forEach((fd) => closeSync(fd));
+  }
+
+  #end(): void {
+    this.#open = false;
+    this.#watch.close();
+    closeSync(this.fd);
+    for (const { resolve } of this.#waiting.splice(0)) resolve(undefined);
+  }
+
+  #receive(): void {
+    const p = new ProgramBuilder();
+    const message = receiveMessage(p, this.fd, MAX_MESSAGE, MAX_FDS);
+    const program = p.build();
+    const result = this.kernel.run(program);
+    const size = result.get(message.count as Slot);
+    if (size === 0) {
+      this.#end();
+      return;
+    }
+    const payload = Buffer.from(result.at(message.payload, size));
+    if (size === 16 && payload.readUInt32LE(0) === FAILURE_MAGIC) {
+      this.#deliver(this.program.failure(payload.readUInt32LE(4), payload.readUInt32LE(8)));
+      return;
+    }
+    // The control message's own length says how many fds came: cmsg_len is a header of 16 bytes and 4 for each.
+    const control = result.image.subarray(message.fds[0]!.offset - 16);
+    const isRights = control.readInt32LE(8) === C.SOL_SOCKET && control.readInt32LE(12) === C.SCM_RIGHTS;
+    const count = isRights ? Math.floor((Number(control.readBigUInt64LE(0)) - 16) / 4) : 0;
+    const fds = Array.from({ length: count }, (_, i) => control.readInt32LE(16 + i * 4));
+    this.#deliver({ name: payload.toString('latin1'), fds });
+  }
+
+  #deliver(item: Report | SiltError): void {
+    const waiter = this.#waiting.shift();
+    if (!waiter) this.#queue.push(item);
+    else if (item instanceof SiltError) waiter.reject(item);
+    else waiter.resolve(item);
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * Bundles with esbuild, one file per process that silt runs, into build/; with --tools the repository's own tools, into
+ * build/tools/. Entries that do not exist yet are left out.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const checkout = join(import.meta.dirname, '..');
+
+const programs = {
+  shim: 'shim/main.ts',
+  cli: 'cli/main.ts',
+  unpacker: 'sandbox/unpacker-main.ts',
+};
+
+const tools = {
+  'tools/demo': 'tools/demo.ts',
+  'tools/peers': 'tools/peers.ts',
+  'tools/run-tests': 'tools/run-tests.ts',
+  'tools/tally': 'tools/tally.ts',
+};
+
+const entries = process.argv.includes('--tools') ? tools : programs;
+const present = Object.entries(entries).filter(([, path]) => existsSync(join(checkout, path)));
+
+await build({
+  absWorkingDir: checkout,
+  entryPoints: Object.fromEntries(present),
+  outdir: 'build',
+  bundle: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node24',
+  minifySyntax: true,
+  keepNames: true,
+  // Beside the bundle and not named in it: node reads it only when told to (--enable-source-maps and a comment).
+  sourcemap: 'external',
+  logLevel: 'warning',
+  // Loaded at run time from beside the bundle.
+  external: ['*.node'],
+});
