@@ -7,12 +7,12 @@ import { type Cgroup, type CgroupPlan, createCgroup, describeInsideView, joinFil
 import type { Config } from './config';
 import { Exec } from './exec';
 import type { Host } from './host';
-import type { Pod } from './pod';
+import type { Pod, PodNamespaces } from './pod';
 import { Process, pidOf } from './process';
 import { planProcess } from './process-plan';
 import { type LaunchPlan, launchProgram, type PidMode } from './programs/launch';
 import { execFailure } from './exec-failure';
-import { seedUpper } from './seed';
+import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
 import { recordProcess, type StateDirectory } from './state';
 import { createUpper, modeBits } from './upper';
@@ -52,7 +52,12 @@ export interface ContainerPlan {
  * Plans a container: pure but for looking at the host.
  * @throws SiltError for everything in the spec that can be refused beforehand.
  */
-export function planContainer(workshop: Workshop, pod: { idMaps: IdMaps | null; namespaces: PodNamespaces }, request: ContainerRequest, mountPoint: string): ContainerPlan {
+export function planContainer(
+  workshop: Workshop,
+  pod: { readonly idMaps: IdMaps | null; readonly namespaces: PodNamespaces },
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
+  mountPoint: string,
+): ContainerPlan {
   const { host } = workshop;
   const { spec } = request;
   const cgroup = planCgroup({
@@ -90,13 +95,6 @@ function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {
   if (cgroup.mode === 'v2') return 'v2';
   const { binds, links } = describeInsideView(cgroup);
   return { directories: binds.map(({ source, name }) => ({ name, hostPath: source })), links };
-}
-
-/** Which of the pod's namespaces the sandbox holds, as opposed to the host's. */
-export interface PodNamespaces {
-  readonly network: boolean;
-  readonly ipc: boolean;
-  readonly uts: boolean;
 }
 
 function hasOwn(spec: Spec, type: string): boolean {
@@ -320,12 +318,23 @@ async function makeUpper(workshop: Workshop, pod: Pod, request: ContainerRequest
     size: upperSize(request.spec, config),
   });
   try {
-    if (request.seed !== undefined) await seedUpper(workshop, pod, { ...request, seed: request.seed }, upper, plan.launch.cgroupFiles);
+    if (request.seed !== undefined) {
+      const { seed, spec } = request;
+      const { cgroupFiles } = plan.launch;
+      await seedUpper(workshop, { seed, upper, idMaps: pod.idMaps, cgroupFiles, devices: allowedDevices(spec) });
+    }
     return upper;
   } catch (error) {
     closeSync(upper);
     throw error;
   }
+}
+
+/** The device nodes that the spec gives the container may also stand in its seed. */
+function allowedDevices(spec: Spec): AllowedDevice[] {
+  return (spec.linux?.devices ?? []).flatMap(({ type, major = 0, minor = 0 }) =>
+    type === 'p' ? [] : [{ type: type === 'b' ? ('block' as const) : ('char' as const), major, minor }],
+  );
 }
 
 /** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */

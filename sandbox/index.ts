@@ -8,6 +8,8 @@ export { podIdRanges } from './id-ranges';
 export { watchOom } from './oom';
 export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
+export { planPrograms } from './plan-programs';
 export { Process } from './process';
 export { allowSeed, SEED_ANNOTATION, seedOf } from './seed-policy';
+export { snapshotToFd, snapshotToFile } from './snapshot';
 export { DEFAULT_ROOT, isSameProcess, recordProcess, StateDirectory } from './state';

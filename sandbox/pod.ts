@@ -13,6 +13,17 @@ export interface PodNamespaceFds {
   readonly uts?: number;
 }
 
+/** Which kinds of namespace the sandbox holds; the pod shares the others with the host. */
+export interface PodNamespaces {
+  readonly network: boolean;
+  readonly ipc: boolean;
+  readonly uts: boolean;
+}
+
+export function podNamespaces({ network, ipc, uts }: SandboxPlan): PodNamespaces {
+  return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
+}
+
 /** A running pod: its sandbox process, and what holds it. */
 export class Pod {
   #control: number | undefined;
@@ -63,10 +74,8 @@ export class Pod {
     }
   }
 
-  /** Which kinds of namespace the sandbox holds; the pod shares the others with the host. */
-  get namespaces(): { network: boolean; ipc: boolean; uts: boolean } {
-    const { network, ipc, uts } = this.plan;
-    return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
+  get namespaces(): PodNamespaces {
+    return podNamespaces(this.plan);
   }
 
   get idMaps(): IdMaps | null {

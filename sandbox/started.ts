@@ -29,7 +29,7 @@ export async function awaitReports<Name extends string>(
         throw new SiltError('INTERNAL', `${options.what}: silt's processes were killed before they were done`);
       }
       got[report.name] = report;
-      if (options.onReport?.(report)) got[report.name] = { name: report.name, fds: [] };
+      if (options.onReport?.(report)) got[report.name] = { ...report, fds: [] };
     }
     return got as Record<Name, Report>;
   } catch (error) {

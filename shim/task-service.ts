@@ -246,8 +246,8 @@ export class TaskService implements Handlers {
   Stats({ id }: TaskRequest<'Stats'>): TaskAnswer<'Stats'> {
     const { cgroup } = this.#task(id).init.container;
     const metrics = cgroups.readMetrics(cgroup);
-    if (cgroup.mode === 'v2') return { stats: packAny(CgroupV2Metrics, metrics as cgroups.MetricsV2) };
-    return { stats: packAny(CgroupV1Metrics, metrics as cgroups.MetricsV1) };
+    const stats = metrics.version === 2 ? packAny(CgroupV2Metrics, metrics) : packAny(CgroupV1Metrics, metrics);
+    return { stats };
   }
 
   Update({ id, resources }: TaskRequest<'Update'>): TaskAnswer<'Update'> {

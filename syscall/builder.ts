@@ -214,6 +214,7 @@ export class ProgramBuilder {
       nr,
       operands: args.map(toOperand),
       out: options.out?.index,
+      outName: options.out?.name,
       tolerateAll: options.tolerate === 'all',
       tolerated: Array.isArray(options.tolerate) ? options.tolerate.map(errnoNumber) : [],
       retry: options.retry ?? false,
@@ -234,7 +235,7 @@ export class ProgramBuilder {
   #jump(kind: 'jumpIfZero' | 'jumpIfNotZero', slot: Slot, to: Label): void {
     if (to.at !== undefined) throw new RangeError('a program jumps forward only');
     to.from.push(this.#instructions.length);
-    this.#instructions.push({ kind, slot: slot.index, target: 0, step: this.#step, process: this.#process.join('/') });
+    this.#instructions.push({ kind, slot: slot.index, slotName: slot.name, target: 0, step: this.#step, process: this.#process.join('/') });
   }
 
   /** A label that has no place yet. */

@@ -4,3 +4,4 @@ export { C, errnoName, errnoNumber, hostArch, signalName, signalNumber, syscallN
 export { Program } from './program';
 export { Kernel, RunResult, type ExitStatus, type Started } from './kernel';
 export { ReportChannel, type Report } from './report-channel';
+export { listProgram, type ListedInstruction, printProgram } from './print';

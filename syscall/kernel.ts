@@ -50,6 +50,11 @@ export class Kernel {
     private readonly interpreter: number,
   ) {}
 
+  /** Runs encoded programs as they are, for those that build thousands of them. */
+  get runner(): Pick<NativeAddon, 'run'> {
+    return this.native;
+  }
+
   /**
    * Runs a short program in this process. It must not block, fork, or change namespaces or credentials.
    * @throws SiltError with the failed step.

@@ -21,6 +21,8 @@ export interface CallInstruction extends Place {
   readonly nr: number;
   readonly operands: readonly Operand[];
   readonly out: number | undefined;
+  /** The result's name in listings: a slot can serve several in turn. */
+  readonly outName: string | undefined;
   readonly tolerateAll: boolean;
   readonly tolerated: readonly number[];
   readonly retry: boolean;
@@ -30,6 +32,7 @@ export interface CallInstruction extends Place {
 export interface JumpInstruction extends Place {
   readonly kind: 'jumpIfZero' | 'jumpIfNotZero';
   readonly slot: number;
+  readonly slotName: string;
   target: number;
 }
 

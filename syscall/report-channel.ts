@@ -7,13 +7,14 @@ import { C } from './constants';
 import type { Kernel } from './kernel';
 import type { Program } from './program';
 
-/** One message of a program: a word, and the fds that came with it, which are the receiver's to close. */
+/** One message of a program: a word, what follows it after a space, and fds, which are the receiver's to close. */
 export interface Report {
   readonly name: string;
+  readonly text: string;
   readonly fds: readonly number[];
 }
 
-const MAX_MESSAGE = 64;
+const MAX_MESSAGE = 8192;
 const MAX_FDS = 2;
 const FAILURE_MAGIC = 0x4c494146;
 
@@ -44,6 +45,13 @@ export class ReportChannel {
     if (first !== undefined) return Promise.resolve(first);
     if (!this.#open) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Answers a message that asks for something. */
+  send(text: string): void {
+    const p = new ProgramBuilder();
+    p.step('answering a program').call('sendto', [this.fd, p.bytes(Buffer.from(text)), Buffer.byteLength(text), C.MSG_NOSIGNAL, 0, 0], { tolerate: ['EPIPE'] });
+    this.kernel.run(p.build());
   }
 
   /** Closes the socket and every fd that nobody took. */
@@ -79,7 +87,8 @@ export class ReportChannel {
     const isRights = control.readInt32LE(8) === C.SOL_SOCKET && control.readInt32LE(12) === C.SCM_RIGHTS;
     const count = isRights ? Math.floor((Number(control.readBigUInt64LE(0)) - 16) / 4) : 0;
     const fds = Array.from({ length: count }, (_, i) => control.readInt32LE(16 + i * 4));
-    this.#deliver({ name: payload.toString('latin1'), fds });
+    const [name = '', ...text] = payload.toString().split(' ');
+    this.#deliver({ name, text: text.join(' '), fds });
   }
 
   #deliver(item: Report | SiltError): void {

@@ -3,7 +3,17 @@
  * the machine's containerd.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, join } from 'node:path';
@@ -256,7 +266,8 @@ export class Containerd {
 
   /** The last lines of containerd's log that are not about its everyday work. */
   logTail(lines = 12): string {
-    const text = readFileSync(this.logPath, 'utf8').split('\n');
+    if (!existsSync(this.logPath)) return '';
+    const text = readFileSync(this.logPath, 'utf8').trim().split('\n');
     return text
       .filter((line) => !line.includes('level=debug') || line.includes('shim'))
       .slice(-lines)

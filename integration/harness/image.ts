@@ -33,6 +33,7 @@ function baseLayer(busybox: Buffer, applets: readonly string[]): TarEntry[] {
     'etc',
     'home',
     'proc',
+    'run',
     'root',
     'sys',
     'tmp',

@@ -112,7 +112,10 @@ export function describeTree(entries: readonly ReadEntry[]): string[] {
 }
 
 function describeEntry(entry: ReadEntry, names: string[]): string {
-  const { type, uid, gid, mtime, linkname, device, xattrs, content } = entry;
+  const { type, uid, gid, linkname, device, xattrs, content } = entry;
+  // A whiteout says "not here": it has no owner and no time that anybody could see.
+  if (type === '3' && device === '0:0') return JSON.stringify({ whiteouts: [...names].sort() });
+  const mtime = entry.mtime.replace(/(\.\d*?)0+$/, '$1').replace(/\.$/, '');
   return JSON.stringify({
     names: [...names].sort(),
     type,

@@ -6,8 +6,8 @@ export type Read = (name: string) => string | undefined;
 
 export interface RdmaEntry {
   readonly device: string;
-  readonly hcaHandles: bigint;
-  readonly hcaObjects: bigint;
+  readonly hcaHandles: number;
+  readonly hcaObjects: number;
 }
 
 export interface RdmaStat {
@@ -15,11 +15,18 @@ export interface RdmaStat {
   readonly limit: readonly RdmaEntry[];
 }
 
+const U32_MAX = 0xffff_ffffn;
+
+/** The fields have 32 bits in containerd's message; its `max` is their largest value. */
+function to32Bits(value = 0n): number {
+  return Number(value > U32_MAX ? U32_MAX : value);
+}
+
 function readRdmaEntries(text: string | undefined): RdmaEntry[] {
   return [...parseNestedKeyed(text ?? '')].map(([device, values]) => ({
     device,
-    hcaHandles: values.get('hca_handle') ?? 0n,
-    hcaObjects: values.get('hca_object') ?? 0n,
+    hcaHandles: to32Bits(values.get('hca_handle')),
+    hcaObjects: to32Bits(values.get('hca_object')),
   }));
 }
 

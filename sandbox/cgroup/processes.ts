@@ -44,7 +44,7 @@ export function listPids(cgroup: Cgroup): number[] {
   return [...new Set(all)].sort((a, b) => a - b);
 }
 
-function sendSignal(pid: number, signal: NodeJS.Signals): void {
+function sendSignal(pid: number, signal: NodeJS.Signals | number): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
@@ -72,7 +72,7 @@ function refuseOwnProcess(pids: readonly number[], cgroup: Cgroup): void {
  * Raises SYSCALL_FAILED, INTERNAL when silt itself is in the cgroup. A container that does not freeze in time is
  * signalled all the same.
  */
-export async function signalAll(cgroup: Cgroup, signal: NodeJS.Signals): Promise<void> {
+export async function signalAll(cgroup: Cgroup, signal: NodeJS.Signals | number): Promise<void> {
   // Before the freeze, which would stop silt too.
   refuseOwnProcess(listPids(cgroup), cgroup);
   const before = readFreezerState(cgroup);

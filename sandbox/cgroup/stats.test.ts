@@ -99,8 +99,8 @@ describe('metrics of v1 (values recorded on Linux 6.18, hugetlb and rdma written
       pids: { current: 3n, limit: 0n },
       hugetlb: [{ usage: 2_097_152n, max: 4_194_304n, failcnt: 1n, pagesize: '2MB' }],
       rdma: {
-        current: [{ device: 'mlx5_0', hcaHandles: 1n, hcaObjects: 20n }],
-        limit: [{ device: 'mlx5_0', hcaHandles: 3n, hcaObjects: 18_446_744_073_709_551_615n }],
+        current: [{ device: 'mlx5_0', hcaHandles: 1, hcaObjects: 20 }],
+        limit: [{ device: 'mlx5_0', hcaHandles: 3, hcaObjects: 0xffff_ffff }],
       },
       memoryOomControl: { oomKillDisable: 0n, underOom: 0n, oomKill: 1n },
     });

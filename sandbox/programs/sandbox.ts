@@ -1,4 +1,4 @@
-import { type IdMaps, mapFileText } from '../../gofer';
+import type { IdMaps } from '../../gofer';
 import {
   C,
   capset,
@@ -16,11 +16,10 @@ import {
   read,
   setIds,
   setns,
-  type Slot,
   umount,
-  write,
 } from '../../syscall';
 import { report } from './reports';
+import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
 /** Where a namespace of the pod comes from: made new, the host's, or an fd that the program is given under this name. */
 export type NamespaceSource = 'new' | 'host' | 'joined';
@@ -55,26 +54,17 @@ export function sandboxProgram(plan: SandboxPlan): Program {
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
   joinNamespaces(p, plan);
-  const pipe = p.space(8, 'go');
-  p.call('pipe2', [pipe, C.O_CLOEXEC]);
-  const goRead = p.word(pipe, 32, 'go_read');
-  const goWrite = p.word(pipe.plus(4), 32, 'go_write');
+  const gate = makeGate(p);
   p.step('cloning the sandbox');
   const { pid, pidfd } = fork(p, 'sandbox', { flags: ['CLONE_PARENT', ...cloneFlags(plan)].join('|'), pidfd: true }, () => {
-    p.step('waiting for the id maps');
-    close(p, goWrite);
-    const go = read(p, goRead, 1);
-    const mapped = p.label();
-    p.jumpIfNotZero(go.count, mapped);
-    p.call('exit_group', [1]);
-    p.place(mapped);
+    passGate(p, gate);
     if (plan.idMaps) setIds(p, 0, 0, []);
     becomeSandbox(p, plan);
   });
   if (plan.idMaps) writeIdMaps(p, pid, plan.idMaps);
   p.step('reporting the sandbox');
   report(p, 'sandbox', [p.keep(pidfd, 'sandbox')]);
-  write(p, goWrite, 'x');
+  openGate(p, gate);
   return p.build();
 }
 
@@ -97,18 +87,6 @@ function cloneFlags(plan: SandboxPlan): string[] {
     CLONE_NEWUTS: plan.uts === 'new',
   };
   return Object.keys(wanted).filter((flag) => wanted[flag]);
-}
-
-function writeIdMaps(p: ProgramBuilder, pid: Slot, maps: IdMaps): void {
-  for (const [file, ranges] of [['uid_map', maps.uids], ['gid_map', maps.gids]] as const) {
-    p.step(`writing the pod’s ${file}`);
-    const fd = p.slot(file);
-    p.call('openat', [C.AT_FDCWD, p.pathWithNumber('/proc/', pid, `/${file}`), C.O_WRONLY | C.O_CLOEXEC, 0], { out: fd });
-    // One write only: the kernel takes a map whole or not at all.
-    const text = mapFileText(ranges);
-    p.call('write', [fd, p.bytes(Buffer.from(text), JSON.stringify(text), 1), text.length]);
-    close(p, fd);
-  }
 }
 
 function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
@@ -135,7 +113,7 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
   dupTo(p, p.donated(SANDBOX_FDS.control), 0);
   report(p, 'ready');
   closeRange(p, 1);
-  if (plan.idMaps) capset(p, CAP_NONE);
+  capset(p, CAP_NONE);
   p.step('waiting for the pod’s end');
   read(p, 0, 1);
 }

@@ -1,4 +1,5 @@
 /** Unary calls, client and server together over a unix socket. */
+import { getEventListeners } from 'node:events';
 import { duplexPair } from 'node:stream';
 import { Client } from './client';
 import { rawMethod, unary } from './method';
@@ -165,6 +166,16 @@ test('a call that is done in time is not aborted later', async () => {
   await client.call(describeCall, bytes(''), { timeoutMs: 30 });
   await sleep(60);
   expect(context!.signal.aborted).toBe(false);
+});
+
+test('calls that are done leave nothing behind: no timer, no listener on the signal, no entry', async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const { signal } = new AbortController();
+  const before = timers();
+  for (let count = 0; count < 20; count++) await client.call(Upper, 'x', { timeoutMs: 60_000, signal });
+  expect(timers()).toBe(before);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+  expect((client as unknown as { pending: Map<number, unknown> }).pending.size).toBe(0);
 });
 
 test('a timeout of zero, below zero or not a number fails before anything is sent', async () => {

@@ -77,12 +77,15 @@ export class StreamCall<Req, Res> implements BidiStreamCall<Req, Res>, ClientStr
 
   async send(request: Req): Promise<void> {
     const { connection, method } = this.options;
-    if (this.error !== undefined) throw this.error;
+    this.throwIfFailed();
     if (this.ended) throw new TtrpcError('STREAM_CLOSED', `${this.name} has ended`);
     if (this.localClosed) throw new TtrpcError('STREAM_CLOSED', `the requests of ${this.name} were ended before`);
     const bytes = encodeWith(method.request, request, 'INVALID_ARGUMENT');
     this.sendData(0, bytes);
-    await connection.whenWritable();
+    const writable = connection.whenWritable();
+    if (writable === undefined) return;
+    await writable;
+    this.throwIfFailed();
   }
 
   closeSend(): void {
@@ -133,6 +136,10 @@ export class StreamCall<Req, Res> implements BidiStreamCall<Req, Res>, ClientStr
   /** Ends the call with an error that is seen after the responses received before it. */
   fail(error: TtrpcError): void {
     if (!this.ended) this.end(error);
+  }
+
+  private throwIfFailed(): void {
+    if (this.error !== undefined) throw this.error;
   }
 
   private get name(): string {

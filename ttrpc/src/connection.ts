@@ -105,11 +105,11 @@ export class Connection {
     if (--this.readHolds === 0 && this.closedBy === undefined) this.socket.resume();
   }
 
-  /** Closes the connection at once, and tells the owner. Does nothing if it is closed. */
+  /** Closes the connection at once, also one that is being flushed, and tells the owner if it was open. */
   close(error: TtrpcError): void {
-    if (!this.markClosed(error)) return;
+    const wasOpen = this.markClosed(error);
     this.socket.destroy();
-    this.owner.onClose(error);
+    if (wasOpen) this.owner.onClose(error);
   }
 
   /** As {@link close}, but frames that were sent before are written first, for one second at most. */
@@ -119,7 +119,6 @@ export class Connection {
     this.socket.once('close', () => {
       clearTimeout(timer);
     });
-    this.uncork();
     this.socket.end(() => this.socket.destroy());
     this.owner.onClose(error);
   }
@@ -147,14 +146,9 @@ export class Connection {
     this.corked = true;
     this.socket.cork();
     process.nextTick(() => {
-      this.uncork();
+      this.corked = false;
+      this.socket.uncork();
     });
-  }
-
-  private uncork(): void {
-    if (!this.corked) return;
-    this.corked = false;
-    this.socket.uncork();
   }
 
   private releaseWriters(): void {

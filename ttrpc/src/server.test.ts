@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { duplexPair } from 'node:stream';
 import { buildSync } from 'esbuild';
 import { Client } from './client';
 import { MAX_MESSAGE_LENGTH, MessageType } from './frame';
@@ -139,6 +140,32 @@ test('a negative timeout is a deadline that has passed: the handler does not run
   socket.write(frameBytes({ streamId: 1, type: MessageType.Request, payload: expired }));
   expect((await answers.nextResponse(1)).status?.code).toBe(4);
   expect(log).toEqual([]);
+});
+
+test('a deadline beyond what timers can do does not fire early', async () => {
+  peer.server.register('test.Slow', {
+    Slow: unary(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return Buffer.from('done');
+    }),
+  });
+  const timeoutNano = 2 ** 31 * 1_000_000;
+  socket.write(requestBytes(1, { service: 'test.Slow', method: 'Slow', timeoutNano }));
+  expect(await answers.nextResponse(1)).toEqual({ status: undefined, payload: Buffer.from('done') });
+});
+
+test('frames behind one that made the server close are not handled', async () => {
+  peer.server.register('test.Close', {
+    Close: unary(() => {
+      log.push('closing');
+      void peer.server.close();
+      return nothing;
+    }),
+  });
+  const closing = requestBytes(1, { service: 'test.Close', method: 'Close' });
+  socket.write(Buffer.concat([closing, call(3, 'Hang')]));
+  expect(await answers.next()).toBeUndefined();
+  expect(log).toEqual(['closing']);
 });
 
 test('a deadline is answered while the handler still runs', async () => {
@@ -328,6 +355,15 @@ describe('listeners', () => {
     }
     await server.shutdown();
     await eventually(() => readdirSync(directory).length === 0, 'the sockets are removed');
+  });
+
+  test('a connection that is accepted after the shutdown is closed', async () => {
+    const listener = createServer().listen(join(directory, 'late.sock'));
+    await server.serve(listener);
+    await server.shutdown();
+    const [, late] = duplexPair();
+    listener.emit('connection', late);
+    expect(late.destroyed).toBe(true);
   });
 
   test('a listener that cannot listen rejects with the system error', async () => {

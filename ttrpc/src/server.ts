@@ -136,12 +136,7 @@ export class Server {
       else this.connections.add(new ServerConnection(socket, this.host));
     });
     listener.on('close', () => this.listeners.delete(listener));
-    try {
-      await whenListening(listener);
-    } catch (error) {
-      this.listeners.delete(listener);
-      throw error;
-    }
+    await whenListening(listener);
     listener.on('error', (error) => {
       this.options.onError?.(new TtrpcError('CONNECTION_FAILED', `accept failed: ${error.message}`, { cause: error }));
     });

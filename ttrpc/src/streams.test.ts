@@ -1,4 +1,5 @@
 /** Streaming calls of all three kinds, client and server together over a unix socket. */
+import { getEventListeners } from 'node:events';
 import type { Client } from './client';
 import { bidiStream, clientStream, serverStream, unary } from './method';
 import type { Method } from './method';
@@ -158,6 +159,21 @@ test('bidi stream: many at once do not mix', async () => {
   for (const [index, name] of names.entries()) {
     expect(heard[index]).toEqual([...Array.from({ length: 20 }, (_unused, turn) => `re: ${name}${turn}`), 'bye']);
   }
+});
+
+test('streams that are done leave nothing behind: no timer, no listener on the signal, no entry', async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const { signal } = new AbortController();
+  const options = { timeoutMs: 60_000, signal };
+  const before = timers();
+  await collect(client.serverStream(Repeat, '3 x', options));
+  await client.clientStream(Join, options).finish();
+  const chat = client.bidiStream(Chat, options);
+  chat.closeSend();
+  await collect(chat);
+  expect(timers()).toBe(before);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+  expect((client as unknown as { pending: Map<number, unknown> }).pending.size).toBe(0);
 });
 
 test('a message over the limit fails send alone; the stream goes on', async () => {

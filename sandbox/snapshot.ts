@@ -1,0 +1,95 @@
+import { closeSync, constants, fstatSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { SiltError, withContext } from '../errors';
+import type { Kernel } from '../syscall';
+import { pack } from './archive';
+import { FreezeRecord } from './freeze';
+import { type ContainerState, isSameProcess, type StateDirectory } from './state';
+
+export interface SnapshotOptions {
+  readonly kernel: Kernel;
+  readonly state: StateDirectory;
+  /** A container's id, or a prefix of one. */
+  readonly id: string;
+  /** Do not freeze the container: files that are being written may be torn. */
+  readonly live: boolean;
+  /** Told of files that an archive cannot hold or that changed while they were read. */
+  readonly onWarning: (message: string) => void;
+}
+
+/**
+ * Writes a container's upper to a file as a tar. It is written beside the file and renamed when it is complete and on disk, so
+ * that the name never shows half of it.
+ * @throws SiltError; the file is as it was then.
+ */
+export async function snapshotToFile(options: SnapshotOptions, file: string): Promise<void> {
+  const temporary = join(dirname(file), `.${basename(file)}.silt-${process.pid}`);
+  let fd: number;
+  try {
+    fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    throw new SiltError('REQUEST_INVALID', `cannot create the snapshot ${file}: ${(error as Error).message}`, { path: file }, { cause: error });
+  }
+  const remove = (): void => rmSync(temporary, { force: true });
+  process.once('exit', remove);
+  try {
+    await snapshotToFd(options, fd);
+    fsyncSync(fd);
+    renameSync(temporary, file);
+    syncDirectory(dirname(file));
+  } catch (error) {
+    remove();
+    throw withContext(`cannot write the snapshot ${file}`, error);
+  } finally {
+    process.removeListener('exit', remove);
+    closeSync(fd);
+  }
+}
+
+/** Writes a container's upper to an open file or pipe. @throws SiltError. */
+export async function snapshotToFd({ kernel, state, id, live, onWarning }: SnapshotOptions, fd: number): Promise<void> {
+  const container = state.findContainer(id);
+  const pod = state.readPod(container.pod);
+  const upper = openUpper(pod.sandbox, container);
+  try {
+    const thaw = live ? undefined : await freezeLease(kernel, state, container);
+    try {
+      await pack({ runner: kernel.runner, upperFd: upper, outFd: fd, onWarning, ...(pod.idMaps ? { idMaps: pod.idMaps } : {}) });
+    } finally {
+      await thaw?.();
+    }
+  } finally {
+    closeSync(upper);
+  }
+}
+
+/** A container whose process has ended needs no freezing; its cgroup may be gone. */
+async function freezeLease(kernel: Kernel, state: StateDirectory, container: ContainerState): Promise<(() => Promise<void>) | undefined> {
+  if (!isSameProcess(container.init)) return undefined;
+  return new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id)).lease();
+}
+
+/** Opens the upper through the sandbox's root, and makes sure that it is the one that was recorded. */
+function openUpper(sandbox: ContainerState['init'], container: ContainerState): number {
+  const path = `/proc/${sandbox.pid}/root${container.upper.path}`;
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  } catch (error) {
+    const message = `container ${container.id} has no upper any more: its pod has ended`;
+    throw new SiltError('WRONG_STATE', message, { id: container.id }, { cause: error });
+  }
+  // A sandbox that ended meanwhile may have left its pid to another process, with any directory at that path.
+  if (isSameProcess(sandbox) && fstatSync(fd).dev === container.upper.device) return fd;
+  closeSync(fd);
+  throw new SiltError('WRONG_STATE', `container ${container.id} has no upper any more: its pod has ended`, { id: container.id });
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

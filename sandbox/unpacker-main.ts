@@ -1,0 +1,66 @@
+/**
+ * The unpacker's process: leaves the host's filesystem, then applies the archive to the upper. See programs/unpack for what
+ * it is given and seed for who answers it.
+ */
+import { SiltError } from '../errors';
+import { loadNative } from '../native';
+import { capset, chdir, Kernel, mount, pivotRoot, ProgramBuilder, receiveMessage, sendMessage, type Slot, umount } from '../syscall';
+import { unpack } from './archive/unpack';
+import type { PrivilegedRequest } from './archive/unpack/privileged';
+import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
+import type { AllowedDevice } from './seed';
+
+const kernel = new Kernel(loadNative(`/proc/self/fd/${UNPACKER.addon}`), -1);
+
+/** Into an empty root, and without the right to mount: from here on only the two fds lead anywhere. */
+function confine(): void {
+  const p = new ProgramBuilder();
+  p.step('leaving the host’s filesystem');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_RDONLY', 'mode=500,size=4k');
+  chdir(p, '/proc');
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
+  capset(p, { effective: UNPACKER_CAPABILITIES, permitted: UNPACKER_CAPABILITIES, inheritable: 0n });
+  kernel.run(p.build());
+}
+
+function tell(text: string, fds: readonly number[] = []): void {
+  const p = new ProgramBuilder();
+  sendMessage(p, UNPACKER.socket, p.bytes(Buffer.from(text), 'message', 1), fds);
+  kernel.run(p.build());
+}
+
+/** Asks the shim, and waits: nothing else is going on in this process. */
+function ask(request: PrivilegedRequest): void {
+  const { dirFd, ...rest } = request;
+  if (rest.kind === 'opaque') tell('opaque', [dirFd]);
+  else tell(`device ${JSON.stringify({ ...rest, name: rest.name.toString('base64') }, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}`, [dirFd]);
+  const p = new ProgramBuilder();
+  const received = receiveMessage(p, UNPACKER.socket, 4096, 0);
+  const result = kernel.run(p.build());
+  const answer = result.at(received.payload, result.get(received.count as Slot)).toString();
+  if (answer !== 'ok') throw new SiltError('SYSCALL_FAILED', answer.replace(/^failed /, ''));
+}
+
+async function main(): Promise<void> {
+  confine();
+  const devices = JSON.parse(process.argv[2] ?? '[]') as AllowedDevice[];
+  await unpack({
+    runner: kernel.runner,
+    archiveFd: UNPACKER.archive,
+    upperFd: UNPACKER.upper,
+    privileged: ask,
+    allowDevice: ({ type, major, minor }) => devices.some((one) => one.type === type && one.major === major && one.minor === minor),
+  });
+}
+
+main().then(
+  () => tell('done'),
+  (error: unknown) => {
+    const known = error instanceof SiltError ? error : new SiltError('INTERNAL', String(error instanceof Error ? error.stack : error));
+    const { code, message, details } = known;
+    tell(`error ${JSON.stringify({ code, message: message.slice(0, 4000), details })}`);
+  },
+);
