@@ -32,8 +32,10 @@ programs := bin/silt bin/containerd-shim-silt-v1
 
 build: $(programs) native build/bundles.stamp ttrpc/dist/index.js ## build everything (the default)
 
+# By the lock file, and without changing it. Not `npm ci`: that of npm 11 refuses a lock file without the optional packages of
+# other platforms (compilers of Windows, say), and npm leaves those out of it where the registry does not have them.
 $(packages): package-lock.json package.json
-	PATH='$(machine_path)' npm ci --no-audit --no-fund
+	PATH='$(machine_path)' npm install --no-save --no-audit --no-fund
 	touch $@
 	@$(NODE) --version >/dev/null || { echo "npm has not unpacked the pinned Node to $(NODE)" >&2; exit 1; }
 
@@ -76,7 +78,7 @@ $(programs): $(launcher)
 	install -m 755 $(launcher) $@.new
 	mv -f $@.new $@
 
-build/node: $(packages)
+build/node: | $(packages)
 	@mkdir -p build
 	ln -sfn $(NODE) $@
 

@@ -13,7 +13,11 @@ function buildCommand(): Command {
   const silt = new Command('silt')
     .description('pods and containers with root filesystems that start from a tar and can be saved to one')
     .version(`silt version ${VERSION}\nspec: 1.2.0`, '-v, --version', 'print the version')
-    .option('--root <directory>', 'where the state of containers is; containerd’s are in /run/silt/<namespace>', DEFAULT_ROOT)
+    .option(
+      '--root <directory>',
+      'where the state of containers is; containerd’s are in /run/silt/<namespace>',
+      DEFAULT_ROOT,
+    )
     .enablePositionalOptions()
     .exitOverride();
   const tar = silt.command('tar').description('archives of a container’s filesystem');

@@ -15,7 +15,12 @@ export function printPrograms({ bundle, json }: { bundle: string; json: boolean 
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SiltError('SPEC_INVALID', `cannot read the spec ${path}: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'SPEC_INVALID',
+      `cannot read the spec ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
   const spec = parseSpec(text, path);
   const native = loadNative();
@@ -36,5 +41,6 @@ export function printPrograms({ bundle, json }: { bundle: string; json: boolean 
     process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
     return;
   }
-  for (const [name, program] of Object.entries(programs)) process.stdout.write(`## ${name}\n${printProgram(program)}\n`);
+  for (const [name, program] of Object.entries(programs))
+    process.stdout.write(`## ${name}\n${printProgram(program)}\n`);
 }

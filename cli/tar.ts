@@ -16,7 +16,10 @@ export interface TarRequest {
 /** `silt tar rootfs-upper`. @throws SiltError. */
 export async function tarRootfsUpper({ root, id, file, live }: TarRequest): Promise<void> {
   if (file === undefined && isatty(STDOUT)) {
-    throw new SiltError('REQUEST_INVALID', 'standard output is a terminal: give --file, or send the archive to a file or a pipe');
+    throw new SiltError(
+      'REQUEST_INVALID',
+      'standard output is a terminal: give --file, or send the archive to a file or a pipe',
+    );
   }
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));

@@ -35,10 +35,12 @@ const TYPES = { c: 'S_IFCHR', u: 'S_IFCHR', b: 'S_IFBLK', p: 'S_IFIFO' } as cons
 
 /** The default devices and those of the spec; an entry of the spec replaces a default one of the same path. */
 export function planDevices(devices: readonly Device[], idMaps: IdMaps | null): DeviceNode[] {
-  const hostId = (kind: 'uids' | 'gids', id: number): number => (idMaps === null ? id : (toHost(idMaps[kind], id) ?? 65534));
+  const hostId = (kind: 'uids' | 'gids', id: number): number =>
+    idMaps === null ? id : (toHost(idMaps[kind], id) ?? 65534);
   const nodes = new Map<string, DeviceNode>();
   const owner = { uid: hostId('uids', 0), gid: hostId('gids', 0) };
-  for (const [path, major, minor] of DEFAULT_DEVICES) nodes.set(path, { path, type: 'S_IFCHR', major, minor, mode: 0o666, owner });
+  for (const [path, major, minor] of DEFAULT_DEVICES)
+    nodes.set(path, { path, type: 'S_IFCHR', major, minor, mode: 0o666, owner });
   for (const device of devices) {
     nodes.set(device.path, {
       path: device.path,

@@ -20,7 +20,10 @@ export function takeApart(mounts: readonly EngineMount[], rootPath: string | und
   if (mounts.length === 0) return [path.resolve(bundle, rootPath ?? 'rootfs')];
   if (mounts.length > 1) {
     const types = mounts.map(({ type }) => type).join(', ');
-    throw new SiltError('ROOTFS_INVALID', `cannot use a root filesystem of ${mounts.length} mounts (${types}); use a snapshotter that gives one, such as overlayfs`);
+    throw new SiltError(
+      'ROOTFS_INVALID',
+      `cannot use a root filesystem of ${mounts.length} mounts (${types}); use a snapshotter that gives one, such as overlayfs`,
+    );
   }
   const [mount] = mounts as [EngineMount];
   if (mount.type === 'overlay') return overlayLayers(mount);
@@ -39,9 +42,11 @@ function overlayLayers(mount: EngineMount): string[] {
     else if (option.startsWith('upperdir=')) upper = [unescape(option.slice('upperdir='.length))];
   }
   const layers = [...upper, ...lower];
-  if (lower.length === 0) throw new SiltError('ROOTFS_INVALID', `the engine's overlay mount has no lowerdir: ${mount.options.join(',')}`);
+  if (lower.length === 0)
+    throw new SiltError('ROOTFS_INVALID', `the engine's overlay mount has no lowerdir: ${mount.options.join(',')}`);
   const relative = layers.find((layer) => !path.isAbsolute(layer));
-  if (relative !== undefined) throw new SiltError('ROOTFS_INVALID', `layer ${relative} of the engine's overlay mount is no absolute path`);
+  if (relative !== undefined)
+    throw new SiltError('ROOTFS_INVALID', `layer ${relative} of the engine's overlay mount is no absolute path`);
   return layers;
 }
 

@@ -1,4 +1,15 @@
-import { AT_FDCWD, cloneTree, close, flags, fsconfigCreate, fsconfigFlag, fsconfigString, fsmount, fsopen, mountSetattr } from '../syscall';
+import {
+  AT_FDCWD,
+  cloneTree,
+  close,
+  flags,
+  fsconfigCreate,
+  fsconfigFlag,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  mountSetattr,
+} from '../syscall';
 import type { Fd, ProgramBuilder, Slot } from '../syscall';
 import { openIfThere } from './target';
 
@@ -59,16 +70,16 @@ export function makeReadOnly(p: ProgramBuilder, root: Fd, paths: readonly string
 }
 
 function makePathReadOnly(p: ProgramBuilder, root: Fd, path: string): void {
-    const target = openIfThere(p, root, path, false);
-    const tree = cloneTree(p, target, '', { recursive: true, name: 'tree', tolerate: MISSING });
-    mountSetattr(p, tree, { set: readOnlyFlag(), recursive: true }, '', { tolerate: MISSING });
-    p.call(
-      'move_mount',
-      [tree, p.string(''), target, p.string(''), flags('MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH')],
-      { tolerate: MISSING },
-    );
-    close(p, tree);
-    close(p, target);
+  const target = openIfThere(p, root, path, false);
+  const tree = cloneTree(p, target, '', { recursive: true, name: 'tree', tolerate: MISSING });
+  mountSetattr(p, tree, { set: readOnlyFlag(), recursive: true }, '', { tolerate: MISSING });
+  p.call(
+    'move_mount',
+    [tree, p.string(''), target, p.string(''), flags('MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH')],
+    { tolerate: MISSING },
+  );
+  close(p, tree);
+  close(p, target);
 }
 
 function readOnlyFlag(): number {

@@ -96,7 +96,10 @@ export function planRoot(input: RootPlanInput): RootPlan {
   const dev = mounts.find((step) => step.destination === '/dev');
   const user = spec.process?.user;
   const terminal = spec.process?.terminal === true;
-  if (terminal && !mounts.some((step) => step.kind === 'filesystem' && step.type === 'devpts' && step.destination === '/dev/pts')) {
+  if (
+    terminal &&
+    !mounts.some((step) => step.kind === 'filesystem' && step.type === 'devpts' && step.destination === '/dev/pts')
+  ) {
     throw invalid('$.process.terminal', 'a terminal needs a devpts mount at /dev/pts, and $.mounts has none');
   }
   return {
@@ -135,7 +138,8 @@ function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: 
   const options = parseMountOptions(mount.options ?? []);
   const destination = path.posix.normalize(path.posix.join('/', mount.destination));
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
-  if (mount.type === undefined || mount.type === '') throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
+  if (mount.type === undefined || mount.type === '')
+    throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
   if (mount.type === 'cgroup' || mount.type === 'cgroup2') {
     if (input.cgroup !== 'v2') return { kind: 'cgroup-v1', destination, options, view: input.cgroup };
     return { kind: 'filesystem', type: 'cgroup2', destination, data: [], options, chown: undefined };
@@ -154,7 +158,11 @@ function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: 
 const ROOT_OF_HOST: readonly string[] = ['mqueue', 'devpts'];
 
 /** Filesystems of these types have owners among their parameters, which the gofer, host root, has to give as the host's. */
-const OWNED: Readonly<Record<string, readonly ('uid' | 'gid')[]>> = { tmpfs: ['uid', 'gid'], devpts: ['uid', 'gid'], ramfs: [] };
+const OWNED: Readonly<Record<string, readonly ('uid' | 'gid')[]>> = {
+  tmpfs: ['uid', 'gid'],
+  devpts: ['uid', 'gid'],
+  ramfs: [],
+};
 
 function filesystemData(
   mount: Mount,
@@ -169,25 +177,34 @@ function filesystemData(
     given.add(key);
     if (idMaps !== null && (key === 'uid' || key === 'gid') && value !== undefined) {
       const host = toHost(key === 'uid' ? idMaps.uids : idMaps.gids, Number(value));
-      if (host === undefined) throw invalid(`${jsonPath}.options`, `${key}=${value} is not in the pod's user namespace`);
+      if (host === undefined)
+        throw invalid(`${jsonPath}.options`, `${key}=${value} is not in the pod's user namespace`);
       data.push([key, `${host}`]);
     } else {
       data.push([key, value]);
     }
   }
   if (idMaps !== null) {
-    for (const key of OWNED[mount.type ?? ''] ?? []) if (!given.has(key) && key in owner) data.push([key, `${owner[key]}`]);
+    for (const key of OWNED[mount.type ?? ''] ?? [])
+      if (!given.has(key) && key in owner) data.push([key, `${owner[key]}`]);
   }
   // The source is what /proc/mounts shows; the kernel takes it as a parameter of the new mount API.
   if (mount.source) data.unshift(['source', mount.source]);
   return data;
 }
 
-function planBind(mount: Mount, destination: string, options: MountOptions, jsonPath: string, input: RootPlanInput): BindStep {
+function planBind(
+  mount: Mount,
+  destination: string,
+  options: MountOptions,
+  jsonPath: string,
+  input: RootPlanInput,
+): BindStep {
   if (!mount.source) throw invalid(`${jsonPath}.source`, 'a bind mount needs a source');
   const source = path.resolve(input.bundle, mount.source);
   const kind = input.kindOf(source);
-  if (kind === undefined) throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
+  if (kind === undefined)
+    throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
   const idmap = input.idMaps !== null && !isKernelFilesystem(source);
   return { kind: 'bind', source, destination, directory: kind === 'directory', options, idmap };
 }
@@ -207,6 +224,7 @@ function rootPropagation(name: string | undefined): { type: number; recursive: b
   const text = name === undefined || name === '' ? 'private' : name;
   const recursive = text.startsWith('r');
   const type = types[recursive ? text.slice(1) : text];
-  if (type === undefined) throw invalid('$.linux.rootfsPropagation', `${JSON.stringify(name)} is not private, slave, shared or unbindable`);
+  if (type === undefined)
+    throw invalid('$.linux.rootfsPropagation', `${JSON.stringify(name)} is not private, slave, shared or unbindable`);
   return { type, recursive };
 }

@@ -161,7 +161,8 @@ function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan): v
   const { options } = step;
   const tree = cloneTree(p, AT_FDCWD, step.source, { recursive: options.recursive, name: 'bind' });
   if (step.idmap) mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
-  if (options.attrSet !== 0 || options.attrClear !== 0) mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
+  if (options.attrSet !== 0 || options.attrClear !== 0)
+    mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
   place(p, root, step, tree, step.directory ? 'directory' : 'file', plan);
   close(p, tree);
 }
@@ -210,7 +211,11 @@ function place(
     mountSetattr(p, tree, { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 });
   }
   if (step.options.recursiveAttrSet !== 0 || step.options.recursiveAttrClear !== 0) {
-    mountSetattr(p, tree, { set: step.options.recursiveAttrSet, clear: step.options.recursiveAttrClear, recursive: true });
+    mountSetattr(p, tree, {
+      set: step.options.recursiveAttrSet,
+      clear: step.options.recursiveAttrClear,
+      recursive: true,
+    });
   }
   close(p, target);
 }

@@ -57,8 +57,19 @@ function createMissing(p: ProgramBuilder, dir: Fd, name: string, kind: 'director
 
 /** Opens a place that must exist; the slot is negative when it does not, and calls on it then fail with EBADF. */
 export function openIfThere(p: ProgramBuilder, root: Fd, path: string, directory: boolean): Slot {
-  const relative = path.split('/').filter((name) => name !== '' && name !== '.').join('/') || '.';
+  const relative =
+    path
+      .split('/')
+      .filter((name) => name !== '' && name !== '.')
+      .join('/') || '.';
   const out = p.slot(relative);
   const tolerate = ['ENOENT', 'ENOTDIR', 'ELOOP'];
-  return openat2(p, root, relative, directory ? 'O_PATH|O_DIRECTORY' : 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out, tolerate });
+  return openat2(
+    p,
+    root,
+    relative,
+    directory ? 'O_PATH|O_DIRECTORY' : 'O_PATH',
+    'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS',
+    { out, tolerate },
+  );
 }

@@ -33,16 +33,20 @@ const DEFAULTS: Config = {
 /** One entry per key of the file: the check and how it is stored. */
 const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string>> = {
   userns: (value) => (value === 'auto' || value === 'none' ? { userns: value } : 'must be "auto" or "none"'),
-  'allow-rootfs-tar-annotation': (value) => (typeof value === 'boolean' ? { allowRootfsTarAnnotation: value } : 'must be true or false'),
+  'allow-rootfs-tar-annotation': (value) =>
+    typeof value === 'boolean' ? { allowRootfsTarAnnotation: value } : 'must be true or false',
   'rootfs-tar-directories': (value) => {
     if (!isStringArray(value) || !value.every((path) => isAbsolute(path))) return 'must be a list of absolute paths';
     return { rootfsTarDirectories: value.map((path) => normalize(path)) };
   },
   'upper-size': (value) =>
-    typeof value === 'string' && /^\d+([kmg]|%)?$/i.test(value) ? { upperSize: value } : 'must be a size such as "2g" or "50%"',
+    typeof value === 'string' && /^\d+([kmg]|%)?$/i.test(value)
+      ? { upperSize: value }
+      : 'must be a size such as "2g" or "50%"',
   'userns-first-id': (value) =>
     isInteger(value, 65536, 0xffff_0000) ? { usernsFirstId: value } : 'must be a number from 65536 to 4294901760',
-  'userns-ranges': (value) => (isInteger(value, 1, 32768) ? { usernsRanges: value } : 'must be a number from 1 to 32768'),
+  'userns-ranges': (value) =>
+    isInteger(value, 1, 32768) ? { usernsRanges: value } : 'must be a number from 1 to 32768',
 };
 
 function isStringArray(value: unknown): value is string[] {
@@ -64,7 +68,12 @@ export function readConfig(path = process.env['SILT_CONFIG'] ?? DEFAULT_CONFIG_P
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return DEFAULTS;
-    throw new SiltError('CONFIG_INVALID', `cannot read the configuration ${path}: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'CONFIG_INVALID',
+      `cannot read the configuration ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
   return parseConfig(text, path);
 }
@@ -75,7 +84,12 @@ export function parseConfig(text: string, path: string): Config {
   try {
     table = parse(text);
   } catch (error) {
-    throw new SiltError('CONFIG_INVALID', `${path} is not TOML: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'CONFIG_INVALID',
+      `${path} is not TOML: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
   let config = DEFAULTS;
   for (const [key, value] of Object.entries(table)) {

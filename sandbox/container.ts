@@ -3,7 +3,15 @@ import { SiltError, withContext } from '../errors';
 import { type IdMaps, planRoot, type RootPlan, type RootPlanInput } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C, type Kernel, type Report, type Started } from '../syscall';
-import { type Cgroup, type CgroupPlan, createCgroup, describeInsideView, joinFiles, planCgroup, removeCgroup } from './cgroup';
+import {
+  type Cgroup,
+  type CgroupPlan,
+  createCgroup,
+  describeInsideView,
+  joinFiles,
+  planCgroup,
+  removeCgroup,
+} from './cgroup';
 import type { Config } from './config';
 import { Exec } from './exec';
 import type { Host } from './host';
@@ -77,7 +85,8 @@ export function planContainer(
     cgroup: insideView(cgroup.cgroup),
   });
   const process = spec.process;
-  if (!process) throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
+  if (!process)
+    throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
   const launch: LaunchPlan = {
     id: request.id,
     pid: pidMode(spec),
@@ -189,7 +198,14 @@ export class Container {
     }
   }
 
-  static async #launch(workshop: Workshop, pod: Pod, request: ContainerRequest, plan: ContainerPlan, upper: number, undo: UndoStack): Promise<Container> {
+  static async #launch(
+    workshop: Workshop,
+    pod: Pod,
+    request: ContainerRequest,
+    plan: ContainerPlan,
+    upper: number,
+    undo: UndoStack,
+  ): Promise<Container> {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
     const [startRead, startWrite] = kernel.pipe();
@@ -212,7 +228,11 @@ export class Container {
         else return false;
         return true;
       };
-      await awaitReports(kernel, started, ['process', 'built', 'ready'], { what: `creating container ${request.id}`, onReport, abort });
+      await awaitReports(kernel, started, ['process', 'built', 'ready'], {
+        what: `creating container ${request.id}`,
+        onReport,
+        abort,
+      });
       return new Container(workshop, pod, request, plan, init!, started, startWrite);
     } catch (error) {
       closeSync(startWrite);
@@ -233,7 +253,9 @@ export class Container {
    */
   async start(): Promise<void> {
     if (this.startFd === undefined || this.status !== 'created') {
-      throw new SiltError('WRONG_STATE', `cannot start container ${this.id}: it is ${this.status}, not created`, { id: this.id });
+      throw new SiltError('WRONG_STATE', `cannot start container ${this.id}: it is ${this.status}, not created`, {
+        id: this.id,
+      });
     }
     writeSync(this.startFd, 'x');
     this.#dropStart();
@@ -257,10 +279,16 @@ export class Container {
   /** A further process, not started yet. @throws SiltError CONTAINER_EXISTS for an exec id in use, WRONG_STATE. */
   addExec(id: string, process: ProcessSpec): Exec {
     if (this.execs.has(id)) {
-      throw new SiltError('CONTAINER_EXISTS', `exec ${id} of container ${this.id} exists already; choose another exec id`, { id });
+      throw new SiltError(
+        'CONTAINER_EXISTS',
+        `exec ${id} of container ${this.id} exists already; choose another exec id`,
+        { id },
+      );
     }
     if (this.status !== 'running') {
-      throw new SiltError('WRONG_STATE', `cannot exec in container ${this.id}: it is ${this.status}, not running`, { id: this.id });
+      throw new SiltError('WRONG_STATE', `cannot exec in container ${this.id}: it is ${this.status}, not running`, {
+        id: this.id,
+      });
     }
     const plan = {
       namespaces: namespacesOf(this.plan.launch),
@@ -278,7 +306,9 @@ export class Container {
    */
   async delete(): Promise<void> {
     if (this.status === 'running') {
-      throw new SiltError('WRONG_STATE', `cannot delete container ${this.id}: it is running; kill it first`, { id: this.id });
+      throw new SiltError('WRONG_STATE', `cannot delete container ${this.id}: it is running; kill it first`, {
+        id: this.id,
+      });
     }
     this.#dropStart();
     if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
@@ -305,7 +335,12 @@ function namespacesOf(launch: LaunchPlan): string[] {
 }
 
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close. */
-async function makeUpper(workshop: Workshop, pod: Pod, request: ContainerRequest, plan: ContainerPlan): Promise<number> {
+async function makeUpper(
+  workshop: Workshop,
+  pod: Pod,
+  request: ContainerRequest,
+  plan: ContainerPlan,
+): Promise<number> {
   const { kernel, config } = workshop;
   const top = request.layers[0]!;
   const stat = statSync(top);
@@ -343,4 +378,3 @@ function upperSize(spec: Spec, config: Config): string {
   if (limit === undefined || Number(limit) <= 0) return config.upperSize;
   return `${Math.max(Math.floor(Number(limit) / 2), 65536)}`;
 }
-

@@ -12,7 +12,8 @@ export function execFailure(error: unknown, process: ProcessPlan): unknown {
   if (error.message.startsWith(LOOKUP_STEP)) {
     if (!name.includes('/')) return refuse(error, `exec: ${JSON.stringify(name)}: executable file not found in $PATH`);
     // EBADF is how the program says that the path is a directory (execFirst).
-    if (errno === 'EACCES' || errno === 'EBADF') return refuse(error, `exec: ${JSON.stringify(name)}: permission denied`);
+    if (errno === 'EACCES' || errno === 'EBADF')
+      return refuse(error, `exec: ${JSON.stringify(name)}: permission denied`);
     const words: Readonly<Record<string, string>> = { ENOENT: 'no such file or directory', ENOTDIR: 'not a directory' };
     return refuse(error, `exec: ${JSON.stringify(name)}: stat ${name}: ${words[errno] ?? errno}`);
   }
@@ -25,8 +26,15 @@ export function execFailure(error: unknown, process: ProcessPlan): unknown {
     return refuse(error, `exec ${name}: ${words[errno] ?? errno}`);
   }
   if (error.message.startsWith('entering the working directory ')) {
-    const words: Readonly<Record<string, string>> = { ENOENT: 'no such file or directory', ENOTDIR: 'not a directory', EACCES: 'permission denied' };
-    return refuse(error, `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed: ${words[errno] ?? errno}`);
+    const words: Readonly<Record<string, string>> = {
+      ENOENT: 'no such file or directory',
+      ENOTDIR: 'not a directory',
+      EACCES: 'permission denied',
+    };
+    return refuse(
+      error,
+      `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed: ${words[errno] ?? errno}`,
+    );
   }
   return error;
 }

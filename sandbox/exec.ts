@@ -43,7 +43,11 @@ export class Exec {
       if (process && !process.exit) this.kernel.signal(process.fd, C.SIGKILL);
     };
     try {
-      await awaitReports(this.kernel, started, ['process', 'ready'], { what: `starting exec ${this.id}`, onReport, abort });
+      await awaitReports(this.kernel, started, ['process', 'ready'], {
+        what: `starting exec ${this.id}`,
+        onReport,
+        abort,
+      });
       // Nothing more is sent: the socket closes when exec does.
       await started.reports.next();
       this.#process = process!;

@@ -136,4 +136,3 @@ function thawWrite(cgroup: Cgroup): { file: string; value: string } {
   if (freezer?.version === 1) return { file: `${freezer.path}/freezer.state`, value: 'THAWED' };
   return { file: `${cgroup.directories[0]!.path}/cgroup.freeze`, value: '0' };
 }
-

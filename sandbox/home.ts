@@ -30,7 +30,10 @@ function readInLayer(kernel: Kernel, layer: string | number, name: string): stri
     openat2(p, layer, name, 'O_RDONLY|O_NONBLOCK|O_NOCTTY', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', how);
   } else {
     const dir = p.slot('layer');
-    p.call('openat', [C.AT_FDCWD, p.string(layer), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: dir, tolerate: 'all' });
+    p.call('openat', [C.AT_FDCWD, p.string(layer), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], {
+      out: dir,
+      tolerate: 'all',
+    });
     openat2(p, dir, name, 'O_RDONLY|O_NONBLOCK|O_NOCTTY', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', how);
     p.call('close', [dir], { tolerate: 'all' });
   }

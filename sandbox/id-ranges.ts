@@ -32,7 +32,10 @@ export class IdRanges {
       const range = { containerID: 0, hostID: this.firstId + index * RANGE_SIZE, size: RANGE_SIZE };
       return { index, idMaps: { uids: [range], gids: [range] } };
     }
-    throw new SiltError('NO_SPACE', `all ${this.count} id ranges for user namespaces are taken (${this.directory}); raise userns-ranges`);
+    throw new SiltError(
+      'NO_SPACE',
+      `all ${this.count} id ranges for user namespaces are taken (${this.directory}); raise userns-ranges`,
+    );
   }
 
   release(index: number): void {

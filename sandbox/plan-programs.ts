@@ -7,7 +7,10 @@ import { sandboxProgram } from './programs/sandbox';
 import { podNamespaces } from './pod';
 
 /** The programs that starting a bundle as a pod of its own would run, for people to read. Nothing is started or made. */
-export function planPrograms(workshop: Workshop, request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>): Record<'sandbox' | 'container', Program> {
+export function planPrograms(
+  workshop: Workshop,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
+): Record<'sandbox' | 'container', Program> {
   const { config, state } = workshop;
   const range = [{ containerID: 0, hostID: config.usernsFirstId, size: 65536 }];
   const pod = podPlan({ id: request.id, spec: request.spec, config, claimIds: () => ({ uids: range, gids: range }) });

@@ -44,9 +44,13 @@ export function podPlan(request: PodRequest): PodPlan {
     idMaps: null,
   };
   if (!namespaces.some(({ type }) => type === 'mount')) {
-    throw new SiltError('SPEC_INVALID', '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed', {
-      jsonPath: '$.linux.namespaces',
-    });
+    throw new SiltError(
+      'SPEC_INVALID',
+      '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed',
+      {
+        jsonPath: '$.linux.namespaces',
+      },
+    );
   }
   return { sandbox: { ...sandbox, idMaps: idMaps(request, sandbox, config) }, paths };
 }
@@ -59,9 +63,13 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
   const { linux } = request.spec;
   const user = linux?.namespaces?.find(({ type }) => type === 'user');
   if (user?.path) {
-    throw new SiltError('SPEC_UNSUPPORTED', `$.linux.namespaces: joining the user namespace ${user.path} is not supported; give uidMappings and gidMappings`, {
-      jsonPath: '$.linux.namespaces',
-    });
+    throw new SiltError(
+      'SPEC_UNSUPPORTED',
+      `$.linux.namespaces: joining the user namespace ${user.path} is not supported; give uidMappings and gidMappings`,
+      {
+        jsonPath: '$.linux.namespaces',
+      },
+    );
   }
   if (user) {
     const uids: readonly IdRange[] = linux?.uidMappings ?? [];

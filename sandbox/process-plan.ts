@@ -1,5 +1,12 @@
 import { SiltError } from '../errors';
-import { capabilityMasks, compileSeccomp, execCandidates, type Process as ProcessSpec, rlimitNumbers, type Spec } from '../oci';
+import {
+  capabilityMasks,
+  compileSeccomp,
+  execCandidates,
+  type Process as ProcessSpec,
+  rlimitNumbers,
+  type Spec,
+} from '../oci';
 import type { Host } from './host';
 import { homeOf } from './home';
 import type { ProcessPlan } from './programs/process';
@@ -26,7 +33,8 @@ export function planProcess(
   { layers }: { readonly layers: readonly string[] },
 ): ProcessPlan {
   const argv = process.args ?? [];
-  if (argv.length === 0) throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
+  if (argv.length === 0)
+    throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
   const uid = process.user?.uid ?? 0;
   const env = [...(process.env ?? [])];
   if (!env.some((entry) => entry.startsWith('HOME='))) env.push(`HOME=${homeOf(kernel, layers, uid)}`);
@@ -43,7 +51,10 @@ export function planProcess(
     lastCapability: host.lastCapability,
     noNewPrivileges: process.noNewPrivileges ?? false,
     seccomp: spec.linux?.seccomp ? compileSeccomp(spec.linux.seccomp) : undefined,
-    rlimits: rlimitNumbers(process.rlimits ?? []).map((limit) => ({ ...limit, raise: limit.hard > host.hardLimit(limit.procName) })),
+    rlimits: rlimitNumbers(process.rlimits ?? []).map((limit) => ({
+      ...limit,
+      raise: limit.hard > host.hardLimit(limit.procName),
+    })),
     oomScoreAdj: process.oomScoreAdj ?? undefined,
     terminal: process.terminal ?? false,
   };

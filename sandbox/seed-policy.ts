@@ -30,12 +30,19 @@ export function allowSeed(seed: string, config: Config): string {
       { path: seed },
     );
   }
-  if (!path.isAbsolute(seed)) throw new SiltError('SEED_UNREADABLE', `the seed ${seed} must be given as an absolute path`, { path: seed });
+  if (!path.isAbsolute(seed))
+    throw new SiltError('SEED_UNREADABLE', `the seed ${seed} must be given as an absolute path`, { path: seed });
   const real = path.join(realDirectory(seed), path.basename(seed));
-  const allowed = config.rootfsTarDirectories.some((directory) => isBeneath(real, directory) || isBeneath(real, realOf(directory)));
+  const allowed = config.rootfsTarDirectories.some(
+    (directory) => isBeneath(real, directory) || isBeneath(real, realOf(directory)),
+  );
   if (!allowed) {
     const list = config.rootfsTarDirectories.join(', ') || 'none';
-    throw new SiltError('SEED_REFUSED', `the seed ${seed} lies in none of the directories that rootfs-tar-directories allows (${list})`, { path: seed });
+    throw new SiltError(
+      'SEED_REFUSED',
+      `the seed ${seed} lies in none of the directories that rootfs-tar-directories allows (${list})`,
+      { path: seed },
+    );
   }
   return real;
 }
@@ -45,7 +52,12 @@ function realDirectory(seed: string): string {
     return realpathSync(path.dirname(seed));
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    throw new SiltError('SEED_UNREADABLE', `cannot open the seed ${seed}: ${code}`, { path: seed, errno: code }, { cause: error });
+    throw new SiltError(
+      'SEED_UNREADABLE',
+      `cannot open the seed ${seed}: ${code}`,
+      { path: seed, errno: code },
+      { cause: error },
+    );
   }
 }
 

@@ -76,8 +76,17 @@ function openSeed(path: string): number {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    const why: Readonly<Record<string, string>> = { ENOENT: 'there is no such file', ELOOP: 'it is a symbolic link', ENXIO: 'it is a socket' };
-    throw new SiltError('SEED_UNREADABLE', `cannot open the archive: ${why[code] ?? code}`, { path, errno: code }, { cause: error });
+    const why: Readonly<Record<string, string>> = {
+      ENOENT: 'there is no such file',
+      ELOOP: 'it is a symbolic link',
+      ENXIO: 'it is a socket',
+    };
+    throw new SiltError(
+      'SEED_UNREADABLE',
+      `cannot open the archive: ${why[code] ?? code}`,
+      { path, errno: code },
+      { cause: error },
+    );
   }
   const stat = fstatSync(fd);
   if (stat.isFile()) return fd;
@@ -89,7 +98,9 @@ function openSeed(path: string): number {
 function openUpper(kernel: Kernel, upper: number): number {
   const p = new ProgramBuilder();
   const fd = p.slot('fs');
-  p.step('opening the upper').call('openat', [upper, p.string('fs'), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: fd });
+  p.step('opening the upper').call('openat', [upper, p.string('fs'), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0], {
+    out: fd,
+  });
   return kernel.run(p.build()).get(fd);
 }
 

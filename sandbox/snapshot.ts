@@ -28,7 +28,12 @@ export async function snapshotToFile(options: SnapshotOptions, file: string): Pr
   try {
     fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
   } catch (error) {
-    throw new SiltError('REQUEST_INVALID', `cannot create the snapshot ${file}: ${(error as Error).message}`, { path: file }, { cause: error });
+    throw new SiltError(
+      'REQUEST_INVALID',
+      `cannot create the snapshot ${file}: ${(error as Error).message}`,
+      { path: file },
+      { cause: error },
+    );
   }
   const remove = (): void => rmSync(temporary, { force: true });
   process.once('exit', remove);
@@ -54,7 +59,13 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
   try {
     const thaw = live ? undefined : await freezeLease(kernel, state, container);
     try {
-      await pack({ runner: kernel.runner, upperFd: upper, outFd: fd, onWarning, ...(pod.idMaps ? { idMaps: pod.idMaps } : {}) });
+      await pack({
+        runner: kernel.runner,
+        upperFd: upper,
+        outFd: fd,
+        onWarning,
+        ...(pod.idMaps ? { idMaps: pod.idMaps } : {}),
+      });
     } finally {
       await thaw?.();
     }
@@ -64,7 +75,11 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
 }
 
 /** A container whose process has ended needs no freezing; its cgroup may be gone. */
-async function freezeLease(kernel: Kernel, state: StateDirectory, container: ContainerState): Promise<(() => Promise<void>) | undefined> {
+async function freezeLease(
+  kernel: Kernel,
+  state: StateDirectory,
+  container: ContainerState,
+): Promise<(() => Promise<void>) | undefined> {
   if (!isSameProcess(container.init)) return undefined;
   return new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id)).lease();
 }
@@ -82,7 +97,9 @@ function openUpper(sandbox: ContainerState['init'], container: ContainerState): 
   // A sandbox that ended meanwhile may have left its pid to another process, with any directory at that path.
   if (isSameProcess(sandbox) && fstatSync(fd).dev === container.upper.device) return fd;
   closeSync(fd);
-  throw new SiltError('WRONG_STATE', `container ${container.id} has no upper any more: its pod has ended`, { id: container.id });
+  throw new SiltError('WRONG_STATE', `container ${container.id} has no upper any more: its pod has ended`, {
+    id: container.id,
+  });
 }
 
 function syncDirectory(path: string): void {

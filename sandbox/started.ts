@@ -47,7 +47,10 @@ export async function awaitReports<Name extends string>(
 }
 
 /** Takes what still comes until every process of the program is gone: the pidfd of a child to be reaped may be among it. */
-async function drain(started: Started, options: { onReport?: (report: Report) => boolean; abort?: () => void }): Promise<void> {
+async function drain(
+  started: Started,
+  options: { onReport?: (report: Report) => boolean; abort?: () => void },
+): Promise<void> {
   for (;;) {
     try {
       const report = await started.reports.next();

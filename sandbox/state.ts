@@ -64,7 +64,11 @@ export class StateDirectory {
       mkdirSync(path, { mode: 0o700 });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already in ${path}; delete it first or choose another id`, { id, path });
+      throw new SiltError(
+        'CONTAINER_EXISTS',
+        `container ${id} exists already in ${path}; delete it first or choose another id`,
+        { id, path },
+      );
     }
     const mountPoint = join(path, 'rootfs');
     mkdirSync(mountPoint, { mode: 0o700 });
@@ -119,7 +123,9 @@ export class StateDirectory {
     const fitting = exact ? [exact] : all.filter(({ id }) => idOrPrefix !== '' && id.startsWith(idOrPrefix));
     if (fitting.length > 1) {
       const ids = fitting.map(({ id }) => id).join(', ');
-      throw new SiltError('REQUEST_INVALID', `${idOrPrefix} is the beginning of several container ids: ${ids}`, { id: idOrPrefix });
+      throw new SiltError('REQUEST_INVALID', `${idOrPrefix} is the beginning of several container ids: ${ids}`, {
+        id: idOrPrefix,
+      });
     }
     const [found] = fitting;
     if (!found) {
@@ -176,7 +182,12 @@ function readVersioned(path: string, what: string): object {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SiltError('CONTAINER_NOT_FOUND', `there is no ${what}: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'CONTAINER_NOT_FOUND',
+      `there is no ${what}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
   const state = JSON.parse(text) as { version: number };
   if (state.version > VERSION) {

@@ -4,7 +4,18 @@
  */
 import { SiltError } from '../errors';
 import { loadNative } from '../native';
-import { capset, chdir, Kernel, mount, pivotRoot, ProgramBuilder, receiveMessage, sendMessage, type Slot, umount } from '../syscall';
+import {
+  capset,
+  chdir,
+  Kernel,
+  mount,
+  pivotRoot,
+  ProgramBuilder,
+  receiveMessage,
+  sendMessage,
+  type Slot,
+  umount,
+} from '../syscall';
 import { unpack } from './archive/unpack';
 import type { PrivilegedRequest } from './archive/unpack/privileged';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
@@ -36,7 +47,11 @@ function tell(text: string, fds: readonly number[] = []): void {
 function ask(request: PrivilegedRequest): void {
   const { dirFd, ...rest } = request;
   if (rest.kind === 'opaque') tell('opaque', [dirFd]);
-  else tell(`device ${JSON.stringify({ ...rest, name: rest.name.toString('base64') }, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}`, [dirFd]);
+  else
+    tell(
+      `device ${JSON.stringify({ ...rest, name: rest.name.toString('base64') }, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}`,
+      [dirFd],
+    );
   const p = new ProgramBuilder();
   const received = receiveMessage(p, UNPACKER.socket, 4096, 0);
   const result = kernel.run(p.build());
@@ -52,14 +67,18 @@ async function main(): Promise<void> {
     archiveFd: UNPACKER.archive,
     upperFd: UNPACKER.upper,
     privileged: ask,
-    allowDevice: ({ type, major, minor }) => devices.some((one) => one.type === type && one.major === major && one.minor === minor),
+    allowDevice: ({ type, major, minor }) =>
+      devices.some((one) => one.type === type && one.major === major && one.minor === minor),
   });
 }
 
 main().then(
   () => tell('done'),
   (error: unknown) => {
-    const known = error instanceof SiltError ? error : new SiltError('INTERNAL', String(error instanceof Error ? error.stack : error));
+    const known =
+      error instanceof SiltError
+        ? error
+        : new SiltError('INTERNAL', String(error instanceof Error ? error.stack : error));
     const { code, message, details } = known;
     tell(`error ${JSON.stringify({ code, message: message.slice(0, 4000), details })}`);
   },

@@ -1,6 +1,18 @@
 import type { Stats } from 'node:fs';
 import type { Owner } from '../gofer';
-import { C, close, fchmodat, fchownat, fsconfigCreate, fsconfigString, fsmount, fsopen, type Kernel, mkdirat, ProgramBuilder } from '../syscall';
+import {
+  C,
+  close,
+  fchmodat,
+  fchownat,
+  fsconfigCreate,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  type Kernel,
+  mkdirat,
+  ProgramBuilder,
+} from '../syscall';
 
 export interface UpperOptions {
   readonly id: string;

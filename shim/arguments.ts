@@ -53,6 +53,11 @@ export function parseArguments(args: readonly string[]): ShimArguments {
       action: positionals[0] ?? '',
     };
   } catch (error) {
-    throw new SiltError('REQUEST_INVALID', `containerd-shim-silt-v1: ${(error as Error).message}`, {}, { cause: error });
+    throw new SiltError(
+      'REQUEST_INVALID',
+      `containerd-shim-silt-v1: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    );
   }
 }

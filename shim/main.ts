@@ -15,7 +15,11 @@ async function main(): Promise<void> {
   else if (args.action === 'start') await startServer(args);
   else if (args.action === 'delete') await cleanUp(args);
   else if (args.action === 'serve') await serve(args, LISTEN_FD);
-  else throw new SiltError('REQUEST_INVALID', `containerd-shim-silt-v1 is started by containerd; it has the commands start and delete, not ${JSON.stringify(args.action)}`);
+  else
+    throw new SiltError(
+      'REQUEST_INVALID',
+      `containerd-shim-silt-v1 is started by containerd; it has the commands start and delete, not ${JSON.stringify(args.action)}`,
+    );
 }
 
 main().catch((error: unknown) => {

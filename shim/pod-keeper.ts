@@ -68,6 +68,11 @@ function openNamespace(kind: string, path: string): number {
   try {
     return openSync(path, 'r');
   } catch (error) {
-    throw new SiltError('SPEC_INVALID', `$.linux.namespaces: cannot open the ${kind} namespace ${path}: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'SPEC_INVALID',
+      `$.linux.namespaces: cannot open the ${kind} namespace ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
 }

@@ -48,14 +48,15 @@ export class Publisher {
   }
 
   async #drain(): Promise<void> {
-    for (let failures = 0; this.#queue.length > 0 && !this.#stopped; ) {
+    for (let failures = 0; this.#queue.length > 0 && !this.#stopped;) {
       const request = this.#queue[0]!;
       try {
         await this.#send(request);
         this.#queue.shift();
         failures = 0;
       } catch (error) {
-        if (failures === 0) this.options.onError(`cannot publish ${request.envelope?.topic}: ${(error as Error).message}`);
+        if (failures === 0)
+          this.options.onError(`cannot publish ${request.envelope?.topic}: ${(error as Error).message}`);
         const delay = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)]!;
         failures++;
         await new Promise((resolve) => setTimeout(resolve, delay).unref());

@@ -23,8 +23,13 @@ const EVENTS_AT_END_MS = 2000;
  * @param listenFd a listening unix socket, which the server owns from now on
  */
 export async function serve(args: ShimArguments, listenFd: number): Promise<void> {
-  const log = openLog(join(args.bundle, 'log'), args.debug ? 'debug' : 'info', { runtime: 'io.containerd.silt.v1', pod: args.id });
-  process.on('uncaughtException', (error) => log.error('uncaught exception', { error: error.message, stack: error.stack }));
+  const log = openLog(join(args.bundle, 'log'), args.debug ? 'debug' : 'info', {
+    runtime: 'io.containerd.silt.v1',
+    pod: args.id,
+  });
+  process.on('uncaughtException', (error) =>
+    log.error('uncaught exception', { error: error.message, stack: error.stack }),
+  );
   process.on('unhandledRejection', (reason) => log.error('unhandled rejection', { reason: describe(reason) }));
   const native = loadNative();
   const workshop: Workshop = {
@@ -52,7 +57,14 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
       process.exit(0);
     })();
   };
-  const service = new TaskService({ workshop, pod, namespace: args.namespace, publisher, log, onShutdown: () => setImmediate(stop) });
+  const service = new TaskService({
+    workshop,
+    pod,
+    namespace: args.namespace,
+    publisher,
+    log,
+    onShutdown: () => setImmediate(stop),
+  });
   for (const name of Object.values(taskServiceNames)) server.register(name, handlersOf(service));
   process.on('SIGTERM', stop);
   process.on('SIGINT', () => undefined);
@@ -63,7 +75,9 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
 function handlersOf(service: TaskService): Record<string, MethodHandler> {
   const handlers: Record<string, MethodHandler> = {};
   for (const name of Object.keys(taskMethods) as TaskMethod[]) {
-    handlers[name] = unary(taskMethods[name] as MessageTypes<unknown, unknown>, (request) => service[name](request as never));
+    handlers[name] = unary(taskMethods[name] as MessageTypes<unknown, unknown>, (request) =>
+      service[name](request as never),
+    );
   }
   return handlers;
 }

@@ -62,7 +62,16 @@ async function start(args: ShimArguments, pod: string, path: string): Promise<vo
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   rmSync(path, { force: true });
   const server = await listen(path);
-  const flags = ['-namespace', args.namespace, '-address', args.address, '-publish-binary', args.publishBinary, '-id', pod];
+  const flags = [
+    '-namespace',
+    args.namespace,
+    '-address',
+    args.address,
+    '-publish-binary',
+    args.publishBinary,
+    '-id',
+    pod,
+  ];
   if (args.debug) flags.push('-debug');
   const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {
     detached: true,

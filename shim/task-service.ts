@@ -55,7 +55,8 @@ export class TaskService implements Handlers {
     const { id, bundle } = request;
     const { workshop, publisher } = this.options;
     if (request.checkpoint !== '') throw new SiltError('UNIMPLEMENTED', 'restoring from a checkpoint is not built yet');
-    if (this.#tasks.has(id) || this.#creating.has(id)) throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
+    if (this.#tasks.has(id) || this.#creating.has(id))
+      throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
     this.#creating.add(id);
     let stdio: Stdio | undefined;
     try {
@@ -76,7 +77,9 @@ export class TaskService implements Handlers {
         onTerminal: (master) => given.attachTerminal(master),
       });
       stdio.closeDonated();
-      const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () => publisher.publish('/tasks/oom', { containerId: id }));
+      const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () =>
+        publisher.publish('/tasks/oom', { containerId: id }),
+      );
       const directory = workshop.state.containerPath(pod.plan.id, id);
       publisher.publish('/tasks/create', {
         containerId: id,
@@ -130,11 +133,16 @@ export class TaskService implements Handlers {
   #deleteExec(init: InitTask, execId: string): TaskAnswer<'Delete'> {
     const exec = this.#exec(init, execId);
     const { process, exit } = exec;
-    if (process && !exit) throw new SiltError('WRONG_STATE', `cannot delete exec ${execId}: it is running; kill it first`, { id: execId });
+    if (process && !exit)
+      throw new SiltError('WRONG_STATE', `cannot delete exec ${execId}: it is running; kill it first`, { id: execId });
     init.execs.delete(execId);
     init.container.execs.delete(execId);
     exec.stdio.dispose();
-    return { pid: process?.pid ?? 0, exitStatus: exit?.status ?? 0, exitedAt: exit ? timestampOf(exit.at) : goZeroTime };
+    return {
+      pid: process?.pid ?? 0,
+      exitStatus: exit?.status ?? 0,
+      exitedAt: exit ? timestampOf(exit.at) : goZeroTime,
+    };
   }
 
   async Exec(request: TaskRequest<'Exec'>): Promise<TaskAnswer<'Exec'>> {
@@ -186,10 +194,12 @@ export class TaskService implements Handlers {
 
   async Kill({ id, execId, signal, all }: TaskRequest<'Kill'>): Promise<TaskAnswer<'Kill'>> {
     const { init } = this.#task(id);
-    if (signal < 1 || signal > 64) throw new SiltError('REQUEST_INVALID', `cannot kill ${id}: ${signal} is no signal; signals are 1 to 64`, { id });
+    if (signal < 1 || signal > 64)
+      throw new SiltError('REQUEST_INVALID', `cannot kill ${id}: ${signal} is no signal; signals are 1 to 64`, { id });
     if (execId !== '') {
       const { process } = this.#exec(init, execId);
-      if (!process) throw new SiltError('WRONG_STATE', `cannot kill exec ${execId}: it has not been started`, { id: execId });
+      if (!process)
+        throw new SiltError('WRONG_STATE', `cannot kill exec ${execId}: it has not been started`, { id: execId });
       process.signal(signal);
       return {};
     }
@@ -229,7 +239,8 @@ export class TaskService implements Handlers {
 
   async Pause({ id }: TaskRequest<'Pause'>): Promise<TaskAnswer<'Pause'>> {
     const { init, freezer } = this.#task(id);
-    if (init.container.status === 'stopped') throw new SiltError('WRONG_STATE', `cannot pause container ${id}: it is stopped`, { id });
+    if (init.container.status === 'stopped')
+      throw new SiltError('WRONG_STATE', `cannot pause container ${id}: it is stopped`, { id });
     await freezer.pause();
     this.options.publisher.publish('/tasks/paused', { containerId: id });
     return {};
@@ -301,7 +312,12 @@ function readSpec(bundle: string): Spec {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SiltError('SPEC_INVALID', `cannot read the container's spec ${path}: ${(error as Error).message}`, { path }, { cause: error });
+    throw new SiltError(
+      'SPEC_INVALID',
+      `cannot read the container's spec ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
   }
   return parseSpec(text, path);
 }

@@ -54,7 +54,13 @@ export abstract class TaskProcess {
     await this.#startSettled;
     await first();
     const { containerId, id } = this;
-    this.publisher.publish('/tasks/exit', { containerId, id, pid: process.pid, exitStatus: exit.status, exitedAt: timestampOf(exit.at) });
+    this.publisher.publish('/tasks/exit', {
+      containerId,
+      id,
+      pid: process.pid,
+      exitStatus: exit.status,
+      exitedAt: timestampOf(exit.at),
+    });
     this.#settleEnded?.(exit);
   }
 }
@@ -70,7 +76,9 @@ export class InitTask extends TaskProcess {
   ) {
     super(stdio, publisher);
     // Exits of execs come first: their processes are gone when the first process is, but their events might not be.
-    void this.follow(container.init, () => Promise.all([...this.execs.values()].filter((exec) => exec.process).map((exec) => exec.wait())));
+    void this.follow(container.init, () =>
+      Promise.all([...this.execs.values()].filter((exec) => exec.process).map((exec) => exec.wait())),
+    );
   }
 
   get containerId(): string {
@@ -124,7 +132,11 @@ export class ExecTask extends TaskProcess {
     try {
       const process = await this.exec.start(this.stdio.donate(), (master) => this.stdio.attachTerminal(master));
       void this.follow(process, () => Promise.resolve());
-      this.publisher.publish('/tasks/exec-started', { containerId: this.containerId, execId: this.id, pid: process.pid });
+      this.publisher.publish('/tasks/exec-started', {
+        containerId: this.containerId,
+        execId: this.id,
+        pid: process.pid,
+      });
       return process;
     } finally {
       this.stdio.closeDonated();

@@ -11,16 +11,24 @@ export class Slot {
 
 /** A place in the program's image. As an argument it becomes a pointer. */
 export class Addr {
+  readonly #text: string | (() => string);
+
+  /** @param text how the printer shows it, such as `"/proc"`, or a function that finds that when it is printed */
   constructor(
     readonly offset: number,
     readonly size: number,
-    /** How the printer shows it, such as `"/proc"`. */
-    readonly text: string,
-  ) {}
+    text: string | (() => string),
+  ) {
+    this.#text = text;
+  }
+
+  get text(): string {
+    return typeof this.#text === 'string' ? this.#text : this.#text();
+  }
 
   /** The place `by` bytes further on. */
   plus(by: number, size = this.size - by): Addr {
-    return new Addr(this.offset + by, size, `${this.text}+${by}`);
+    return new Addr(this.offset + by, size, () => `${this.text}+${by}`);
   }
 }
 
@@ -35,10 +43,19 @@ export class Word {
 
 /** A number with the name that the printer shows for it: flags, donated fds. */
 export class Named {
+  readonly #text: string | (() => string);
+
+  /** @param text the name, or a function that finds it when it is printed */
   constructor(
     readonly value: number | bigint,
-    readonly text: string,
-  ) {}
+    text: string | (() => string),
+  ) {
+    this.#text = text;
+  }
+
+  get text(): string {
+    return typeof this.#text === 'string' ? this.#text : this.#text();
+  }
 }
 
 export type Arg = number | bigint | Slot | Addr | Word | Named;
@@ -122,7 +139,7 @@ export class ProgramBuilder {
   }
 
   /** Room for `size` zero bytes. */
-  space(size: number, text = 'buffer', align = 8): Addr {
+  space(size: number, text: string | (() => string) = 'buffer', align = 8): Addr {
     const offset = (this.#imageSize + align - 1) & ~(align - 1);
     const end = offset + size;
     if (end > this.#image.length) {
@@ -135,7 +152,7 @@ export class ProgramBuilder {
   }
 
   /** A copy of `data`. */
-  bytes(data: Uint8Array, text = `{${data.length} bytes}`, align = 8): Addr {
+  bytes(data: Uint8Array, text: string | (() => string) = `{${data.length} bytes}`, align = 8): Addr {
     const addr = this.space(data.length, text, align);
     this.#image.set(data, addr.offset);
     return addr;
@@ -148,7 +165,7 @@ export class ProgramBuilder {
     const key = raw.toString('latin1');
     let addr = this.#strings.get(key);
     if (!addr) {
-      addr = this.bytes(Buffer.concat([raw, Buffer.alloc(1)]), JSON.stringify(raw.toString()), 1);
+      addr = this.bytes(Buffer.concat([raw, Buffer.alloc(1)]), () => JSON.stringify(raw.toString()), 1);
       this.#strings.set(key, addr);
     }
     return addr;
@@ -169,7 +186,7 @@ export class ProgramBuilder {
 
   /** A NULL-terminated array of pointers to strings, as execve(2) takes. */
   stringArray(list: readonly string[]): Addr {
-    const array = this.space((list.length + 1) * 8, JSON.stringify(list));
+    const array = this.space((list.length + 1) * 8, () => JSON.stringify(list));
     list.forEach((text, i) => this.pointer(array.plus(i * 8, 8), this.string(text)));
     return array;
   }
@@ -235,7 +252,14 @@ export class ProgramBuilder {
   #jump(kind: 'jumpIfZero' | 'jumpIfNotZero', slot: Slot, to: Label): void {
     if (to.at !== undefined) throw new RangeError('a program jumps forward only');
     to.from.push(this.#instructions.length);
-    this.#instructions.push({ kind, slot: slot.index, slotName: slot.name, target: 0, step: this.#step, process: this.#process.join('/') });
+    this.#instructions.push({
+      kind,
+      slot: slot.index,
+      slotName: slot.name,
+      target: 0,
+      step: this.#step,
+      process: this.#process.join('/'),
+    });
   }
 
   /** A label that has no place yet. */
@@ -273,9 +297,23 @@ export class ProgramBuilder {
 }
 
 function toOperand(arg: Arg): Operand {
-  if (typeof arg === 'number' || typeof arg === 'bigint') return { kind: 'immediate', value: BigInt(arg), text: `${arg}` };
-  if (arg instanceof Named) return { kind: 'immediate', value: BigInt(arg.value), text: arg.text };
+  if (typeof arg === 'number' || typeof arg === 'bigint')
+    return { kind: 'immediate', value: BigInt(arg), text: `${arg}` };
+  if (arg instanceof Named) return new NamedOperand('immediate', BigInt(arg.value), arg);
   if (arg instanceof Slot) return { kind: 'slot', value: BigInt(arg.index), text: `$${arg.name}` };
-  if (arg instanceof Addr) return { kind: 'address', value: BigInt(arg.offset), text: arg.text };
+  if (arg instanceof Addr) return new NamedOperand('address', BigInt(arg.offset), arg);
   return { kind: arg.bits === 32 ? 'word32' : 'word64', value: BigInt(arg.offset), text: `$${arg.name}` };
+}
+
+/** Finds the text when it is asked for: programs are run far more often than they are printed. */
+class NamedOperand implements Operand {
+  constructor(
+    readonly kind: 'immediate' | 'address',
+    readonly value: bigint,
+    private readonly named: Named | Addr,
+  ) {}
+
+  get text(): string {
+    return this.named.text;
+  }
 }

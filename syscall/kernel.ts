@@ -153,7 +153,10 @@ export class Kernel {
   signal(pidfd: number, signal: number): boolean {
     const p = new ProgramBuilder();
     const result = p.slot('result');
-    p.step(`sending signal ${signal}`).call('pidfd_send_signal', [pidfd, signal, 0, 0], { out: result, tolerate: ['ESRCH'] });
+    p.step(`sending signal ${signal}`).call('pidfd_send_signal', [pidfd, signal, 0, 0], {
+      out: result,
+      tolerate: ['ESRCH'],
+    });
     return this.run(p.build()).get(result) === 0;
   }
 

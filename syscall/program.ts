@@ -124,7 +124,10 @@ export class Program {
     const name = errnoName(errno);
     const instruction = this.instructions[index];
     if (!instruction) {
-      return new SiltError('PROGRAM_INVALID', `the interpreter refused a syscall program (reason ${errno}); this is a bug in silt`);
+      return new SiltError(
+        'PROGRAM_INVALID',
+        `the interpreter refused a syscall program (reason ${errno}); this is a bug in silt`,
+      );
     }
     const what = instruction.kind === 'call' ? instruction.name : instruction.kind;
     const where = instruction.process === '' ? '' : ` (${instruction.process})`;

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import type { WatchHandle } from '../native';
 import { SiltError } from '../errors';
-import { ProgramBuilder, type Slot } from './builder';
+import { ProgramBuilder } from './builder';
 import { receiveMessage } from './calls';
 import { C } from './constants';
 import type { Kernel } from './kernel';
@@ -50,14 +50,19 @@ export class ReportChannel {
   /** Answers a message that asks for something. */
   send(text: string): void {
     const p = new ProgramBuilder();
-    p.step('answering a program').call('sendto', [this.fd, p.bytes(Buffer.from(text)), Buffer.byteLength(text), C.MSG_NOSIGNAL, 0, 0], { tolerate: ['EPIPE'] });
+    p.step('answering a program').call(
+      'sendto',
+      [this.fd, p.bytes(Buffer.from(text)), Buffer.byteLength(text), C.MSG_NOSIGNAL, 0, 0],
+      { tolerate: ['EPIPE'] },
+    );
     this.kernel.run(p.build());
   }
 
   /** Closes the socket and every fd that nobody took. */
   close(): void {
     if (this.#open) this.#end();
-    for (const report of this.#queue.splice(0)) if (report && !(report instanceof SiltError)) report.fds.forEach((fd) => closeSync(fd));
+    for (const report of this.#queue.splice(0))
+      if (report && !(report instanceof SiltError)) report.fds.forEach((fd) => closeSync(fd));
   }
 
   #end(): void {
@@ -72,7 +77,7 @@ export class ReportChannel {
     const message = receiveMessage(p, this.fd, MAX_MESSAGE, MAX_FDS);
     const program = p.build();
     const result = this.kernel.run(program);
-    const size = result.get(message.count as Slot);
+    const size = result.get(message.count);
     if (size === 0) {
       this.#end();
       return;

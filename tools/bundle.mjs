@@ -22,11 +22,8 @@ const tools = {
 };
 
 const entries = process.argv.includes('--tools') ? tools : programs;
-const present = Object.entries(entries).filter(([, path]) => existsSync(join(checkout, path)));
-
-await build({
+const options = {
   absWorkingDir: checkout,
-  entryPoints: Object.fromEntries(present),
   outdir: 'build',
   bundle: true,
   format: 'cjs',
@@ -39,4 +36,14 @@ await build({
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
   external: ['*.node'],
-});
+};
+
+for (const [name, path] of Object.entries(entries)) {
+  if (!existsSync(join(checkout, path))) continue;
+  try {
+    await build({ ...options, entryPoints: { [name]: path } });
+  } catch {
+    // esbuild has said why.
+    process.exitCode = 1;
+  }
+}

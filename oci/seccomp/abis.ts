@@ -5,7 +5,7 @@ export interface Abi {
   /** As the spec names it. */
   readonly name: string;
   readonly audit: number;
-  /** Arguments have 64 bits; otherwise 32, and the upper halves are 0. */
+  /** Arguments are compared with all of their 64 bits; otherwise with 32, also those of x32, as libseccomp has it. */
   readonly wide: boolean;
   /** x32: x86_64's `arch`, told by a bit in the number. */
   readonly marked: boolean;
@@ -24,7 +24,7 @@ const KINDS: Readonly<Record<Arch, readonly [Kind, ...Kind[]]>> = {
   x86_64: [
     { name: 'SCMP_ARCH_X86_64', audit: C.AUDIT_ARCH_X86_64, table: 'x86_64', wide: true, marked: false },
     { name: 'SCMP_ARCH_X86', audit: C.AUDIT_ARCH_I386, table: 'i386', wide: false, marked: false },
-    { name: 'SCMP_ARCH_X32', audit: C.AUDIT_ARCH_X86_64, table: 'x32', wide: true, marked: true },
+    { name: 'SCMP_ARCH_X32', audit: C.AUDIT_ARCH_X86_64, table: 'x32', wide: false, marked: true },
   ],
   aarch64: [
     { name: 'SCMP_ARCH_AARCH64', audit: C.AUDIT_ARCH_AARCH64, table: 'aarch64', wide: true, marked: false },

@@ -136,22 +136,19 @@ function emitX86(a: Assembler, sections: readonly Section[]): void {
 }
 
 /**
- * The loaded word is the number. First come the system calls whose arguments count, then ranges of all others, one action
- * after the other. The kernel keeps a bitmap of what is always allowed (since 5.11), so for most calls none of this runs.
+ * The loaded word is the number. First come the system calls whose arguments count, then all others: for each set of
+ * conditions, and for each action, the ranges of numbers that it is for. The kernel keeps a bitmap of what is always
+ * allowed (since 5.11), so for most calls none of this runs.
  */
 function emitSection(a: Assembler, { abi, rules, byDefault, newest }: Section): void {
-  const byAction = new Map<number, number[]>();
-  for (const number of [...rules.keys()].sort((x, y) => x - y)) {
-    const { always, conditional } = rules.get(number)!;
-    if (always === undefined) {
-      emitConditional(a, number, { abi, byDefault, conditional });
-    } else {
-      const numbers = byAction.get(always);
-      if (numbers) numbers.push(number);
-      else byAction.set(always, [number]);
-    }
+  const { conditional, always } = group(rules);
+  for (const { numbers, conditions } of conditional) {
+    emitRanges(a, ranges(numbers), () => {
+      for (const rule of conditions) emitRule(a, abi, rule);
+      a.return(byDefault);
+    });
   }
-  byAction.forEach((numbers, action) => emitRanges(a, ranges(numbers), action));
+  always.forEach((numbers, action) => emitRanges(a, ranges(numbers), () => a.return(action)));
   if (newest !== undefined) {
     const isNew = new Label();
     const isOld = new Label();
@@ -163,18 +160,33 @@ function emitSection(a: Assembler, { abi, rules, byDefault, newest }: Section): 
   a.return(byDefault);
 }
 
-function emitConditional(
-  a: Assembler,
-  number: number,
-  { abi, byDefault, conditional }: { abi: Abi; byDefault: number; conditional: readonly ConditionalRule[] },
-): void {
-  const body = new Label();
-  const next = new Label();
-  a.branch('JEQ', number, body, next);
-  a.place(body);
-  for (const rule of conditional) emitRule(a, abi, rule);
-  a.return(byDefault);
-  a.place(next);
+interface Groups {
+  /** Numbers that have the same conditional rules. */
+  readonly conditional: readonly { readonly numbers: number[]; readonly conditions: readonly ConditionalRule[] }[];
+  /** Numbers by what they always return. */
+  readonly always: ReadonlyMap<number, number[]>;
+}
+
+/** The numbers of each group ascend. */
+function group(rules: ReadonlyMap<number, SyscallRules>): Groups {
+  const conditional: { numbers: number[]; conditions: readonly ConditionalRule[] }[] = [];
+  const always = new Map<number, number[]>();
+  for (const number of [...rules.keys()].sort((x, y) => x - y)) {
+    const found = rules.get(number)!;
+    if (found.always !== undefined) {
+      const numbers = always.get(found.always);
+      if (numbers) numbers.push(number);
+      else always.set(found.always, [number]);
+      continue;
+    }
+    const { conditional: conditions } = found;
+    const same = conditional.find(
+      (one) => one.conditions.length === conditions.length && one.conditions.every((rule, i) => rule === conditions[i]),
+    );
+    if (same) same.numbers.push(number);
+    else conditional.push({ numbers: [number], conditions });
+  }
+  return { conditional, always };
 }
 
 function emitRule(a: Assembler, abi: Abi, { args, returns }: ConditionalRule): void {
@@ -201,8 +213,11 @@ function ranges(numbers: readonly number[]): Range[] {
   return result;
 }
 
-/** Returns `action` for numbers in the ranges, which ascend: a number below one of them is in none of those that follow. */
-function emitRanges(a: Assembler, list: readonly Range[], action: number): void {
+/**
+ * Goes to `body`, which must end in a return, for numbers in the ranges, and past it for all others. The ranges ascend, so a
+ * number below one of them is in none of those that follow.
+ */
+function emitRanges(a: Assembler, list: readonly Range[], body: () => void): void {
   const found = new Label();
   const none = new Label();
   list.forEach(([first, last], i) => {
@@ -218,6 +233,6 @@ function emitRanges(a: Assembler, list: readonly Range[], action: number): void 
     if (next !== none) a.place(next);
   });
   a.place(found);
-  a.return(action);
+  body();
   a.place(none);
 }

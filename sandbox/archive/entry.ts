@@ -46,9 +46,9 @@ export interface Entry {
 /** Something that was read or written in a lesser way than asked, but well enough to go on. */
 export interface ArchiveWarning {
   /** Stable, for code. */
-  readonly kind: 'xattr-dropped' | 'end-missing' | 'socket-skipped' | 'id-unmapped' | 'changed' | 'mount-skipped';
+  readonly kind: 'xattr-dropped' | 'end-missing' | 'socket-skipped' | 'mount-skipped' | 'id-unmapped' | 'changed';
   /** Printable name of the entry; empty for the archive as a whole. */
   readonly name: string;
-  readonly message: string;
 }
-export type OnWarning = (warning: ArchiveWarning) => void;
+/** Told of each with a sentence for people, which names the entry. */
+export type OnWarning = (message: string, warning: ArchiveWarning) => void;

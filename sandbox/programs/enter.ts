@@ -30,7 +30,9 @@ export function enterProgram(plan: EnterPlan): Program {
       p.call('setresgid', [0, 0, 0]);
       p.call('setresuid', [0, 0, 0]);
     }
-    becomeProcess(p, plan.process, plan.process.terminal ? () => newTerminal(p, plan.process) : undefined, () => report(p, 'ready'));
+    becomeProcess(p, plan.process, plan.process.terminal ? () => newTerminal(p, plan.process) : undefined, () =>
+      report(p, 'ready'),
+    );
   });
   p.step('reporting the process');
   report(p, 'process', [p.keep(child.pidfd, 'process')]);

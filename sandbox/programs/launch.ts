@@ -124,7 +124,9 @@ function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): 
   if (plan.pid === 'container') cloneFlags.push('CLONE_NEWPID');
   if (plan.cgroupNamespace) cloneFlags.push('CLONE_NEWCGROUP');
   p.step('cloning the launcher');
-  const launcher = fork(p, 'launcher', { flags: cloneFlags.join('|'), pidfd: true }, () => launcherProcess(p, plan, mine, theirs));
+  const launcher = fork(p, 'launcher', { flags: cloneFlags.join('|'), pidfd: true }, () =>
+    launcherProcess(p, plan, mine, theirs),
+  );
   p.step('reporting the launcher');
   const pidfd = p.keep(launcher.pidfd, 'launcher');
   report(p, 'process', [pidfd]);

@@ -86,7 +86,12 @@ export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
  *
  * `park` adds what the process does once all is checked and before exec.
  */
-export function becomeProcess(p: ProgramBuilder, plan: ProcessPlan, openTerminal: (() => Slot) | undefined, park: () => void): void {
+export function becomeProcess(
+  p: ProgramBuilder,
+  plan: ProcessPlan,
+  openTerminal: (() => Slot) | undefined,
+  park: () => void,
+): void {
   p.step('starting a session');
   p.call('setsid', []);
   // A keyring of its own, as runc does; a kernel without keyrings, or a full quota, is no reason not to start.
@@ -135,12 +140,14 @@ function dropBounding(p: ProgramBuilder, plan: ProcessPlan): void {
   p.step('dropping capabilities from the bounding set');
   for (let cap = 0; cap <= plan.lastCapability; cap++) {
     if ((plan.capabilities.bounding >> BigInt(cap)) & 1n) continue;
-    prctl(p, 'PR_CAPBSET_DROP', new Named(cap, capabilityName(cap)));
+    prctl(p, 'PR_CAPBSET_DROP', new Named(cap, () => capabilityName(cap)));
   }
 }
 
 function capabilityName(cap: number): string {
-  const found = Object.entries(C).find(([name, value]) => name.startsWith('CAP_') && name !== 'CAP_LAST_CAP' && value === cap);
+  const found = Object.entries(C).find(
+    ([name, value]) => name.startsWith('CAP_') && name !== 'CAP_LAST_CAP' && value === cap,
+  );
   return found?.[0] ?? `${cap}`;
 }
 

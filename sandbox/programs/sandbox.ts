@@ -56,11 +56,16 @@ export function sandboxProgram(plan: SandboxPlan): Program {
   joinNamespaces(p, plan);
   const gate = makeGate(p);
   p.step('cloning the sandbox');
-  const { pid, pidfd } = fork(p, 'sandbox', { flags: ['CLONE_PARENT', ...cloneFlags(plan)].join('|'), pidfd: true }, () => {
-    passGate(p, gate);
-    if (plan.idMaps) setIds(p, 0, 0, []);
-    becomeSandbox(p, plan);
-  });
+  const { pid, pidfd } = fork(
+    p,
+    'sandbox',
+    { flags: ['CLONE_PARENT', ...cloneFlags(plan)].join('|'), pidfd: true },
+    () => {
+      passGate(p, gate);
+      if (plan.idMaps) setIds(p, 0, 0, []);
+      becomeSandbox(p, plan);
+    },
+  );
   if (plan.idMaps) writeIdMaps(p, pid, plan.idMaps);
   p.step('reporting the sandbox');
   report(p, 'sandbox', [p.keep(pidfd, 'sandbox')]);
@@ -119,7 +124,10 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
 }
 
 function setNames(p: ProgramBuilder, plan: SandboxPlan): void {
-  for (const [call, name] of [['sethostname', plan.hostname], ['setdomainname', plan.domainname]] as const) {
+  for (const [call, name] of [
+    ['sethostname', plan.hostname],
+    ['setdomainname', plan.domainname],
+  ] as const) {
     if (!name) continue;
     p.step(`setting the pod’s name to ${name}`);
     p.call(call, [p.string(name), Buffer.byteLength(name)]);
@@ -135,4 +143,3 @@ function bringLoopbackUp(p: ProgramBuilder): void {
   ioctl(p, socket, 'SIOCSIFFLAGS', request);
   close(p, socket);
 }
-

@@ -12,12 +12,26 @@ export interface UnpackPlan {
 }
 
 /** Names of the fds that the program is given. */
-export const UNPACK_FDS = { node: 'node', script: 'script', addon: 'addon', archive: 'archive', upper: 'upper-fs' } as const;
+export const UNPACK_FDS = {
+  node: 'node',
+  script: 'script',
+  addon: 'addon',
+  archive: 'archive',
+  upper: 'upper-fs',
+} as const;
 /** Where the unpacker finds its fds. stdin is its script. */
 export const UNPACKER = { archive: 3, upper: 4, socket: 5, addon: 6 } as const;
 
 /** What the unpacker's root may do in its user namespace: own and mark files. */
-const KEPT = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_FOWNER', 'CAP_FSETID', 'CAP_SETFCAP', 'CAP_MKNOD'] as const;
+const KEPT = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_DAC_READ_SEARCH',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_SETFCAP',
+  'CAP_MKNOD',
+] as const;
 /** The capabilities that it has once it has left the host's filesystem, for which it needs CAP_SYS_ADMIN. */
 export const UNPACKER_CAPABILITIES = KEPT.reduce((mask, name) => mask | (1n << BigInt(C[name])), 0n);
 const AT_START = UNPACKER_CAPABILITIES | (1n << BigInt(C.CAP_SYS_ADMIN));
@@ -51,7 +65,8 @@ function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: num
   p.step('becoming the unpacker');
   setIds(p, 0, 0, []);
   p.call('setsid', []);
-  for (let cap = 0; cap <= lastCapability; cap++) if (!((AT_START >> BigInt(cap)) & 1n)) prctl(p, 'PR_CAPBSET_DROP', cap);
+  for (let cap = 0; cap <= lastCapability; cap++)
+    if (!((AT_START >> BigInt(cap)) & 1n)) prctl(p, 'PR_CAPBSET_DROP', cap);
   prctl(p, 'PR_SET_NO_NEW_PRIVS', 1);
   prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
   report(p, 'ready');
@@ -60,6 +75,13 @@ function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: num
   (['node', 'script', 'addon', 'archive', 'upper'] as const).forEach((name, i) => high(name, 20 + i));
   dupTo(p, p.report, 25, true);
   p.step('starting Node for the unpacker');
-  for (const [from, to] of [[21, 0], [23, UNPACKER.archive], [24, UNPACKER.upper], [25, UNPACKER.socket], [22, UNPACKER.addon]] as const) dupTo(p, from, to);
+  for (const [from, to] of [
+    [21, 0],
+    [23, UNPACKER.archive],
+    [24, UNPACKER.upper],
+    [25, UNPACKER.socket],
+    [22, UNPACKER.addon],
+  ] as const)
+    dupTo(p, from, to);
   execveat(p, 20, ['silt-unpacker', ...plan.args], []);
 }

@@ -31,10 +31,15 @@ export function openGate(p: ProgramBuilder, gate: Gate): void {
 
 /** Writes /proc/PID/uid_map and gid_map of a child (user_namespaces(7)): each in one write, which the kernel takes whole or not at all. */
 export function writeIdMaps(p: ProgramBuilder, pid: Slot, maps: IdMaps): void {
-  for (const [file, ranges] of [['uid_map', maps.uids], ['gid_map', maps.gids]] as const) {
+  for (const [file, ranges] of [
+    ['uid_map', maps.uids],
+    ['gid_map', maps.gids],
+  ] as const) {
     p.step(`writing the ${file} of the new user namespace`);
     const fd = p.slot(file);
-    p.call('openat', [C.AT_FDCWD, p.pathWithNumber('/proc/', pid, `/${file}`), C.O_WRONLY | C.O_CLOEXEC, 0], { out: fd });
+    p.call('openat', [C.AT_FDCWD, p.pathWithNumber('/proc/', pid, `/${file}`), C.O_WRONLY | C.O_CLOEXEC, 0], {
+      out: fd,
+    });
     const text = mapFileText(ranges);
     p.call('write', [fd, p.bytes(Buffer.from(text), JSON.stringify(text), 1), text.length]);
     close(p, fd);

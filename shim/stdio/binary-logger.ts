@@ -49,7 +49,12 @@ export async function startLogger(kernel: Kernel, request: StdioRequest): Promis
     await Promise.race([failed, ready(kernel, readyRead, uri.pathname)]);
     child.unref();
     close(readyRead);
-    return { stdout: outWrite, stderr: errWrite, closeDonated: () => close(outWrite, errWrite), closeHeld: () => close(outWrite, errWrite) };
+    return {
+      stdout: outWrite,
+      stderr: errWrite,
+      closeDonated: () => close(outWrite, errWrite),
+      closeHeld: () => close(outWrite, errWrite),
+    };
   } catch (error) {
     close(...open);
     throw error;
@@ -61,7 +66,9 @@ function ready(kernel: Kernel, fd: number, program: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       watch.close();
-      reject(new SiltError('TIMEOUT', `the logging program ${program} was not ready after ${READY_TIMEOUT_MS / 1000} s`));
+      reject(
+        new SiltError('TIMEOUT', `the logging program ${program} was not ready after ${READY_TIMEOUT_MS / 1000} s`),
+      );
     }, READY_TIMEOUT_MS);
     const watch = kernel.watch(fd, READABLE, () => {
       watch.close();

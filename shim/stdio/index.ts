@@ -47,7 +47,8 @@ export class Stdio {
   static async open(kernel: Kernel, request: StdioRequest): Promise<Stdio> {
     const stdio = new Stdio(kernel, request);
     try {
-      if (request.stdin !== '') stdio.#input = attempt('stdin', request.stdin, () => new InputFifo(kernel, pathOf(request.stdin)));
+      if (request.stdin !== '')
+        stdio.#input = attempt('stdin', request.stdin, () => new InputFifo(kernel, pathOf(request.stdin)));
       const scheme = schemeOf(request.stdout);
       if (scheme === 'binary') stdio.#logger = await startLogger(kernel, request);
       return stdio;
@@ -94,7 +95,10 @@ export class Stdio {
     const stat = fstatSync(master);
     if (!stat.isCharacterDevice() || stat.rdev !== ((5 << 8) | 2)) {
       closeSync(master);
-      throw new SiltError('INTERNAL', 'the terminal that the container opened is not a pty: its /dev/ptmx has been replaced');
+      throw new SiltError(
+        'INTERNAL',
+        'the terminal that the container opened is not a pty: its /dev/ptmx has been replaced',
+      );
     }
     this.#master = master;
     const output = this.#openOutput('stdout', this.request.stdout);
@@ -169,6 +173,11 @@ function attempt<T>(name: string, uri: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
-    throw new SiltError('REQUEST_INVALID', `cannot open ${uri} as ${name}: ${(error as Error).message}`, { path: uri }, { cause: error });
+    throw new SiltError(
+      'REQUEST_INVALID',
+      `cannot open ${uri} as ${name}: ${(error as Error).message}`,
+      { path: uri },
+      { cause: error },
+    );
   }
 }

@@ -67,7 +67,11 @@ export class Pump {
     while (this.#pending.length > 0) {
       const p = new ProgramBuilder();
       const count = p.slot('count');
-      p.call('write', [this.to, p.bytes(this.#pending), this.#pending.length], { out: count, tolerate: 'all', retry: true });
+      p.call('write', [this.to, p.bytes(this.#pending), this.#pending.length], {
+        out: count,
+        tolerate: 'all',
+        retry: true,
+      });
       const written = this.kernel.run(p.build()).get(count);
       if (written === EAGAIN) {
         this.#awaitWritable();

@@ -8,9 +8,19 @@ function pathArg(p: ProgramBuilder, path: Path): Addr {
 }
 
 /** openat(2), always close-on-exec. The slot gets the fd. */
-export function openat(p: ProgramBuilder, dir: Fd, path: Path, how: string, options: CallOptions & { mode?: number } = {}): Slot {
+export function openat(
+  p: ProgramBuilder,
+  dir: Fd,
+  path: Path,
+  how: string,
+  options: CallOptions & { mode?: number } = {},
+): Slot {
   const out = options.out ?? p.slot('fd');
-  p.call('openat', [dir, pathArg(p, path), flags(`${how}|O_CLOEXEC`), mode(options.mode ?? 0)], { ...options, out, retry: true });
+  p.call('openat', [dir, pathArg(p, path), flags(`${how}|O_CLOEXEC`), mode(options.mode ?? 0)], {
+    ...options,
+    out,
+    retry: true,
+  });
   return out;
 }
 
@@ -20,7 +30,14 @@ export function open(p: ProgramBuilder, path: Path, how: string, options: CallOp
 }
 
 /** openat2(2) with RESOLVE_* flags (Linux 5.6), close-on-exec. */
-export function openat2(p: ProgramBuilder, dir: Fd, path: Path, how: string, resolve: string, options: CallOptions = {}): Slot {
+export function openat2(
+  p: ProgramBuilder,
+  dir: Fd,
+  path: Path,
+  how: string,
+  resolve: string,
+  options: CallOptions = {},
+): Slot {
   const out = options.out ?? p.slot('fd');
   const howFlags = flags(`${how}|O_CLOEXEC`);
   const resolveFlags = flags(resolve);
@@ -46,7 +63,15 @@ export function mkdirat(p: ProgramBuilder, dir: Fd, path: Path, perm: number, op
 }
 
 /** mknodat(2); `type` is S_IFCHR and so on, `device` from {@link makedev}. */
-export function mknodat(p: ProgramBuilder, dir: Fd, path: Path, type: string, perm: number, device: Named | number, options: CallOptions = {}): void {
+export function mknodat(
+  p: ProgramBuilder,
+  dir: Fd,
+  path: Path,
+  type: string,
+  perm: number,
+  device: Named | number,
+  options: CallOptions = {},
+): void {
   const kind = flags(type);
   const full = new Named(Number(kind.value) | perm, `${type}|0${perm.toString(8)}`);
   p.call('mknodat', [dir, pathArg(p, path), full, device], options);
@@ -62,7 +87,15 @@ export function symlinkat(p: ProgramBuilder, target: string, dir: Fd, path: Path
   p.call('symlinkat', [p.string(target), dir, pathArg(p, path)], options);
 }
 
-export function fchownat(p: ProgramBuilder, dir: Fd, path: Path, uid: number, gid: number, how = 'AT_SYMLINK_NOFOLLOW', options: CallOptions = {}): void {
+export function fchownat(
+  p: ProgramBuilder,
+  dir: Fd,
+  path: Path,
+  uid: number,
+  gid: number,
+  how = 'AT_SYMLINK_NOFOLLOW',
+  options: CallOptions = {},
+): void {
   p.call('fchownat', [dir, pathArg(p, path), uid, gid, flags(how)], options);
 }
 
@@ -85,7 +118,12 @@ export function write(p: ProgramBuilder, fd: Fd, data: Uint8Array | string, opti
 }
 
 /** One read(2) of at most `size` bytes; the slot gets how many came, 0 at the end. */
-export function read(p: ProgramBuilder, fd: Fd, size: number, options: CallOptions = {}): { count: Slot; buffer: Addr } {
+export function read(
+  p: ProgramBuilder,
+  fd: Fd,
+  size: number,
+  options: CallOptions = {},
+): { count: Slot; buffer: Addr } {
   const buffer = p.space(size, `buffer[${size}]`);
   const count = options.out ?? p.slot('count');
   p.call('read', [fd, buffer, size], { ...options, out: count, retry: true });

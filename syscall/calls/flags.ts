@@ -1,24 +1,34 @@
 import { C } from '../constants';
 import { Named } from '../builder';
 
+const expressions = new Map<string, Named>();
+
 /**
  * The value of a flag expression such as `O_PATH|O_CLOEXEC`, which listings show as it is written.
  * @throws RangeError for a name that is not in the kernel's headers.
  */
 export function flags(expression: string): Named {
+  let named = expressions.get(expression);
+  if (named) return named;
   let value = 0n;
   for (const name of expression.split('|')) {
     const bit = (C as Readonly<Record<string, number>>)[name];
     if (bit === undefined) throw new RangeError(`unknown constant ${name}`);
     value |= BigInt(bit);
   }
-  return new Named(value, expression);
+  named = new Named(value, expression);
+  expressions.set(expression, named);
+  return named;
 }
 
 /** `value` shown as the names with this prefix whose bits it has, such as `MS_`; 0 is shown as `0`. */
 export function flagsOf(prefix: string, value: number): Named {
+  return new Named(value, () => namesOf(prefix, BigInt(value)));
+}
+
+function namesOf(prefix: string, value: bigint): string {
   const names: string[] = [];
-  let rest = BigInt(value);
+  let rest = value;
   for (const [name, bit] of Object.entries(C)) {
     if (!name.startsWith(prefix) || bit <= 0 || (BigInt(bit) & (BigInt(bit) - 1n)) !== 0n) continue;
     if ((rest & BigInt(bit)) === 0n) continue;
@@ -26,7 +36,7 @@ export function flagsOf(prefix: string, value: number): Named {
     names.push(name);
   }
   if (rest !== 0n || names.length === 0) names.push(rest === 0n ? '0' : `0x${rest.toString(16)}`);
-  return new Named(value, names.join('|'));
+  return names.join('|');
 }
 
 /** A file mode, shown in octal. */

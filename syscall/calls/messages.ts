@@ -21,7 +21,13 @@ function messageHeader(p: ProgramBuilder, payload: Addr, control: Addr | undefin
 }
 
 /** Sends `payload` over a socket, with fds as SCM_RIGHTS (unix(7)). A vanished receiver is EPIPE, not a signal. */
-export function sendMessage(p: ProgramBuilder, socket: Fd, payload: Addr, fds: readonly Fd[] = [], options: CallOptions = {}): void {
+export function sendMessage(
+  p: ProgramBuilder,
+  socket: Fd,
+  payload: Addr,
+  fds: readonly Fd[] = [],
+  options: CallOptions = {},
+): void {
   let control: Addr | undefined;
   if (fds.length > 0) {
     const length = CMSGHDR + fds.length * 4;
@@ -33,7 +39,8 @@ export function sendMessage(p: ProgramBuilder, socket: Fd, payload: Addr, fds: r
     fds.forEach((fd, i) => {
       const at = control!.plus(CMSGHDR + i * 4, 4);
       if (fd instanceof Slot) p.slotAt(at, fd, 32);
-      else if (fd instanceof Word) throw new RangeError('an fd that was received must be duplicated into a slot to be sent on');
+      else if (fd instanceof Word)
+        throw new RangeError('an fd that was received must be duplicated into a slot to be sent on');
       else p.setU32(at, Number(fd instanceof Named ? fd.value : fd));
     });
   }
@@ -50,12 +57,21 @@ export interface Received {
 }
 
 /** Receives one message of at most `size` bytes and up to `fdCount` fds, which are close-on-exec. */
-export function receiveMessage(p: ProgramBuilder, socket: Fd, size: number, fdCount: number, name = 'received'): Received {
+export function receiveMessage(
+  p: ProgramBuilder,
+  socket: Fd,
+  size: number,
+  fdCount: number,
+  name = 'received',
+): Received {
   const payload = p.space(size, 'payload');
   const control = fdCount > 0 ? p.space(CMSGHDR + ((fdCount * 4 + 7) & ~7), `room for ${fdCount} fds`) : undefined;
   const header = messageHeader(p, payload, control);
   const count = p.slot(`${name}_count`);
   p.call('recvmsg', [socket, header, flags('MSG_CMSG_CLOEXEC')], { out: count, retry: true });
-  const fds = Array.from({ length: fdCount }, (_, i) => new Word(control!.offset + CMSGHDR + i * 4, 32, `${name}_fd${i}`));
+  const fds = Array.from(
+    { length: fdCount },
+    (_, i) => new Word(control!.offset + CMSGHDR + i * 4, 32, `${name}_fd${i}`),
+  );
   return { count, payload, fds };
 }

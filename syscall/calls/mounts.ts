@@ -2,7 +2,14 @@ import { type CallOptions, type Fd, Named, type ProgramBuilder, type Slot } from
 import { AT_FDCWD, flags, flagsOf, NULL } from './flags';
 
 /** mount(2). */
-export function mount(p: ProgramBuilder, source: string, target: string, type: string | null, how: string | number, data?: string): void {
+export function mount(
+  p: ProgramBuilder,
+  source: string,
+  target: string,
+  type: string | null,
+  how: string | number,
+  data?: string,
+): void {
   p.call('mount', [
     p.string(source),
     p.string(target),
@@ -64,13 +71,22 @@ export function cloneTree(
   if (path === '') how.push('AT_EMPTY_PATH');
   if (options.recursive) how.push('AT_RECURSIVE');
   if (options.noFollow) how.push('AT_SYMLINK_NOFOLLOW');
-  p.call('open_tree', [dir, p.string(path), flags(how.join('|'))], { out, ...(options.tolerate ? { tolerate: options.tolerate } : {}) });
+  p.call('open_tree', [dir, p.string(path), flags(how.join('|'))], {
+    out,
+    ...(options.tolerate ? { tolerate: options.tolerate } : {}),
+  });
   return out;
 }
 
 /** move_mount(2): attaches a detached mount at the place that `target` (an O_PATH fd) refers to. */
 export function attach(p: ProgramBuilder, tree: Fd, target: Fd): void {
-  p.call('move_mount', [tree, p.string(''), target, p.string(''), flags('MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH')]);
+  p.call('move_mount', [
+    tree,
+    p.string(''),
+    target,
+    p.string(''),
+    flags('MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH'),
+  ]);
 }
 
 /** move_mount(2): attaches a detached mount at a path. */
@@ -90,15 +106,24 @@ export interface MountAttributes {
 }
 
 /** mount_setattr(2), Linux 5.12, on the mount that `fd` is the root of; with `path` on the mount there. */
-export function mountSetattr(p: ProgramBuilder, fd: Fd, attributes: MountAttributes, path = '', options: CallOptions = {}): void {
+export function mountSetattr(
+  p: ProgramBuilder,
+  fd: Fd,
+  attributes: MountAttributes,
+  path = '',
+  options: CallOptions = {},
+): void {
   const IDMAP = Number(flags('MOUNT_ATTR_IDMAP').value);
   const set = (attributes.set ?? 0) | (attributes.userns === undefined ? 0 : IDMAP);
   const clear = attributes.clear ?? 0;
-  const shown = [`set=${flagsOf('MOUNT_ATTR_', set).text}`];
-  if (clear !== 0) shown.push(`clear=${flagsOf('MOUNT_ATTR_', clear).text}`);
-  if (attributes.propagation) shown.push(`propagation=${flagsOf('MS_', attributes.propagation).text}`);
-  if (attributes.userns !== undefined) shown.push('userns');
-  const attr = p.space(32, `{${shown.join(', ')}}`);
+  const shown = (): string => {
+    const parts = [`set=${flagsOf('MOUNT_ATTR_', set).text}`];
+    if (clear !== 0) parts.push(`clear=${flagsOf('MOUNT_ATTR_', clear).text}`);
+    if (attributes.propagation) parts.push(`propagation=${flagsOf('MS_', attributes.propagation).text}`);
+    if (attributes.userns !== undefined) parts.push('userns');
+    return `{${parts.join(', ')}}`;
+  };
+  const attr = p.space(32, shown);
   p.setU64(attr, set);
   p.setU64(attr.plus(8), clear);
   p.setU64(attr.plus(16), attributes.propagation ?? 0);

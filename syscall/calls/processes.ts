@@ -14,7 +14,12 @@ export interface ForkOptions {
  * does not the child exits with 0. The parent goes on behind it.
  * Returns the slot with the child's pid (as the parent's pid namespace numbers it) and the word with the pidfd.
  */
-export function fork(p: ProgramBuilder, name: string, options: ForkOptions, body: () => void): { pid: Slot; pidfd: Word } {
+export function fork(
+  p: ProgramBuilder,
+  name: string,
+  options: ForkOptions,
+  body: () => void,
+): { pid: Slot; pidfd: Word } {
   const pid = p.slot(`${name}_pid`);
   const pidfdAt = p.space(8, `${name}_pidfd`);
   const expression = [options.flags, options.pidfd ? 'CLONE_PIDFD' : undefined].filter(Boolean).join('|');
@@ -57,12 +62,23 @@ export function unshare(p: ProgramBuilder, kinds: string): void {
   p.call('unshare', [flags(kinds)]);
 }
 
-export function prctl(p: ProgramBuilder, option: string, arg: number | Addr | Named = 0, options: CallOptions & { arg3?: number | Addr } = {}): void {
+export function prctl(
+  p: ProgramBuilder,
+  option: string,
+  arg: number | Addr | Named = 0,
+  options: CallOptions & { arg3?: number | Addr } = {},
+): void {
   p.call('prctl', [flags(option), arg, options.arg3 ?? 0, 0, 0], options);
 }
 
 /** execve(2). Comes back only on failure, so the slot holds the errno; success closes the report socket. */
-export function execve(p: ProgramBuilder, path: string, argv: readonly string[], env: readonly string[], options: CallOptions = {}): void {
+export function execve(
+  p: ProgramBuilder,
+  path: string,
+  argv: readonly string[],
+  env: readonly string[],
+  options: CallOptions = {},
+): void {
   p.call('execve', [p.string(path), p.stringArray(argv), p.stringArray(env)], options);
 }
 

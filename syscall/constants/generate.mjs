@@ -96,8 +96,8 @@ function constants() {
       }
     }
   }
-  for (const name of Object.keys(archConstants.x86_64)) delete common[name];
-  return { common, perArch };
+  const shared = Object.entries(common).filter(([name]) => !Object.hasOwn(archConstants.x86_64, name));
+  return { common: Object.fromEntries(shared), perArch };
 }
 
 function errnos() {

@@ -40,7 +40,7 @@ export function syscalls(header, flags, prefix = '__NR_') {
   const names = macroNames([header], flags).filter((name) => name.startsWith(prefix));
   const bare = names.map((name) => name.slice(prefix.length));
   const calls = bare.filter(
-    (name) => !/^(syscalls|arch_specific_syscall|SYSCALL_(BASE|MASK)|OABI_SYSCALL_BASE)$/.test(name),
+    (name) => !/^(syscalls|arch_specific_syscall|BASE|SYSCALL_(BASE|MASK)|OABI_SYSCALL_BASE)$/.test(name),
   );
   if (calls.length === 0) return {};
   const values = evaluate(calls, [header], flags, prefix);

@@ -27,6 +27,7 @@ export const newerSyscalls = [
   { name: 'file_setattr', nr: 469, since: '6.17' },
   { name: 'uprobe', nr: 336, since: '6.18', only: ['x86_64'] },
   { name: 'listns', nr: 470, since: '6.19' },
+  { name: 'rseq_slice_yield', nr: 471, since: '7.0' },
 ];
 
 export const newerConstants = [

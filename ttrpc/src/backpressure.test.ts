@@ -166,13 +166,19 @@ test('a send that waits for the socket rejects when the connection is lost', asy
   const client = await peer.client();
   const call = client.clientStream(rawMethod('test.Pressure', 'Upload'));
   let sent = 0;
+  let waiting: Promise<void> | undefined;
   const sending = (async () => {
-    for (; ; sent++) await call.send(Buffer.alloc(CHUNK));
+    for (; ; sent++) {
+      waiting = call.send(Buffer.alloc(CHUNK));
+      await waiting;
+    }
   })();
-  const rejected = expect(sending).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
+  const loopEnds = expect(sending).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
   await settled(() => sent);
+  const sendEnds = expect(waiting).rejects.toMatchObject({ code: 'CONNECTION_CLOSED' });
   await client.close();
-  await rejected;
+  await sendEnds;
+  await loopEnds;
   open();
 });
 

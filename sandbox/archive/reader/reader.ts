@@ -17,6 +17,7 @@ export const INLINE_LIMIT = 64 << 10;
 
 /** Headers that describe the entry behind them, and the label of a volume, which describes nothing. */
 const EXTENDED_TYPES = 'xXgLKV';
+const STANDALONE_TYPES = 'gV';
 const MAX_GLOBALS = 1 << 20;
 /** How far a compressed archive is read behind its end, to have its checksums looked at. */
 const MAX_TRAILER = 64 << 20;
@@ -80,7 +81,9 @@ export class ArchiveReader {
       if (!this.#has(at + length)) return this.#need(at + length, place, 'in an extended header');
       const start = this.#window.at + at + BLOCK;
       this.#readExtended(header, this.#window.data.subarray(start, start + header.size), pending, place);
-      at += length;
+      // Labels and global headers are no part of the entry behind them, if there is one.
+      if (at === 0 && STANDALONE_TYPES.includes(header.type)) this.#window.skip(length);
+      else at += length;
     }
   }
 
@@ -136,7 +139,8 @@ export class ArchiveReader {
     if (at > 0) throw archiveInvalid(place, 'an extended header is not followed by its entry');
     if (!this.#has(2 * BLOCK) && !this.#window.ended) return this.#need(2 * BLOCK, place, '');
     if (!this.#has(2 * BLOCK)) {
-      this.#onWarning({ kind: 'end-missing', name: '', message: 'the archive ends with one block of zeros instead of two' });
+      const message = 'the archive ends with one block of zeros instead of two';
+      this.#onWarning(message, { kind: 'end-missing', name: '' });
     } else if (!isZeroBlock(this.#window.data, this.#window.at + BLOCK)) {
       throw archiveInvalid(place, 'there is a single block of zeros, but the archive goes on behind it');
     }
@@ -212,7 +216,7 @@ export class ArchiveReader {
             ...(inline && { inline: window.data.subarray(bodyIndex, bodyIndex + stored) }),
           };
     const onDropped = (reason: string): void => {
-      this.#onWarning({ kind: 'xattr-dropped', name: printable(name), message: `${reason}; left out` });
+      this.#onWarning(`${printable(name)}: ${reason}; left out`, { kind: 'xattr-dropped', name: printable(name) });
     };
     const linkname = extended.linkpath ?? pending.longLink ?? header.linkname;
     const fileSize = kind === 'file' ? (sparse?.size ?? stored) : 0;

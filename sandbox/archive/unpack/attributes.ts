@@ -53,12 +53,8 @@ export class Attributes {
 
   /** Tells of an attribute that is left out. */
   dropped(name: ByteString, place: Place, why: string): void {
-    const shown = printable(name);
-    this.#onWarning({
-      kind: 'xattr-dropped',
-      name: place.name === undefined ? '' : printable(place.name),
-      message: `the extended attribute "${shown}" is left out: ${why}`,
-    });
+    const entry = place.name === undefined ? '' : printable(place.name);
+    this.#onWarning(`${entry}: the extended attribute "${printable(name)}" is left out: ${why}`, { kind: 'xattr-dropped', name: entry });
   }
 
   close(): void {
