@@ -61,14 +61,12 @@ native: $(packages)
 	@command -v $(CC) >/dev/null || { echo "no C compiler ($(CC)); make deps installs what is missing" >&2; exit 1; }
 	$(MAKE) --no-print-directory -C native OUT=../build/native NODE_INCLUDE=$(NODE_HOME)/include/node CC=$(CC) all
 
-# The two programs. With native/front.c they are that program under two names, which it tells apart by argv[0]; it finds Node, bundles and
-# addon in ../lib/silt beside its own directory when installed, else in ../build. Without it a shell script does the same.
+# The two programs are native/front.c under two names, which it tells apart by argv[0]. It finds Node, bundles and addon in ../lib/silt beside
+# its own directory when installed, else in ../build. Without it a shell script does the same.
 
 ifneq ($(wildcard native/front.c),)
-build/native/silt-front: native/front.c $(wildcard native/*.h)
-	@mkdir -p build/native
-	$(CC) -std=c11 -O2 -Wall -Wextra -Werror -static -s -o $@ native/front.c
 launcher := build/native/silt-front
+$(launcher): native ;
 else
 launcher := tools/launcher.sh
 endif

@@ -44,7 +44,7 @@ export function planDevices(devices: readonly Device[], idMaps: IdMaps | null): 
   for (const device of devices) {
     nodes.set(device.path, {
       path: device.path,
-      type: TYPES[device.type as keyof typeof TYPES],
+      type: TYPES[device.type],
       major: device.major ?? 0,
       minor: device.minor ?? 0,
       mode: device.fileMode ?? 0o666,

@@ -354,6 +354,12 @@ describe('what is refused', () => {
     });
   });
 
+  test('an idmapped mount without a user namespace', () => {
+    const mount = { destination: '/a', source: '/b', options: ['bind', 'idmap'] };
+    const linux = { namespaces: [{ type: 'mount' }], uidMappings: [], gidMappings: [] };
+    expect(refusal(document({ mounts: [mount], linux })).details).toEqual({ jsonPath: '$.mounts[0].options' });
+  });
+
   test('a mount namespace to join', () => {
     const namespaces = [
       ...NAMESPACES.filter(({ type }) => type !== 'mount'),

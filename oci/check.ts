@@ -132,6 +132,11 @@ function checkUserNamespace(spec: Spec, user: { path?: string } | undefined): vo
     }
     spec.mounts?.forEach((mount, i) => checkMountMappings(mount[key], mappings, `$.mounts[${i}].${key}`));
   }
+  spec.mounts?.forEach(({ options = [] }, i) => {
+    const asks = options.includes('idmap') || options.includes('ridmap');
+    if (asks && !user)
+      throw refuse(`$.mounts[${i}].options`, 'idmap needs a user namespace, and $.linux.namespaces has none');
+  });
 }
 
 /** Volumes are shown with the pod's own mappings; engines that give each mount its mappings give it those. */

@@ -375,6 +375,6 @@ function allowedDevices(spec: Spec): AllowedDevice[] {
 /** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
 function upperSize(spec: Spec, config: Config): string {
   const limit = spec.linux?.resources?.memory?.limit;
-  if (limit === undefined || Number(limit) <= 0) return config.upperSize;
-  return `${Math.max(Math.floor(Number(limit) / 2), 65536)}`;
+  if (limit === undefined || limit <= 0) return config.upperSize;
+  return `${Math.max(Math.floor(limit / 2), 65536)}`;
 }

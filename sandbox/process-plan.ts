@@ -32,7 +32,7 @@ export function planProcess(
   process: ProcessSpec,
   { layers }: { readonly layers: readonly string[] },
 ): ProcessPlan {
-  const argv = process.args ?? [];
+  const argv = process.args;
   if (argv.length === 0)
     throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
   const uid = process.user?.uid ?? 0;

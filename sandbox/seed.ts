@@ -4,7 +4,7 @@ import { SiltError, type ErrorCode, errorTable, type ErrorDetails, withContext }
 import type { IdMaps } from '../gofer';
 import { nativeDirectory } from '../native';
 import { C, type Kernel, ProgramBuilder, type Report, type Started } from '../syscall';
-import { performPrivileged, type PrivilegedRequest } from './archive/unpack/privileged';
+import { performPrivileged, type PrivilegedRequest } from './archive';
 import type { Host } from './host';
 import { Process, pidOf } from './process';
 import { UNPACK_FDS, unpackProgram } from './programs/unpack';

@@ -13,11 +13,9 @@ import {
   ProgramBuilder,
   receiveMessage,
   sendMessage,
-  type Slot,
   umount,
 } from '../syscall';
-import { unpack } from './archive/unpack';
-import type { PrivilegedRequest } from './archive/unpack/privileged';
+import { type PrivilegedRequest, unpack } from './archive';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
 import type { AllowedDevice } from './seed';
 
@@ -55,7 +53,7 @@ function ask(request: PrivilegedRequest): void {
   const p = new ProgramBuilder();
   const received = receiveMessage(p, UNPACKER.socket, 4096, 0);
   const result = kernel.run(p.build());
-  const answer = result.at(received.payload, result.get(received.count as Slot)).toString();
+  const answer = result.at(received.payload, result.get(received.count)).toString();
   if (answer !== 'ok') throw new SiltError('SYSCALL_FAILED', answer.replace(/^failed /, ''));
 }
 

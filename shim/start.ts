@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
+import { closeSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { Stream } from 'node:stream';
+import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
+import { C, Kernel, ProgramBuilder } from '../syscall';
 import type { ShimArguments } from './arguments';
 import { siltRoot } from './serve';
 import { socketPath } from './socket-address';
@@ -61,35 +62,40 @@ async function start(args: ShimArguments, pod: string, path: string): Promise<vo
   mkdirSync(dirname(dirname(path)), { recursive: true, mode: 0o711 });
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   rmSync(path, { force: true });
-  const server = await listen(path);
-  const flags = [
-    '-namespace',
-    args.namespace,
-    '-address',
-    args.address,
-    '-publish-binary',
-    args.publishBinary,
-    '-id',
-    pod,
-  ];
+  const native = loadNative();
+  const listening = listen(new Kernel(native, -1), path);
+  const flags = ['-namespace', args.namespace, '-address', args.address, '-publish-binary', args.publishBinary, '-id', pod];
   if (args.debug) flags.push('-debug');
-  const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', server as unknown as Stream],
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.once('spawn', resolve);
-    child.once('error', reject);
-  });
-  child.unref();
-  // The child has the listening socket now. Closing the server here would remove the socket's file: it is only let go.
-  server.unref();
+  try {
+    const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {
+      detached: true,
+      stdio: ['ignore', 'ignore', 'ignore', listening],
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    child.unref();
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  } finally {
+    closeSync(listening);
+  }
 }
 
-function listen(path: string): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen({ path, backlog: 128 }, () => resolve(server));
-  });
+/** A listening unix socket, the caller's to close. Node's own server would remove the socket's file when it is let go. */
+function listen(kernel: Kernel, path: string): number {
+  const BACKLOG = 128;
+  const p = new ProgramBuilder();
+  p.step(`listening on ${path}`);
+  const fd = p.slot('socket');
+  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: fd });
+  // struct sockaddr_un, unix(7): the family in two bytes, then the path with its NUL.
+  const name = Buffer.from(`\0\0${path}\0`);
+  name.writeUInt16LE(C.AF_UNIX, 0);
+  p.call('bind', [fd, p.bytes(name), name.length]);
+  p.call('fchmodat', [C.AT_FDCWD, p.string(path), 0o600, 0]);
+  p.call('listen', [fd, BACKLOG]);
+  return kernel.run(p.build()).get(fd);
 }

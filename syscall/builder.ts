@@ -80,6 +80,8 @@ export class Label {
 }
 
 const MAX_SLOTS = 256;
+const MAX_ARGUMENTS = 6;
+const MAX_TOLERATED = 4;
 /** Fds 3 and 4 are the program and the report socket; donated fds follow (docs/syscall-programs.md). */
 export const REPORT_FD = 4;
 const FIRST_DONATED_FD = 5;
@@ -221,10 +223,13 @@ export class ProgramBuilder {
     return addr;
   }
 
-  /** Adds a system call. @throws RangeError for a name that the architecture does not have. */
+  /** Adds a system call. @throws RangeError for a name that the architecture does not have, or more than the format holds. */
   call(name: string, args: readonly Arg[], options: CallOptions = {}): void {
     const nr = syscallNumbers(this.arch)[name];
     if (nr === undefined) throw new RangeError(`${this.arch} has no system call ${name}`);
+    if (args.length > MAX_ARGUMENTS) throw new RangeError(`${name} has more than ${MAX_ARGUMENTS} arguments`);
+    const tolerated = Array.isArray(options.tolerate) ? options.tolerate.map(errnoNumber) : [];
+    if (tolerated.length > MAX_TOLERATED) throw new RangeError(`${name} tolerates more than ${MAX_TOLERATED} errnos`);
     this.#instructions.push({
       kind: 'call',
       name,
@@ -233,7 +238,7 @@ export class ProgramBuilder {
       out: options.out?.index,
       outName: options.out?.name,
       tolerateAll: options.tolerate === 'all',
-      tolerated: Array.isArray(options.tolerate) ? options.tolerate.map(errnoNumber) : [],
+      tolerated,
       retry: options.retry ?? false,
       repeat: options.repeat,
       step: this.#step,
@@ -283,8 +288,10 @@ export class ProgramBuilder {
     this.#process.pop();
   }
 
-  /** The finished program. The builder must not be used afterwards. */
+  /** The finished program. The builder must not be used afterwards. @throws RangeError for a jump to a label without a place. */
   build(): Program {
+    const lost = this.#instructions.find((one) => one.kind !== 'call' && one.target === 0);
+    if (lost) throw new RangeError(`a jump leads nowhere: ${lost.step}`);
     return new Program({
       arch: this.arch,
       instructions: this.#instructions,

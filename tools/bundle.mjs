@@ -10,6 +10,10 @@ const checkout = join(import.meta.dirname, '..');
 
 const programs = {
   shim: 'shim/main.ts',
+  // Loaded by the shim when there is something to log.
+  'winston-logger': 'shim/winston-logger.ts',
+  // Loaded by the shim with its first line of log.
+  'winston-logger': 'shim/winston-logger.ts',
   cli: 'cli/main.ts',
   unpacker: 'sandbox/unpacker-main.ts',
 };
@@ -35,7 +39,7 @@ const options = {
   sourcemap: 'external',
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
-  external: ['*.node'],
+  external: ['*.node', './winston-logger'],
 };
 
 for (const [name, path] of Object.entries(entries)) {

@@ -1,6 +1,6 @@
 /**
  * Writes build/constants/constants.ts: system call numbers, errnos, signals and flags of x86_64 and aarch64, taken from
- * the kernel headers of this machine (Debian: linux-libc-dev, and linux-libc-dev-{arm64,amd64,armhf}-cross where installed).
+ * the kernel headers of this machine.
  *
  * aarch64 needs no headers of its own for its numbers: asm-generic/unistd.h is what it uses. Without x86_64's headers
  * (on an aarch64 machine) the columns of x86_64, i386 and x32 stay empty; without armhf's the one of arm does.
@@ -14,16 +14,17 @@ import { archConstants, newerConstants, newerSyscalls } from './newer.mjs';
 const native = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
 if (!native) throw new Error(`silt runs on x86_64 and aarch64, not on ${process.arch}`);
 
-/** Compiler flags that select the kernel headers of `arch`; undefined when they are not installed. */
+const triples = { x86_64: 'x86_64-linux-gnu', aarch64: 'aarch64-linux-gnu', arm: 'arm-linux-gnueabihf' };
+
+/**
+ * Compiler flags that select the kernel headers of `arch`; undefined when they are not installed. Since Debian 13
+ * linux-libc-dev has those of all architectures; before, each has a package linux-libc-dev-…-cross.
+ */
 function headerFlags(arch) {
   if (arch === native) return [];
-  const directory = {
-    x86_64: '/usr/x86_64-linux-gnu',
-    aarch64: '/usr/aarch64-linux-gnu',
-    arm: '/usr/arm-linux-gnueabihf',
-  }[arch];
-  const include = join(directory, 'include');
-  return existsSync(join(include, 'asm/unistd.h')) ? ['-nostdinc', '-isystem', include] : undefined;
+  const layouts = [[`/usr/${triples[arch]}/include`], [`/usr/include/${triples[arch]}`, '/usr/include']];
+  const found = layouts.find(([directory]) => existsSync(join(directory, 'asm/unistd.h')));
+  return found && ['-nostdinc', ...found.flatMap((directory) => ['-isystem', directory])];
 }
 
 function syscallTables() {

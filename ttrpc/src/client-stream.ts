@@ -70,6 +70,7 @@ export class StreamCall<Req, Res> implements BidiStreamCall<Req, Res>, ClientStr
       gate: options.connection,
       stallTimeoutMs: options.stallTimeoutMs,
       onStall: (error) => {
+        this.closeSend();
         this.end(error);
       },
     });

@@ -1,7 +1,7 @@
 import { aclFromRecord, aclFromText, aclToRecord, mapAclIds } from './acl';
 import { byteStringOf, printable, toBuffer, toByteString } from './bytes';
 import { mapCapability } from './capability';
-import { decodeHeader, headerSums } from './header';
+import { decodeHeader, headerSum, signedHeaderSum } from './header';
 import { parsePath } from './names';
 import { readDecimal, readNumber, writeOctal } from './numbers';
 import { parsePax, paxRecord, type PaxRecord } from './pax';
@@ -132,7 +132,7 @@ describe('header blocks', () => {
 
   test('checksums over unsigned and over signed bytes are accepted, others are not', () => {
     const name = latin('\xff\xfe\x80');
-    expect(headerSums(header({ name }), 0)).toEqual({ unsigned: expect.any(Number), signed: expect.any(Number) });
+    expect(headerSum(header({ name }), 0) - signedHeaderSum(header({ name }), 0)).toBe(3 * 256);
     expect(decodeHeader(header({ name }), 0)).toMatchObject({ name });
     expect(decodeHeader(header({ name, checksum: 'signed' }), 0)).toMatchObject({ name });
     expect(decodeHeader(header({ checksum: '0000001\0' }), 0)).toMatch(/^the header's checksum is wrong \(it says 1, its bytes add up to \d+\)$/);

@@ -51,32 +51,29 @@ export function isZeroBlock(block: Buffer, at: number): boolean {
   return true;
 }
 
-/**
- * The sums of a header's bytes with the checksum field taken as spaces. The standard says unsigned bytes; some old
- * writers summed signed ones.
- */
-export function headerSums(block: Uint8Array, at: number): { unsigned: number; signed: number } {
+/** The sum of a header's bytes with the checksum field taken as spaces. */
+export function headerSum(block: Uint8Array, at: number): number {
   const [sumAt, sumLength] = FIELD.checksum;
   let sum = sumLength * 0x20;
+  for (let i = at; i < at + sumAt; i++) sum += block[i]!;
+  for (let i = at + sumAt + sumLength; i < at + BLOCK; i++) sum += block[i]!;
+  return sum;
+}
+
+/** The standard says unsigned bytes, but some old writers summed signed ones. */
+export function signedHeaderSum(block: Uint8Array, at: number): number {
+  const [sumAt, sumLength] = FIELD.checksum;
   let high = 0;
-  for (let i = at; i < at + BLOCK; i++) {
-    const byte = block[i]!;
-    sum += byte;
-    high += byte >> 7;
-  }
-  for (let i = at + sumAt; i < at + sumAt + sumLength; i++) {
-    sum -= block[i]!;
-    high -= block[i]! >> 7;
-  }
-  return { unsigned: sum, signed: sum - high * 256 };
+  for (let i = at; i < at + BLOCK; i++) if (i < at + sumAt || i >= at + sumAt + sumLength) high += block[i]! >> 7;
+  return headerSum(block, at) - high * 256;
 }
 
 /** Reads the header at `at`. Gives the reason, for an error message, when it is not a valid one. */
 export function decodeHeader(data: Buffer, at: number): Header | string {
-  const sums = headerSums(data, at);
+  const sum = headerSum(data, at);
   const said = readNumber(data, at + FIELD.checksum[0], FIELD.checksum[1]);
-  if (said !== sums.unsigned && said !== sums.signed) {
-    return `the header's checksum is wrong (it says ${said ?? 'no number'}, its bytes add up to ${sums.unsigned})`;
+  if (said !== sum && said !== signedHeaderSum(data, at)) {
+    return `the header's checksum is wrong (it says ${said ?? 'no number'}, its bytes add up to ${sum})`;
   }
   const flavour = flavourOf(data, at);
   const fault: string[] = [];

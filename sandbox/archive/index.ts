@@ -1,0 +1,9 @@
+/** Archives of uppers: the seeds that containers start from and the snapshots that are taken of them (PAX tar). */
+export type { ArchiveWarning, OnWarning } from './entry';
+export type { SyscallRunner } from './io/batch';
+export { DEFAULT_LIMITS, type Limits } from './limits';
+export { pack, type PackOptions, type PackResult } from './pack';
+export { unpack, type UnpackOptions, type UnpackResult } from './unpack';
+export { performPrivileged, type DeviceRequest, type OpaqueRequest, type Privileged, type PrivilegedRequest } from './unpack/privileged';
+export type { AllowDevice } from './unpack/unpacker';
+export type { IdMaps, IdRange } from './pack/ids';

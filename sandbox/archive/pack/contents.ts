@@ -1,0 +1,70 @@
+/** Writes the contents of regular files. */
+import { setImmediate } from 'node:timers/promises';
+import { Batch, type SyscallRunner } from '../io/batch';
+import type { SparseMap } from '../codec/sparse';
+import { encodeMap, findRuns } from './holes';
+import type { Inspected } from './inspector';
+import type { Output } from './output';
+
+/** How a file's contents are stored. */
+export interface Layout {
+  /** Bytes between this entry's headers and the next one's, without padding. */
+  readonly stored: number;
+  readonly map?: SparseMap;
+  readonly encodedMap?: Buffer;
+}
+
+export class Contents {
+  readonly #output: Output;
+  readonly #batch: Batch;
+
+  constructor(runner: SyscallRunner, output: Output) {
+    this.#output = output;
+    this.#batch = new Batch(runner, { imageSize: 8192, maxCalls: 256 });
+  }
+
+  layout({ stat, fd }: Inspected): Layout {
+    const map = stat.allocated < stat.size ? findRuns(this.#batch, fd, stat.size) : undefined;
+    if (!map) return { stored: stat.size };
+    const encodedMap = encodeMap(map);
+    let stored = encodedMap.length;
+    for (let i = 1; i < map.length; i += 2) stored += map[i]!;
+    return { stored, map, encodedMap };
+  }
+
+  /**
+   * Writes the contents as they were laid out. @returns how many bytes the file has less than it had: they are zeros in the
+   * archive, as GNU tar writes them.
+   */
+  write(file: Inspected, layout: Layout): number | Promise<number> {
+    const { size } = file.stat;
+    const head = file.head!;
+    if (!layout.map && head.length >= size) {
+      this.#output.write(head.subarray(0, size));
+      this.#output.pad();
+      return 0;
+    }
+    return this.#writeRuns(file, layout);
+  }
+
+  async #writeRuns({ fd, stat }: Inspected, { map, encodedMap }: Layout): Promise<number> {
+    if (encodedMap) this.#output.write(encodedMap);
+    const runs = map ?? Float64Array.of(0, stat.size);
+    let missing = 0;
+    for (let i = 0; i < runs.length; i += 2) {
+      const end = runs[i]! + runs[i + 1]!;
+      for (let at = runs[i]!; at < end;) {
+        const count = this.#output.send(fd, at, end - at);
+        if (count === 0) {
+          this.#output.zeros(end - at);
+          missing += end - at;
+          break;
+        }
+        at += count;
+        if (at < end) await setImmediate();
+      }
+    }
+    this.#output.pad();
+    return missing;
+  }
+}

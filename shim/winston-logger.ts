@@ -1,0 +1,40 @@
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { Writable } from 'node:stream';
+import { createLogger, format, transports, type Logger } from 'winston';
+
+/** A winston logger that writes JSON lines to containerd's `log` fifo. */
+export function createFifoLogger(path: string, level: string, fields: object): Logger {
+  return createLogger({
+    level,
+    defaultMeta: fields,
+    format: format.combine(format.timestamp(), format.json()),
+    transports: [new transports.Stream({ stream: fifoStream(path) })],
+  });
+}
+
+/**
+ * Never waits and never fails: the fifo is held open for reading too, so that there is no EPIPE while containerd is away,
+ * and what does not fit into it is dropped.
+ */
+function fifoStream(path: string): Writable {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  } catch {
+    // Without containerd's fifo (a shim started by hand) there is nowhere to log to.
+  }
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      try {
+        if (fd !== undefined) writeSync(fd, chunk);
+      } catch {
+        // EAGAIN: the fifo is full, and nobody may wait for its reader.
+      }
+      done();
+    },
+    destroy(error, done) {
+      if (fd !== undefined) closeSync(fd);
+      done(error);
+    },
+  });
+}
