@@ -4,7 +4,11 @@ import { errorTable, SiltError, Status, withContext } from './index';
 
 test('docs/errors.md lists exactly the codes of the table, with their status', () => {
   const text = readFileSync(join(__dirname, '..', 'docs', 'errors.md'), 'utf8');
-  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (\w+) \| (.+) \|$/gm)].map(([, code, status, meaning]) => ({ code, status, meaning }));
+  const rows = [...text.matchAll(/^\| `([A-Z_]+)` \| (\w+) \| (.+) \|$/gm)].map(([, code, status, meaning]) => ({
+    code,
+    status,
+    meaning,
+  }));
   expect(rows).toEqual(Object.entries(errorTable).map(([code, { status, meaning }]) => ({ code, status, meaning })));
 });
 
@@ -15,7 +19,12 @@ test('an error has the status of its code', () => {
 test('context goes in front and the code stays', () => {
   const inner = new SiltError('NO_SPACE', 'disk full', { path: '/x' });
   const outer = withContext('writing', inner);
-  expect(outer).toMatchObject({ code: 'NO_SPACE', message: 'writing: disk full', details: { path: '/x' }, cause: inner });
+  expect(outer).toMatchObject({
+    code: 'NO_SPACE',
+    message: 'writing: disk full',
+    details: { path: '/x' },
+    cause: inner,
+  });
 });
 
 test('what is no SiltError becomes INTERNAL with its cause', () => {

@@ -25,11 +25,17 @@ export type StatusName = keyof typeof Status;
 /** Every error code with the gRPC status it becomes at the edge, and one sentence for docs/errors.md. */
 export const errorTable = {
   SPEC_INVALID: { status: 'InvalidArgument', meaning: 'the OCI spec (config.json) is malformed or contradicts itself' },
-  SPEC_UNSUPPORTED: { status: 'InvalidArgument', meaning: 'the OCI spec asks for something this silt or this host cannot do' },
+  SPEC_UNSUPPORTED: {
+    status: 'InvalidArgument',
+    meaning: 'the OCI spec asks for something this silt or this host cannot do',
+  },
   REQUEST_INVALID: { status: 'InvalidArgument', meaning: 'an argument of the call is malformed' },
   CONFIG_INVALID: { status: 'InvalidArgument', meaning: 'silt’s own configuration file is malformed' },
-  ROOTFS_INVALID: { status: 'InvalidArgument', meaning: 'the root filesystem or a mount given by the engine cannot be used' },
-  EXEC_NOT_FOUND: { status: 'InvalidArgument', meaning: 'the program to run is not there or not executable' },
+  ROOTFS_INVALID: {
+    status: 'InvalidArgument',
+    meaning: 'the root filesystem or a mount given by the engine cannot be used',
+  },
+  EXEC_NOT_FOUND: { status: 'Unknown', meaning: 'the program to run is not there or not executable (runc’s status and words)' },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
   SEED_UNREADABLE: { status: 'InvalidArgument', meaning: 'the seed’s path is missing or not a regular file' },
   ARCHIVE_INVALID: { status: 'InvalidArgument', meaning: 'an archive is malformed or would leave the root filesystem' },
@@ -39,7 +45,10 @@ export const errorTable = {
   PROCESS_NOT_FOUND: { status: 'NotFound', meaning: 'there is no such process, or it has ended' },
   CONTAINER_EXISTS: { status: 'AlreadyExists', meaning: 'the container or exec id is in use' },
   WRONG_STATE: { status: 'FailedPrecondition', meaning: 'the call does not fit the state that the container is in' },
-  HOST_UNSUPPORTED: { status: 'FailedPrecondition', meaning: 'this host lacks a kernel feature or a permission that is needed' },
+  HOST_UNSUPPORTED: {
+    status: 'FailedPrecondition',
+    meaning: 'this host lacks a kernel feature or a permission that is needed',
+  },
   PROGRAM_INVALID: { status: 'Internal', meaning: 'a syscall program is malformed: a bug in silt' },
   SYSCALL_FAILED: { status: 'Unknown', meaning: 'a system call failed; the message names step, object and errno' },
   TIMEOUT: { status: 'DeadlineExceeded', meaning: 'the caller’s deadline passed first' },

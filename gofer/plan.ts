@@ -136,7 +136,7 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
 
 function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
   const options = parseMountOptions(mount.options ?? []);
-  const destination = path.posix.normalize(path.posix.join('/', mount.destination));
+  const destination = path.posix.resolve('/', mount.destination);
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
   if (mount.type === undefined || mount.type === '')
     throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
@@ -215,15 +215,15 @@ function isKernelFilesystem(source: string): boolean {
 }
 
 function rootPropagation(name: string | undefined): { type: number; recursive: boolean } {
-  const types: Readonly<Record<string, number>> = {
-    private: C.MS_PRIVATE,
-    slave: C.MS_SLAVE,
-    shared: C.MS_SHARED,
-    unbindable: C.MS_UNBINDABLE,
-  };
+  const types = new Map<string, number>([
+    ['private', C.MS_PRIVATE],
+    ['slave', C.MS_SLAVE],
+    ['shared', C.MS_SHARED],
+    ['unbindable', C.MS_UNBINDABLE],
+  ]);
   const text = name === undefined || name === '' ? 'private' : name;
   const recursive = text.startsWith('r');
-  const type = types[recursive ? text.slice(1) : text];
+  const type = types.get(recursive ? text.slice(1) : text);
   if (type === undefined)
     throw invalid('$.linux.rootfsPropagation', `${JSON.stringify(name)} is not private, slave, shared or unbindable`);
   return { type, recursive };

@@ -1,4 +1,5 @@
 import { SiltError } from '../errors';
+import { sysctlPath } from '../oci';
 import {
   AT_FDCWD,
   attach,
@@ -85,7 +86,7 @@ function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): void {
   for (const [key, value] of sysctls) {
     p.step(`setting the sysctl ${key}`);
     p.scope(() => {
-      const fd = open(p, `/proc/sys/${key.replaceAll('.', '/')}`, 'O_WRONLY');
+      const fd = open(p, sysctlPath(key), 'O_WRONLY');
       write(p, fd, value);
       close(p, fd);
     });

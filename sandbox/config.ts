@@ -18,6 +18,11 @@ export interface Config {
   readonly usernsRanges: number;
 }
 
+/** Ids of one pod. */
+export const RANGE_SIZE = 65536;
+/** The kernel takes no map that ends beyond it (user_namespaces(7)); the number itself stands for "no id". */
+const LAST_ID = 0xffff_ffff;
+
 export const DEFAULT_CONFIG_PATH = '/etc/silt/config.toml';
 
 const DEFAULTS: Config = {
@@ -93,10 +98,14 @@ export function parseConfig(text: string, path: string): Config {
   }
   let config = DEFAULTS;
   for (const [key, value] of Object.entries(table)) {
-    const check = KEYS[key];
+    const check = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
     const result = check ? check(value) : `is no key of silt's; the keys are ${Object.keys(KEYS).join(', ')}`;
     if (typeof result === 'string') throw new SiltError('CONFIG_INVALID', `${path}: ${key} ${result}`, { path });
     config = { ...config, ...result };
+  }
+  if (config.usernsFirstId + config.usernsRanges * RANGE_SIZE > LAST_ID) {
+    const message = `${path}: userns-first-id ${config.usernsFirstId} and userns-ranges ${config.usernsRanges} of ${RANGE_SIZE} ids go beyond the last id, ${LAST_ID}`;
+    throw new SiltError('CONFIG_INVALID', message, { path });
   }
   return config;
 }

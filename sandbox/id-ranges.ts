@@ -2,9 +2,7 @@ import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
-import type { Config } from './config';
-
-const RANGE_SIZE = 65536;
+import { type Config, RANGE_SIZE } from './config';
 
 /**
  * Ranges of 65536 host ids for the user namespaces of pods. A range is taken by making the directory of its number, which

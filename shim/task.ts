@@ -37,6 +37,7 @@ export abstract class TaskProcess {
 
   /** From now on an exit waits to be published until {@link startDone}: a process may end before its start is known. */
   protected startBegins(): void {
+    this.stdio.settle();
     this.#startSettled = new Promise((resolve) => {
       this.#startPublished = resolve;
     });
@@ -138,6 +139,10 @@ export class ExecTask extends TaskProcess {
         pid: process.pid,
       });
       return process;
+    } catch (error) {
+      // Clients wait for the end of the streams before they pass the error on.
+      this.stdio.finish();
+      throw error;
     } finally {
       this.stdio.closeDonated();
       this.startDone();

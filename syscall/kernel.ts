@@ -77,17 +77,18 @@ export class Kernel {
       if (fd === undefined) throw new RangeError(`the program wants an fd called ${name}`);
       return fd;
     });
-    const memfd = this.native.memfd('silt-program', program.encode(), true);
     const [mine, theirs] = this.socketPair();
+    const lent = [theirs];
     try {
+      const memfd = this.native.memfd('silt-program', program.encode(), true);
+      lent.push(memfd);
       const { pid, pidfd } = this.native.spawn(this.interpreter, memfd, theirs, Int32Array.from(fds));
       return { pid, pidfd, reports: new ReportChannel(this, program, mine) };
     } catch (error) {
       closeSync(mine);
       throw error;
     } finally {
-      closeSync(memfd);
-      closeSync(theirs);
+      for (const fd of lent) closeSync(fd);
     }
   }
 

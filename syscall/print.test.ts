@@ -46,7 +46,7 @@ test('a listing has a line per instruction, and each step and process once', () 
 # mounting
    2  fsopen("tmpfs", FSOPEN_CLOEXEC) = $tmpfs_fs
    3  fsconfig($tmpfs_fs, FSCONFIG_SET_STRING, "size", "64k", 0)
-   4  mount_setattr($tmpfs_fs, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_RDONLY|MOUNT_ATTR_NODEV, propagation=MS_SLAVE}, 32)
+   4  mount_setattr($tmpfs_fs, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_NODEV|MOUNT_ATTR_RDONLY, propagation=MS_SLAVE}, 32)
 # cloning
    5  clone3({flags=CLONE_NEWNS|CLONE_PIDFD, exit_signal=SIGCHLD}, 88) = $child_pid
    6  if $child_pid != 0 go to 12

@@ -17,6 +17,7 @@ export interface Report {
 const MAX_MESSAGE = 8192;
 const MAX_FDS = 2;
 const FAILURE_MAGIC = 0x4c494146;
+const READABLE = 1;
 
 /** The receiving end of a program's report socket. Messages wait here until {@link next} asks for them. */
 export class ReportChannel {
@@ -31,7 +32,6 @@ export class ReportChannel {
     private readonly program: Program,
     private readonly fd: number,
   ) {
-    const READABLE = 1;
     this.#watch = kernel.watch(fd, READABLE, () => this.#receive());
   }
 
@@ -74,10 +74,16 @@ export class ReportChannel {
 
   #receive(): void {
     const p = new ProgramBuilder();
-    const message = receiveMessage(p, this.fd, MAX_MESSAGE, MAX_FDS);
+    const message = receiveMessage(p, this.fd, MAX_MESSAGE, MAX_FDS, 'report', { tolerate: ['ECONNRESET'] });
     const program = p.build();
     const result = this.kernel.run(program);
     const size = result.get(message.count);
+    if (size < 0) {
+      // ECONNRESET, once: the other side ended without having read all that it was sent. What it said itself is still to
+      // come, but the error has stopped the watch.
+      this.#watch.change(READABLE);
+      return;
+    }
     if (size === 0) {
       this.#end();
       return;

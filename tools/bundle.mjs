@@ -10,8 +10,6 @@ const checkout = join(import.meta.dirname, '..');
 
 const programs = {
   shim: 'shim/main.ts',
-  // Loaded by the shim when there is something to log.
-  'winston-logger': 'shim/winston-logger.ts',
   // Loaded by the shim with its first line of log.
   'winston-logger': 'shim/winston-logger.ts',
   cli: 'cli/main.ts',

@@ -16,14 +16,16 @@ import {
   type Containerd,
 } from '../harness';
 
-/** `silt run` of a bundle with this config.json, or none. */
-async function runBundle(host: Containerd, config: string | undefined): Promise<CommandResult & { bundle: string }> {
+/** What `silt program`, which reads a bundle as a start does, says of one with this config.json, or with none. */
+async function readBundle(host: Containerd, config: string | undefined): Promise<CommandResult & { bundle: string }> {
   const id = host.newId('bundle');
   const bundle = join(host.directory, id);
   mkdirSync(join(bundle, 'rootfs'), { recursive: true });
   if (config !== undefined) writeFileSync(join(bundle, 'config.json'), config);
-  const words = [siltProgram, '--root', join(host.directory, 'silt-cli'), 'run', '--bundle', bundle, id];
-  return { ...(await runCommand(words, { env: host.environment, timeoutMs: 20_000 })), bundle };
+  return {
+    ...(await runCommand([siltProgram, 'program', bundle], { env: host.environment, timeoutMs: 20_000 })),
+    bundle,
+  };
 }
 
 /** Sends bytes to a socket and closes it; answers and resets are of no interest. */
@@ -57,16 +59,11 @@ containerdSuite('bad input', {}, (host) => {
       '{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"cwd":"/","args":"sh"}}',
       /args/,
     ],
-    [
-      'with a rootfs that is not there',
-      '{"ociVersion":"1.0.2","root":{"path":"nowhere"},"process":{"cwd":"/","args":["sh"]}}',
-      /nowhere/,
-    ],
   ];
 
   for (const [name, config, says] of bundles) {
-    siltTest(`silt run of a bundle ${name}`, async () => {
-      const result = await runBundle(host(), config);
+    siltTest(`a bundle ${name}`, async () => {
+      const result = await readBundle(host(), config);
       expect(result.code).not.toBe(0);
       expect(result.stderr).toMatch(says);
       expect(result.stderr).not.toMatch(/\n\s+at /);
@@ -93,7 +90,6 @@ containerdSuite('bad input', {}, (host) => {
   siltTest('garbage on the shim’s socket does not disturb it', async () => {
     const id = await host().startContainer();
     const [pid, path] = [shimPid(host(), id), shimSocket(host(), id)];
-    const level = openFiles(pid).size;
     const garbage = [
       Buffer.alloc(0),
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
@@ -106,7 +102,13 @@ containerdSuite('bad input', {}, (host) => {
       frame(100, 1, 1, Buffer.alloc(3)),
       frame(0, 1, 1, Buffer.alloc(0)),
     ];
-    for (let round = 0; round < 3; round++) for (const bytes of garbage) await send(path, bytes);
+    const sendAll = async (): Promise<void> => {
+      for (const bytes of garbage) await send(path, bytes);
+    };
+    // What the first error loads, a logger say, stays.
+    await sendAll();
+    const level = openFiles(pid).size;
+    for (let round = 0; round < 3; round++) await sendAll();
     expect((await host().exec(id, ['echo', 'alive'])).stdout.toString()).toBe('alive\n');
     expect(shimPid(host(), id)).toBe(pid);
     await waitFor('its open files to be level', () => openFiles(pid).size <= level, {

@@ -70,13 +70,15 @@ containerdSuite('crashes at rest', { runcLeaves: 'the sockets of killed shims' }
   });
 
   siltTest('a killed sandbox ends its container, the exit is reported, the shim goes on', async () => {
-    const id = host().newId();
-    const command = host().startCtr(host().runWords(id, ['sh', '-c', 'echo up; sleep 1000']));
-    await command.waitForOutput(/up\n/);
-    const shim = shimPid(host(), id);
+    const watch = await EventWatch.start(host());
+    const id = await host().startContainer(['sh', '-c', 'sleep 1003 & wait']);
+    const [shim, pid] = [shimPid(host(), id), await taskPid(host(), id)];
     process.kill(sandboxPid(host(), id), 'SIGKILL');
-    expect((await command.ended).code).toBe(137);
+    const exit = await watch.waitForTopic(id, '/tasks/exit');
+    expect(exit.body).toMatchObject({ container_id: id, id, pid, exit_status: 137 });
+    await watch.stop();
     expect(isAlive(shim)).toBe(true);
+    expect(await taskStatus(host(), id)).toBe('STOPPED');
     await host().remove(id);
     await waitFor('the shim to end with its last container', () => !isAlive(shim));
     await nextOneWorks();

@@ -24,7 +24,9 @@ containerdSuite('many containers', {}, (host) => {
       Array.from({ length: 20 }, () => host().startContainer(['sleep', '1000'], { timeoutMs: 120_000 })),
     );
     const answers = await Promise.all(ids.map((id) => host().exec(id, ['echo', id], { timeoutMs: 120_000 })));
-    expect(answers.map(({ stdout }) => stdout.toString())).toEqual(ids.map((id) => `${id}\n`));
+    expect(answers.map(({ code, stdout, stderr }) => [code, stdout.toString(), stderr])).toEqual(
+      ids.map((id) => [0, `${id}\n`, '']),
+    );
     await Promise.all(ids.map((id) => host().remove(id)));
   }, 180_000);
 

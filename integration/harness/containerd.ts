@@ -269,7 +269,7 @@ export class Containerd {
     if (!existsSync(this.logPath)) return '';
     const text = readFileSync(this.logPath, 'utf8').trim().split('\n');
     return text
-      .filter((line) => !line.includes('level=debug') || line.includes('shim'))
+      .filter((line) => !/level=(debug|info)/.test(line))
       .slice(-lines)
       .join('\n');
   }

@@ -152,11 +152,12 @@ function machineArchive(): AptSource {
   return archive;
 }
 
-/** The first lines of an error without addresses of mirrors, which are nobody's business in a test report. */
+/** What apt itself calls the error, or the end of the text; without addresses of mirrors, which are nobody's business in a report. */
 function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text
+  const reason = /\bE: .*/.exec(text)?.[0] ?? text.slice(-300);
+  return reason
     .replace(/https?:\/\/\S+/g, 'the archive')
     .replace(/\s+/g, ' ')
-    .slice(-300);
+    .trim();
 }

@@ -52,78 +52,86 @@ export class OutputFifo {
   }
 }
 
-/** A containerd fifo that a container reads its stdin from. */
+/**
+ * A containerd fifo that a container reads its stdin from.
+ *
+ * A read end without any writer reads as ended (pipe(7)), so silt is a writer too, until containerd's CloseIO: a client that
+ * goes away and comes back finds the container still listening. But a client whose input ends at once (`ctr run` from a short
+ * pipe) has closed its end before it knows of a task that it could call CloseIO for. Until the process is started, the
+ * closing of a write end is therefore taken for the end of the input.
+ */
 export class InputFifo {
   #holder: number | undefined;
   #reader: number;
-  readonly #stopWatching: () => void;
+  #inotify: number | undefined;
 
   /** Opens the fifo at `path` for a container to read from. @throws the error of open(2). */
-  constructor(kernel: Kernel, path: string) {
+  constructor(
+    private readonly kernel: Kernel,
+    path: string,
+  ) {
     // Watching begins before the reader is there: a client that waits in open(2) for one goes on as soon as it is.
-    this.#stopWatching = onWriterClosed(kernel, path, () => this.closeWriter());
+    this.#inotify = watchWriters(kernel, path);
     this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     if (fstatSync(this.#reader).isFIFO()) fchmodSync(this.#reader, 0o644);
-    // A read end without any writer reads as ended (pipe(7)), also before the first writer came. So silt is a writer until
-    // containerd's CloseIO, or until a client has closed its end: `ctr run` sends no CloseIO for an input that ends at once.
     this.#holder = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   }
 
   /** The read end, the caller's to close; blocking unless asked otherwise. */
-  takeReader(kernel: Kernel, nonBlocking = false): number {
+  takeReader(nonBlocking = false): number {
     const fd = this.#reader;
     this.#reader = -1;
     if (!nonBlocking) {
       const p = new ProgramBuilder();
       p.step('making stdin blocking').call('fcntl', [fd, C.F_SETFL, 0]);
-      kernel.run(p.build());
+      this.kernel.run(p.build());
     }
     return fd;
   }
 
+  /** The process is being started: the input has ended if a client has closed its end by now, else CloseIO ends it. */
+  settle(): void {
+    if (this.#inotify === undefined) return;
+    const closed = hasEvent(this.kernel, this.#inotify);
+    closeSync(this.#inotify);
+    this.#inotify = undefined;
+    if (closed) this.closeWriter();
+  }
+
   /** The container reads the end once the other writers are gone too. */
   closeWriter(): void {
-    if (this.#holder === undefined) return;
-    closeSync(this.#holder);
+    if (this.#holder !== undefined) closeSync(this.#holder);
     this.#holder = undefined;
-    this.#stopWatching();
   }
 
   dispose(): void {
     this.closeWriter();
     if (this.#reader >= 0) closeSync(this.#reader);
+    if (this.#inotify !== undefined) closeSync(this.#inotify);
     this.#reader = -1;
+    this.#inotify = undefined;
   }
 }
 
-/** inotify(7) numbers; libc's header has them, the kernel's lists them among others. */
+/** IN_CLOSE_WRITE of inotify(7). */
 const IN_CLOSE_WRITE = 0x8;
-const READABLE = 1;
 
-/**
- * Calls back when somebody closes a write end of the fifo at `path`. Returns the function that ends the watch. When the
- * host has no inotify instance left, nothing ever comes: then only CloseIO ends the input.
- */
-function onWriterClosed(kernel: Kernel, path: string, callback: () => void): () => void {
+/** An inotify instance that hears of write ends being closed; undefined when the host has none left. */
+function watchWriters(kernel: Kernel, path: string): number | undefined {
   const p = new ProgramBuilder();
   const fd = p.slot('inotify');
   p.call('inotify_init1', [C.O_CLOEXEC | C.O_NONBLOCK], { out: fd, tolerate: ['EMFILE'] });
   // Without an instance this fails with EBADF, which is tolerated.
   p.call('inotify_add_watch', [fd, p.string(path), IN_CLOSE_WRITE], { tolerate: 'all' });
   const inotify = kernel.run(p.build()).get(fd);
-  if (inotify < 0) return () => undefined;
-  const watch = kernel.watch(inotify, READABLE, () => {
-    stop();
-    callback();
-  });
-  let open = true;
-  const stop = (): void => {
-    if (!open) return;
-    open = false;
-    watch.close();
-    closeSync(inotify);
-  };
-  return stop;
+  return inotify < 0 ? undefined : inotify;
+}
+
+function hasEvent(kernel: Kernel, inotify: number): boolean {
+  const p = new ProgramBuilder();
+  const count = p.slot('count');
+  p.call('read', [inotify, p.space(512), 512], { out: count, tolerate: ['EAGAIN'] });
+  return kernel.run(p.build()).get(count) > 0;
 }
 
 /** FIONREAD (ioctl_pipe(2)): how many bytes wait in a pipe. */

@@ -61,7 +61,7 @@ export class Stdio {
   /** The fds to donate, named as a program's stdio is, until {@link closeDonated}. None for a terminal. */
   donate(): Record<string, number> {
     if (this.request.terminal) return {};
-    const stdin = this.#input ? this.#input.takeReader(this.kernel) : openSync('/dev/null', constants.O_RDONLY);
+    const stdin = this.#input ? this.#input.takeReader() : openSync('/dev/null', constants.O_RDONLY);
     this.#own.push(stdin);
     const stdout = this.#openOutput('stdout', this.request.stdout);
     const stderr = this.#openOutput('stderr', this.request.stderr);
@@ -106,7 +106,7 @@ export class Stdio {
     this.#stdout = output;
     this.#pumps.push(new Pump(this.kernel, master, output, () => undefined));
     if (this.#input) {
-      const input = this.#input.takeReader(this.kernel, true);
+      const input = this.#input.takeReader(true);
       const pump = new Pump(this.kernel, input, master, () => undefined);
       this.#pumps.push(pump);
       this.#inputReader = input;
@@ -128,6 +128,11 @@ export class Stdio {
     p.setU32(size, (rows & 0xffff) | ((columns & 0xffff) << 16));
     p.step('resizing the terminal').call('ioctl', [this.#master, C.TIOCSWINSZ, size]);
     this.kernel.run(p.build());
+  }
+
+  /** The process is being started, see InputFifo.settle. */
+  settle(): void {
+    this.#input?.settle();
   }
 
   /** The process reads the end of its stdin. */

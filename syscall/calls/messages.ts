@@ -63,12 +63,13 @@ export function receiveMessage(
   size: number,
   fdCount: number,
   name = 'received',
+  options: CallOptions = {},
 ): Received {
   const payload = p.space(size, 'payload');
   const control = fdCount > 0 ? p.space(CMSGHDR + ((fdCount * 4 + 7) & ~7), `room for ${fdCount} fds`) : undefined;
   const header = messageHeader(p, payload, control);
   const count = p.slot(`${name}_count`);
-  p.call('recvmsg', [socket, header, flags('MSG_CMSG_CLOEXEC')], { out: count, retry: true });
+  p.call('recvmsg', [socket, header, flags('MSG_CMSG_CLOEXEC')], { ...options, out: count, retry: true });
   const fds = Array.from(
     { length: fdCount },
     (_, i) => new Word(control!.offset + CMSGHDR + i * 4, 32, `${name}_fd${i}`),

@@ -37,7 +37,10 @@ const NOT_ASCII = /[^\x01-\x7f]/;
 const NAME_LENGTH = FIELD.name[1];
 const PREFIX_LENGTH = FIELD.prefix[1];
 
-/** All headers of an entry. */
+/** Where the block of an entry is put together: a million of them would otherwise be a million allocations. */
+const SCRATCH = Buffer.alloc(BLOCK);
+
+/** All headers of an entry: a view that is good until the next call. */
 export function encodeHeaders(entry: OutEntry): Buffer {
   const records = recordsOf(entry);
   const name = entry.realSize === undefined ? entry.name : sparseName(entry.name);
@@ -114,7 +117,7 @@ function paxName(name: string): string {
 }
 
 function encodeBlock(entry: OutEntry, name: string, prefix: string): Buffer {
-  const block = Buffer.alloc(BLOCK);
+  const block = SCRATCH.fill(0);
   // What does not fit is in the pax header, and the field is zero.
   const number = (field: 'mode' | 'uid' | 'gid' | 'size' | 'mtime' | 'devmajor' | 'devminor', value: number): void => {
     const [at, length] = FIELD[field];

@@ -45,7 +45,7 @@ export class Packer {
   readonly #levels: Levels;
   /** First names of files that have more names to come. */
   readonly #links = new Map<string, { readonly name: ByteString; left: number }>();
-  #firstWhiteout: ByteString | undefined;
+  #firstWhiteout: OutEntry | undefined;
   #breath = performance.now();
   #entries = 0;
 
@@ -154,15 +154,17 @@ export class Packer {
     if (missing > 0) this.#changed(name, `it shrank by ${missing} bytes while it was read; zeros are written for them`);
   }
 
-  /** The first whiteout is a device, every other one a link to it, whether they are one file in the upper or not. */
+  /**
+   * The first whiteout is a device, every other one a link to it, whether they are one file in the upper or not. So the links have
+   * the first one's time as well.
+   */
   #whiteout(name: ByteString, found: Inspected): void {
-    const metadata = { ...this.#translator.metadata(name, found), mode: 0, xattrs: [] };
-    if (this.#firstWhiteout !== undefined) {
-      this.#write({ name, type: '1', linkname: this.#firstWhiteout, ...metadata });
+    if (this.#firstWhiteout) {
+      this.#write({ ...this.#firstWhiteout, name, type: '1', linkname: this.#firstWhiteout.name });
       return;
     }
-    this.#firstWhiteout = name;
-    this.#write({ name, type: '3', ...metadata });
+    this.#firstWhiteout = { name, type: '3', ...this.#translator.metadata(name, found), mode: 0, xattrs: [] };
+    this.#write(this.#firstWhiteout);
   }
 
   /** The name under which a file was written before. Forgotten once all its names have come. */

@@ -2,7 +2,7 @@
 import { C } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { allocHow, close, getdents, lseek, openat2, unlinkat } from '../io/calls';
-import { DT, forEachDirent } from '../io/dirents';
+import { direntName, DT, forEachDirent } from '../io/dirents';
 import { entryFailure, type Place } from '../faults';
 import type { Operations } from './operations';
 
@@ -86,7 +86,9 @@ function clearLevel(ops: Operations, dir: number, place: Place): ByteString | un
     const length = batch.slot(1);
     if (length === 0) return undefined;
     // The listing lies behind the word of lseek's offset.
-    forEachDirent(batch.image, 8, length, (name, type) => found.push([name, type === DT.directory]));
+    forEachDirent(batch.image, 8, length, (start, end, type) => {
+      found.push([direntName(batch.image, start, end), type === DT.directory]);
+    });
     if (found.length === 0) return undefined;
     const full = unlinkAll(ops, dir, found, place);
     if (full !== undefined) return full;

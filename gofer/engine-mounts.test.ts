@@ -1,0 +1,95 @@
+import { refusal } from '../errors/testing/refusal';
+import { type EngineMount, takeApart } from './engine-mounts';
+
+const overlay = (...options: string[]): EngineMount => ({ type: 'overlay', source: 'overlay', options });
+const layersOf = (...options: string[]): string[] => takeApart([overlay(...options)], 'rootfs', '/bundle');
+
+describe('without a mount the root filesystem is what the spec says', () => {
+  test.each([
+    ['rootfs', '/bundle/rootfs'],
+    ['../shared/root', '/shared/root'],
+    ['/images/one', '/images/one'],
+    [undefined, '/bundle/rootfs'],
+  ])('%p is %s', (rootPath, layer) => {
+    expect(takeApart([], rootPath, '/bundle')).toEqual([layer]);
+  });
+});
+
+describe('an overlay', () => {
+  const SNAPSHOTS = '/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots';
+
+  test('of containerd is its upper, then its lowers, the topmost first', () => {
+    const layers = layersOf(
+      'index=off',
+      'userxattr',
+      `workdir=${SNAPSHOTS}/5/work`,
+      `upperdir=${SNAPSHOTS}/5/fs`,
+      `lowerdir=${SNAPSHOTS}/4/fs:${SNAPSHOTS}/1/fs`,
+    );
+    expect(layers).toEqual([5, 4, 1].map((n) => `${SNAPSHOTS}/${n}/fs`));
+  });
+
+  test('of a read-only view has lowers only', () => {
+    expect(layersOf('ro', 'lowerdir=/b:/a')).toEqual(['/b', '/a']);
+  });
+
+  test('has colons and backslashes of names escaped', () => {
+    expect(layersOf('upperdir=/up\\:per', 'lowerdir=/a\\:b:/c\\\\d:/e\\\\\\:f')).toEqual([
+      '/up:per',
+      '/a:b',
+      '/c\\d',
+      '/e\\:f',
+    ]);
+  });
+
+  test('has spaces and equals signs of names as they are', () => {
+    expect(layersOf('lowerdir=/a b=c:/d,e')).toEqual(['/a b=c', '/d,e']);
+  });
+
+  test.each([
+    [
+      'without lowerdir',
+      ['upperdir=/u', 'workdir=/w'],
+      "the engine's overlay mount has no lowerdir: upperdir=/u,workdir=/w",
+    ],
+    ['with an empty lowerdir', ['lowerdir='], "the engine's overlay mount has no lowerdir: lowerdir="],
+    ['with a relative lower', ['lowerdir=/a:b/fs'], "layer b/fs of the engine's overlay mount is no absolute path"],
+    [
+      'with a relative upper',
+      ['upperdir=up', 'lowerdir=/a'],
+      "layer up of the engine's overlay mount is no absolute path",
+    ],
+  ])('%s is refused', (_, options, message) => {
+    expect(refusal(() => layersOf(...options))).toMatchObject({ code: 'ROOTFS_INVALID', message });
+  });
+});
+
+describe('a bind mount is one layer', () => {
+  test.each<[string, EngineMount]>([
+    ['by its type', { type: 'bind', source: '/snapshots/7', options: ['ro'] }],
+    ['by the option bind', { type: 'none', source: '/snapshots/7', options: ['bind', 'rw'] }],
+    ['by the option rbind', { type: '', source: '/snapshots/7', options: ['rbind', 'rw'] }],
+  ])('%s', (_, mount) => {
+    expect(takeApart([mount], 'rootfs', '/bundle')).toEqual(['/snapshots/7']);
+  });
+});
+
+test('a mount of any other type is refused by name', () => {
+  const erofs = { type: 'erofs', source: '/images/layer.erofs', options: ['ro', 'loop'] };
+  expect(refusal(() => takeApart([erofs], 'rootfs', '/bundle'))).toEqual({
+    code: 'ROOTFS_INVALID',
+    message:
+      'cannot use a root filesystem of type erofs from /images/layer.erofs; use a snapshotter that gives overlay or bind mounts, such as overlayfs or native',
+    details: {},
+  });
+});
+
+test('several mounts are refused with their types', () => {
+  const mounts = [{ type: 'erofs', source: '/a', options: [] }, overlay('lowerdir=/b')];
+  expect(refusal(() => takeApart(mounts, 'rootfs', '/bundle'))).toEqual({
+    code: 'ROOTFS_INVALID',
+    message:
+      'cannot use a root filesystem of 2 mounts (erofs, overlay); use a snapshotter that gives one, such as overlayfs',
+    details: {},
+  });
+});

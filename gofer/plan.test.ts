@@ -1,0 +1,429 @@
+import { refusal } from '../errors/testing/refusal';
+import type { Device, Mount, Spec } from '../oci';
+import { C } from '../syscall';
+import type { IdMaps } from './id-map';
+import { type CgroupV1View, hostOwner, type MountStep, planRoot, type RootPlan, type RootPlanInput } from './plan';
+
+const ID_MAPS: IdMaps = {
+  uids: [{ containerID: 0, hostID: 100_000, size: 65536 }],
+  gids: [{ containerID: 0, hostID: 300_000, size: 65536 }],
+};
+const DEVPTS: Mount = { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['newinstance', 'gid=5'] };
+const V1_VIEW: CgroupV1View = {
+  directories: [{ name: 'cpu,cpuacct', hostPath: '/sys/fs/cgroup/cpu,cpuacct/x' }],
+  links: [{ name: 'cpu', target: 'cpu,cpuacct' }],
+};
+
+/** A plan of a spec, on a host where every path that has "dir" in it is a directory and "none" is nothing. */
+function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan {
+  return planRoot({
+    spec: { ociVersion: '1.2.0', ...spec },
+    bundle: '/run/bundle',
+    layers: ['/layers/1'],
+    mountPoint: '/run/silt/pod/web/rootfs',
+    idMaps: null,
+    kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),
+    cgroup: 'v2',
+    ...input,
+  });
+}
+
+/** The step that a single mount becomes. */
+function stepOf(mount: Mount, input: Partial<RootPlanInput> = {}): MountStep {
+  const [step, ...others] = plan({ mounts: [mount] }, input).mounts;
+  expect(others).toEqual([]);
+  return step!;
+}
+
+describe('bind mounts', () => {
+  test.each<[string, Mount, object]>([
+    [
+      'of a directory',
+      { destination: '/data', type: 'bind', source: '/dir', options: ['rbind', 'ro'] },
+      { source: '/dir', destination: '/data', directory: true, idmap: false },
+    ],
+    [
+      'of a file, by the option alone',
+      { destination: '/etc/hosts', source: '/etc/hosts', options: ['bind'] },
+      { source: '/etc/hosts', directory: false },
+    ],
+    [
+      'by the type alone',
+      { destination: '/etc/hosts', type: 'bind', source: '/etc/hosts' },
+      { source: '/etc/hosts', directory: false },
+    ],
+    [
+      'from a relative source, which starts at the bundle',
+      { destination: '/data', type: 'bind', source: '../dir' },
+      { source: '/run/dir', directory: true },
+    ],
+    [
+      'to a relative destination, which starts at the root',
+      { destination: 'data/./x/../y/', type: 'bind', source: '/dir' },
+      { destination: '/data/y' },
+    ],
+    [
+      'to a destination that climbs, which ends at the root',
+      { destination: '/../../etc', type: 'bind', source: '/dir' },
+      { destination: '/etc' },
+    ],
+  ])('%s', (_, mount, expected) => {
+    expect(stepOf(mount)).toMatchObject({ kind: 'bind', ...expected });
+  });
+
+  test.each<[string, Mount, string, string]>([
+    [
+      'a source that is not there',
+      { destination: '/data', type: 'bind', source: '/none' },
+      '$.mounts[1].source',
+      'there is nothing at /none to bind to /data',
+    ],
+    [
+      'a relative source that is not there, by its full path',
+      { destination: '/data', type: 'bind', source: 'none' },
+      '$.mounts[1].source',
+      'there is nothing at /run/bundle/none to bind to /data',
+    ],
+    ['no source', { destination: '/data', options: ['rbind'] }, '$.mounts[1].source', 'a bind mount needs a source'],
+    [
+      'an empty source',
+      { destination: '/data', type: 'bind', source: '' },
+      '$.mounts[1].source',
+      'a bind mount needs a source',
+    ],
+    [
+      'no type',
+      { destination: '/data', source: 'x' },
+      '$.mounts[1].type',
+      'a mount that is no bind mount needs a type',
+    ],
+  ])('refuse %s', (_, mount, jsonPath, message) => {
+    expect(refusal(() => plan({ mounts: [DEVPTS, mount] }))).toEqual({
+      code: 'SPEC_INVALID',
+      message: `${jsonPath}: ${message}`,
+      details: { jsonPath },
+    });
+  });
+
+  test.each([
+    ['/dir', true],
+    ['/processes/dir', true],
+    ['/proc', false],
+    ['/proc/dir', false],
+    ['/sys/fs/cgroup/dir', false],
+    ['/dev/dir', false],
+    ['/dev/../dir', true],
+  ])('in a user namespace %s is idmapped: %p', (source, idmap) => {
+    const mount = { destination: '/data', type: 'bind', source };
+    expect(stepOf(mount, { idMaps: ID_MAPS })).toMatchObject({ idmap });
+    expect(stepOf(mount)).toMatchObject({ idmap: false });
+  });
+});
+
+describe('filesystems', () => {
+  const tmpfs = (...options: string[]): Mount => ({ destination: '/run', type: 'tmpfs', source: 'tmpfs', options });
+
+  test.each<[string, Mount, IdMaps | null, [string, string | undefined][]]>([
+    ['a source', { destination: '/proc', type: 'proc', source: 'proc' }, null, [['source', 'proc']]],
+    ['no source', { destination: '/proc', type: 'proc' }, null, []],
+    [
+      'options of the filesystem, not of the mount',
+      tmpfs('nosuid', 'strictatime', 'mode=755', 'size=65536k', 'noswap'),
+      null,
+      [
+        ['source', 'tmpfs'],
+        ['mode', '755'],
+        ['size', '65536k'],
+        ['noswap', undefined],
+      ],
+    ],
+    [
+      'ids as they are without a user namespace',
+      tmpfs('uid=7', 'gid=8'),
+      null,
+      [
+        ['source', 'tmpfs'],
+        ['uid', '7'],
+        ['gid', '8'],
+      ],
+    ],
+    [
+      'ids as the host numbers them with one',
+      tmpfs('uid=7', 'gid=8'),
+      ID_MAPS,
+      [
+        ['source', 'tmpfs'],
+        ['uid', '100007'],
+        ['gid', '300008'],
+      ],
+    ],
+    [
+      'the pod’s root where the spec gives no owner of a tmpfs',
+      tmpfs('mode=755', 'gid=8'),
+      ID_MAPS,
+      [
+        ['source', 'tmpfs'],
+        ['mode', '755'],
+        ['gid', '300008'],
+        ['uid', '100000'],
+      ],
+    ],
+    [
+      'a devpts: its group mapped, its owner the pod’s root',
+      DEVPTS,
+      ID_MAPS,
+      [
+        ['source', 'devpts'],
+        ['newinstance', undefined],
+        ['gid', '300005'],
+        ['uid', '100000'],
+      ],
+    ],
+    ['nothing for a filesystem without owners', { destination: '/proc', type: 'proc' }, ID_MAPS, []],
+  ])('have %s', (_, mount, idMaps, data) => {
+    expect(stepOf(mount, { idMaps })).toMatchObject({ kind: 'filesystem', type: mount.type, data });
+  });
+
+  test('of which the kernel makes host root the owner are chowned to the pod’s root', () => {
+    const mounts = ['mqueue', 'devpts', 'tmpfs', 'proc', 'sysfs'].map((type) => ({ destination: `/${type}`, type }));
+    const owners = (idMaps: IdMaps | null) =>
+      plan({ mounts }, { idMaps }).mounts.map((step) => (step.kind === 'filesystem' ? step.chown : step));
+    const podRoot = { uid: 100_000, gid: 300_000 };
+    expect(owners(ID_MAPS)).toEqual([podRoot, podRoot, undefined, undefined, undefined]);
+    expect(owners(null)).toEqual([undefined, undefined, undefined, undefined, undefined]);
+  });
+
+  test.each([
+    ['uid=65536', 'uid=65536'],
+    ['gid=70000', 'gid=70000'],
+    ['uid=root', 'uid=root'],
+  ])('refuse %s, which the user namespace does not have', (option, shown) => {
+    expect(refusal(() => plan({ mounts: [tmpfs(option)] }, { idMaps: ID_MAPS }))).toEqual({
+      code: 'SPEC_INVALID',
+      message: `$.mounts[0].options: ${shown} is not in the pod's user namespace`,
+      details: { jsonPath: '$.mounts[0].options' },
+    });
+  });
+});
+
+describe('the container’s cgroup', () => {
+  test.each(['cgroup', 'cgroup2'])(
+    'mounted as %s is a cgroup2 filesystem on a v2 host, whatever options v1 had',
+    (type) => {
+      const mount = { destination: '/sys/fs/cgroup', type, source: 'cgroup', options: ['ro', 'nosuid', 'mode=755'] };
+      expect(stepOf(mount)).toMatchObject({
+        kind: 'filesystem',
+        type: 'cgroup2',
+        destination: '/sys/fs/cgroup',
+        data: [],
+        options: { attrSet: C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NOSUID },
+      });
+    },
+  );
+
+  test.each(['cgroup', 'cgroup2'])('mounted as %s is the view of its own directories on a v1 host', (type) => {
+    const mount = { destination: '/sys/fs/cgroup', type, source: 'cgroup', options: ['ro'] };
+    expect(stepOf(mount, { cgroup: V1_VIEW })).toMatchObject({
+      kind: 'cgroup-v1',
+      destination: '/sys/fs/cgroup',
+      view: V1_VIEW,
+      options: { attrSet: C.MOUNT_ATTR_RDONLY },
+    });
+  });
+});
+
+describe('a terminal', () => {
+  const spec = { process: { args: ['sh'], cwd: '/', terminal: true, user: { uid: 7, gid: 8 } } };
+
+  test('belongs to the process’s user', () => {
+    expect(plan({ ...spec, mounts: [DEVPTS] }).terminal).toEqual({ uid: 7, gid: 8 });
+  });
+
+  test('is found below a destination that ends in a slash', () => {
+    expect(plan({ ...spec, mounts: [{ ...DEVPTS, destination: '/dev/pts/' }] }).terminal).toEqual({ uid: 7, gid: 8 });
+  });
+
+  test('belongs to it as the host numbers it', () => {
+    expect(plan({ ...spec, mounts: [DEVPTS] }, { idMaps: ID_MAPS }).terminal).toEqual({ uid: 100_007, gid: 300_008 });
+  });
+
+  test.each<[string, Mount[]]>([
+    ['no mounts', []],
+    ['a devpts elsewhere', [{ ...DEVPTS, destination: '/mnt/pts' }]],
+    ['the host’s /dev/pts', [{ destination: '/dev/pts', type: 'bind', source: '/dev/pts-dir' }]],
+  ])('with %s is refused', (_, mounts) => {
+    expect(refusal(() => plan({ ...spec, mounts }))).toEqual({
+      code: 'SPEC_INVALID',
+      message: '$.process.terminal: a terminal needs a devpts mount at /dev/pts, and $.mounts has none',
+      details: { jsonPath: '$.process.terminal' },
+    });
+  });
+
+  test('is not made for a process that does not ask for one', () => {
+    expect(plan({ process: { args: ['sh'], cwd: '/' } }).terminal).toBeUndefined();
+  });
+});
+
+describe('devices', () => {
+  const DEFAULTS = ['/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom', '/dev/tty'];
+
+  test('are the defaults without any in the spec', () => {
+    const { devices } = plan({});
+    expect(devices.map(({ path }) => path)).toEqual(DEFAULTS);
+    expect(devices.map(({ major, minor }) => [major, minor])).toEqual([
+      [1, 3],
+      [1, 5],
+      [1, 7],
+      [1, 8],
+      [1, 9],
+      [5, 0],
+    ]);
+    expect(devices[0]).toEqual({
+      path: '/dev/null',
+      type: 'S_IFCHR',
+      major: 1,
+      minor: 3,
+      mode: 0o666,
+      owner: { uid: 0, gid: 0 },
+    });
+  });
+
+  test('of the spec come after the defaults, and replace those of the same path where they stand', () => {
+    const devices: Device[] = [
+      { path: '/dev/fuse', type: 'c', major: 10, minor: 229, fileMode: 0o600, uid: 3, gid: 4 },
+      { path: '/dev/zero', type: 'c', major: 1, minor: 5, fileMode: 0o444 },
+      { path: '/dev/sda', type: 'b', major: 8, minor: 0 },
+      { path: '/dev/raw', type: 'u', major: 162, minor: 1 },
+      { path: '/dev/pipe', type: 'p' },
+    ];
+    const planned = plan({ linux: { devices } }).devices;
+    expect(planned.map(({ path }) => path)).toEqual([...DEFAULTS, '/dev/fuse', '/dev/sda', '/dev/raw', '/dev/pipe']);
+    expect(planned[1]).toMatchObject({ path: '/dev/zero', mode: 0o444 });
+    expect(planned.slice(6)).toEqual([
+      { path: '/dev/fuse', type: 'S_IFCHR', major: 10, minor: 229, mode: 0o600, owner: { uid: 3, gid: 4 } },
+      { path: '/dev/sda', type: 'S_IFBLK', major: 8, minor: 0, mode: 0o666, owner: { uid: 0, gid: 0 } },
+      { path: '/dev/raw', type: 'S_IFCHR', major: 162, minor: 1, mode: 0o666, owner: { uid: 0, gid: 0 } },
+      { path: '/dev/pipe', type: 'S_IFIFO', major: 0, minor: 0, mode: 0o666, owner: { uid: 0, gid: 0 } },
+    ]);
+  });
+
+  test('belong to ids of the pod, and to nobody when the pod does not have them', () => {
+    const devices: Device[] = [{ path: '/dev/x', type: 'c', major: 1, minor: 1, uid: 9, gid: 70_000 }];
+    const planned = plan({ linux: { devices } }, { idMaps: ID_MAPS }).devices;
+    expect([planned[0]?.owner, planned.at(-1)?.owner]).toEqual([
+      { uid: 100_000, gid: 300_000 },
+      { uid: 100_009, gid: 65534 },
+    ]);
+  });
+
+  test.each<[string, Mount[], number, boolean]>([
+    ['a tmpfs at /dev', [{ destination: '/dev/', type: 'tmpfs' }], 6, true],
+    ['no mount at /dev', [], 6, true],
+    ['the host’s directory at /dev', [{ destination: '/dev', type: 'bind', source: '/dev-dir' }], 0, false],
+    ['the host’s directory at /dev/', [{ destination: '/dev/', type: 'bind', source: '/dev-dir' }], 0, false],
+    ['the host’s directory below /dev', [{ destination: '/dev/dri', type: 'bind', source: '/dev-dir' }], 6, true],
+  ])('with %s', (_, mounts, count, links) => {
+    const planned = plan({ mounts });
+    expect([planned.devices.length, planned.deviceLinks]).toEqual([count, links]);
+  });
+});
+
+describe('the propagation of the root', () => {
+  test.each([
+    [undefined, C.MS_PRIVATE, false],
+    ['', C.MS_PRIVATE, false],
+    ['private', C.MS_PRIVATE, false],
+    ['rprivate', C.MS_PRIVATE, true],
+    ['slave', C.MS_SLAVE, false],
+    ['rslave', C.MS_SLAVE, true],
+    ['shared', C.MS_SHARED, false],
+    ['rshared', C.MS_SHARED, true],
+    ['unbindable', C.MS_UNBINDABLE, false],
+    ['runbindable', C.MS_UNBINDABLE, true],
+  ])('%p', (rootfsPropagation, type, recursive) => {
+    const linux = rootfsPropagation === undefined ? {} : { rootfsPropagation };
+    expect(plan({ linux }).propagation).toEqual({ type, recursive });
+  });
+
+  test.each(['public', 'r', 'rrprivate', 'constructor', 'MS_PRIVATE'])('refuses %p', (rootfsPropagation) => {
+    expect(refusal(() => plan({ linux: { rootfsPropagation } }))).toEqual({
+      code: 'SPEC_INVALID',
+      message: `$.linux.rootfsPropagation: "${rootfsPropagation}" is not private, slave, shared or unbindable`,
+      details: { jsonPath: '$.linux.rootfsPropagation' },
+    });
+  });
+});
+
+describe('everything else', () => {
+  test('is taken over from the spec', () => {
+    const planned = plan({
+      process: { args: ['sh'], cwd: '/work' },
+      root: { path: 'rootfs', readonly: true },
+      linux: {
+        sysctl: { 'net.core.somaxconn': '1024', 'kernel.shm_rmid_forced': '1' },
+        maskedPaths: ['/proc/kcore'],
+        readonlyPaths: ['/proc/sys'],
+      },
+    });
+    expect(planned).toMatchObject({
+      layers: ['/layers/1'],
+      mountPoint: '/run/silt/pod/web/rootfs',
+      userns: false,
+      owner: { uid: 0, gid: 0 },
+      sysctls: [
+        ['net.core.somaxconn', '1024'],
+        ['kernel.shm_rmid_forced', '1'],
+      ],
+      maskedPaths: ['/proc/kcore'],
+      readonlyPaths: ['/proc/sys'],
+      workingDirectory: '/work',
+      readonlyRoot: true,
+    });
+  });
+
+  test('is nothing where the spec says nothing', () => {
+    expect(plan({})).toMatchObject({
+      sysctls: [],
+      mounts: [],
+      maskedPaths: [],
+      readonlyPaths: [],
+      workingDirectory: '/',
+      readonlyRoot: false,
+    });
+  });
+
+  test('mounts keep their order', () => {
+    const mounts = ['/a', '/b/c', '/a/d'].map((destination) => ({ destination, type: 'tmpfs' }));
+    expect(plan({ mounts }).mounts.map(({ destination }) => destination)).toEqual(['/a', '/b/c', '/a/d']);
+  });
+
+  test('a user namespace makes its root the owner', () => {
+    expect(plan({}, { idMaps: ID_MAPS })).toMatchObject({ userns: true, owner: { uid: 100_000, gid: 300_000 } });
+  });
+});
+
+describe('the host’s ids of a user', () => {
+  const holey: IdMaps = {
+    uids: [{ containerID: 0, hostID: 5, size: 10 }],
+    gids: [{ containerID: 1, hostID: 6, size: 1 }],
+  };
+
+  test.each([
+    [3, 1, { uid: 8, gid: 6 }],
+    [9, 1, { uid: 14, gid: 6 }],
+  ])('%d:%d', (uid, gid, owner) => {
+    expect(hostOwner(holey, uid, gid, '$.x')).toEqual(owner);
+    expect(hostOwner(null, uid, gid, '$.x')).toEqual({ uid, gid });
+  });
+
+  test.each([
+    [10, 1, "$.x: uid 10 is not in the pod's user namespace"],
+    [0, 0, "$.x: gid 0 is not in the pod's user namespace"],
+  ])('%d:%d is refused', (uid, gid, message) => {
+    expect(refusal(() => hostOwner(holey, uid, gid, '$.x'))).toEqual({
+      code: 'SPEC_INVALID',
+      message,
+      details: { jsonPath: '$.x' },
+    });
+  });
+});
