@@ -24,7 +24,7 @@ packages := node_modules/.package-lock.json
 native := build/native/silt.node build/native/silt-interp
 rooms := errors native syscall oci gofer sandbox shim cli proto ttrpc/src
 sources := $(shell find $(rooms) -name '*.ts' ! -name '*.test.ts')
-tool_sources := $(shell find tools integration/harness -name '*.ts')
+tool_sources := $(shell find tools integration/harness $(wildcard integration/bench) -name '*.ts')
 programs := bin/silt bin/containerd-shim-silt-v1
 
 .PHONY: build packages generated native ttrpc deps peers install uninstall clean check demo test unit integration bench help

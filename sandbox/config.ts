@@ -49,7 +49,7 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
       ? { upperSize: value }
       : 'must be a size such as "2g" or "50%"',
   'userns-first-id': (value) =>
-    isInteger(value, 65536, 0xffff_0000) ? { usernsFirstId: value } : 'must be a number from 65536 to 4294901760',
+    isInteger(value, 65536, 0xfffe_0000) ? { usernsFirstId: value } : 'must be a number from 65536 to 4294836224',
   'userns-ranges': (value) =>
     isInteger(value, 1, 32768) ? { usernsRanges: value } : 'must be a number from 1 to 32768',
 };

@@ -22,7 +22,7 @@ import { type LaunchPlan, launchProgram, type PidMode } from './programs/launch'
 import { execFailure } from './exec-failure';
 import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
-import { recordProcess, type StateDirectory } from './state';
+import { NO_PROCESS, recordProcess, type StateDirectory } from './state';
 import { createUpper, modeBits } from './upper';
 
 /** What a container is created from, apart from its pod. */
@@ -173,19 +173,24 @@ export class Container {
       const mountPoint = state.addContainer(pod.plan.id, request.id);
       undo.add(() => state.removeContainer(pod.plan.id, request.id));
       const plan = planContainer(workshop, pod, request, mountPoint);
+      const record = {
+        id: request.id,
+        pod: pod.plan.id,
+        bundle: request.bundle,
+        created: new Date().toISOString(),
+        annotations: request.spec.annotations ?? {},
+        cgroup: plan.cgroup.cgroup,
+      };
+      // Before the first thing that outlives this process: whoever cleans up after it has to know of the cgroup.
+      state.writeContainer({ ...record, init: NO_PROCESS, upper: { path: '', device: 0 } });
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const upper = await makeUpper(workshop, pod, request, plan);
       try {
         const container = await Container.#launch(workshop, pod, request, plan, upper, undo);
         state.writeContainer({
-          id: request.id,
-          pod: pod.plan.id,
-          bundle: request.bundle,
+          ...record,
           init: recordProcess(container.init.pid),
-          created: new Date().toISOString(),
-          annotations: request.spec.annotations ?? {},
-          cgroup: plan.cgroup.cgroup,
           upper: { path: `/${request.id}/fs`, device: fstatSync(upper).dev },
         });
         return container;

@@ -12,4 +12,4 @@ export { planPrograms } from './plan-programs';
 export { Process } from './process';
 export { allowSeed, SEED_ANNOTATION, seedOf } from './seed-policy';
 export { snapshotToFd, snapshotToFile } from './snapshot';
-export { DEFAULT_ROOT, isSameProcess, recordProcess, StateDirectory } from './state';
+export { DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';

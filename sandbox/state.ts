@@ -17,6 +17,9 @@ export interface RecordedProcess {
   readonly startTime: string;
 }
 
+/** Recorded while there is no process yet. */
+export const NO_PROCESS: RecordedProcess = { pid: 0, startTime: '' };
+
 /** `pod.json`. */
 export interface PodState {
   readonly version: number;

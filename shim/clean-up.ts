@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeleteResponse, timestampOf } from '../proto';
-import { cgroups, isSameProcess, podIdRanges, readConfig, StateDirectory } from '../sandbox';
+import { cgroups, isSameProcess, NO_PROCESS, podIdRanges, readConfig, StateDirectory } from '../sandbox';
 import type { ShimArguments } from './arguments';
 import { siltRoot } from './serve';
 import { socketPath } from './socket-address';
@@ -27,7 +27,8 @@ async function removeContainer(state: StateDirectory, args: ShimArguments): Prom
   const podState = state.podIfAny(pod);
   if (podState && isSameProcess(podState.sandbox)) process.kill(podState.sandbox.pid, 'SIGKILL');
   if (container) {
-    await cgroups.killAll(container.cgroup);
+    // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
+    if (container.init.pid !== NO_PROCESS.pid) await cgroups.killAll(container.cgroup);
     await cgroups.removeCgroup(container.cgroup);
     state.removeContainer(pod, args.id);
   }

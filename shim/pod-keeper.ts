@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Spec } from '../oci';
-import { Pod, podIdRanges, podPlan, recordProcess, type Workshop } from '../sandbox';
+import { NO_PROCESS, Pod, podIdRanges, podPlan, recordProcess, type Workshop } from '../sandbox';
 
 /** The shim's one pod: started for its first container, ended with its last. */
 export class PodKeeper {
@@ -22,6 +22,7 @@ export class PodKeeper {
     this.#pod ??= this.#start(spec).catch((error: unknown) => {
       this.#pod = undefined;
       this.#release();
+      this.workshop.state.removePod(this.id);
       throw error;
     });
     return this.#pod;
@@ -40,9 +41,12 @@ export class PodKeeper {
       for (const [kind, path] of Object.entries(plan.paths) as ['network' | 'ipc' | 'uts', string][]) {
         fds[kind] = openNamespace(kind, path);
       }
-      const pod = await Pod.start(kernel, plan.sandbox, fds);
       const range = this.#range === undefined ? {} : { idRange: this.#range };
-      state.addPod({ id: this.id, sandbox: recordProcess(pod.sandbox.pid), idMaps: plan.sandbox.idMaps, ...range });
+      const record = { id: this.id, idMaps: plan.sandbox.idMaps, ...range };
+      // Before the sandbox is there: whoever cleans up after this process has to know of the range.
+      state.addPod({ ...record, sandbox: NO_PROCESS });
+      const pod = await Pod.start(kernel, plan.sandbox, fds);
+      state.addPod({ ...record, sandbox: recordProcess(pod.sandbox.pid) });
       return pod;
     } finally {
       for (const fd of Object.values(fds)) closeSync(fd);

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type MessageTypes, type MethodHandler, Server, unary } from 'ttrpc';
+import { createServer, type Server } from 'node:net';
+import { type MessageTypes, type MethodHandler, Server as TtrpcServer, unary } from 'ttrpc';
 import { loadNative, openInterpreter } from '../native';
 import { type TaskMethod, taskMethods, taskServiceNames } from '../proto';
 import { Host, readConfig, StateDirectory, type Workshop } from '../sandbox';
@@ -17,6 +18,9 @@ export function siltRoot(): string {
 }
 
 const EVENTS_AT_END_MS = 2000;
+/** How long a shim without containers waits for containerd: to connect for the first time, and to come back. */
+const FIRST_CONNECTION_MS = 10_000;
+const ABANDONED_MS = 3000;
 
 /**
  * Serves one pod until its Shutdown.
@@ -45,7 +49,7 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
     publishBinary: args.publishBinary,
     onError: (message) => log.warn(message),
   });
-  const server = new Server({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
+  const server = new TtrpcServer({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
   const pod = new PodKeeper(workshop, args.id, siltRoot());
   const stop = (): void => {
     void (async () => {
@@ -68,7 +72,37 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
   for (const name of Object.values(taskServiceNames)) server.register(name, handlersOf(service));
   process.on('SIGTERM', stop);
   process.on('SIGINT', () => undefined);
-  await server.serve(listenFd);
+  const listener = createServer();
+  listener.on('error', (error) => log.error('cannot listen', { error: error.message }));
+  endWhenAbandoned(listener, () => service.idle, stop);
+  listener.listen({ fd: listenFd });
+  await server.serve(listener);
+}
+
+/**
+ * containerd keeps a connection to each of its shims. One that it forgot, because it was killed between `start` and Create, has
+ * none and no container: it ends by itself.
+ */
+function endWhenAbandoned(listener: Server, isIdle: () => boolean, end: () => void): void {
+  let connections = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const arm = (delayMs: number): void => {
+    timer = setTimeout(() => {
+      if (connections > 0) return;
+      if (isIdle()) end();
+      else arm(ABANDONED_MS);
+    }, delayMs);
+    timer.unref();
+  };
+  listener.on('connection', (socket) => {
+    connections++;
+    clearTimeout(timer);
+    socket.once('close', () => {
+      connections--;
+      if (connections === 0) arm(ABANDONED_MS);
+    });
+  });
+  arm(FIRST_CONNECTION_MS);
 }
 
 /** Every method of the service. A SiltError's `status` is what the server answers with: the edge where codes become numbers. */

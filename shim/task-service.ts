@@ -124,7 +124,7 @@ export class TaskService implements Handlers {
     for (const exec of init.execs.values()) exec.stdio.dispose();
     init.stdio.dispose();
     this.#tasks.delete(init.id);
-    if (this.#tasks.size === 0 && this.#creating.size === 0) await this.options.pod.end();
+    if (this.idle) await this.options.pod.end();
     const answer = { pid: init.process.pid, exitStatus: exit.status, exitedAt: timestampOf(exit.at) };
     this.options.publisher.publish('/tasks/delete', { containerId: init.id, ...answer });
     return answer;
@@ -276,8 +276,13 @@ export class TaskService implements Handlers {
   }
 
   Shutdown(): TaskAnswer<'Shutdown'> {
-    if (this.#tasks.size === 0 && this.#creating.size === 0) this.options.onShutdown();
+    if (this.idle) this.options.onShutdown();
     return {};
+  }
+
+  /** Whether there is no container, nor one in the making. */
+  get idle(): boolean {
+    return this.#tasks.size === 0 && this.#creating.size === 0;
   }
 
   /** Kills and removes everything; for the end of the shim. */

@@ -17,6 +17,7 @@ const programs = {
 };
 
 const tools = {
+  'tools/bench': 'integration/bench/main.ts',
   'tools/demo': 'tools/demo.ts',
   'tools/peers': 'tools/peers.ts',
   'tools/run-tests': 'tools/run-tests.ts',

@@ -8,7 +8,7 @@ const runc = 'io.containerd.runc.v2';
  * error that ctr adds at the end (runc knows one kind only, `unknown`).
  */
 function essence({ code, stderr }: CommandResult): string {
-  const text = /exec: "[^"]*": .*|exec \S+: .*/.exec(stderr)?.[0] ?? stderr;
+  const text = /exec: "[^"]*": .*|exec \/\S+: .*/.exec(stderr)?.[0] ?? stderr;
   return `${code} ${text.trim().replace(/: (unknown|invalid argument)$/, '')}`;
 }
 

@@ -1,5 +1,11 @@
 /** containerd's events: which, in which order, with what in them. */
-import { containerdSuite, deleteTask, EventWatch, taskPid } from '../harness';
+import { containerdSuite, EventWatch, taskPid } from '../harness';
+
+/** Milliseconds since 1970 of a time in an event: text up to containerd 1.6, an object of seconds and nanos since. */
+function timeOf(value: unknown): number {
+  if (typeof value === 'string') return Date.parse(value);
+  return ((value as { seconds?: number } | undefined)?.seconds ?? NaN) * 1000;
+}
 
 containerdSuite('events', {}, (host) => {
   let watch: EventWatch;
@@ -31,7 +37,7 @@ containerdSuite('events', {}, (host) => {
     expect(exit).toMatchObject({ container_id: id, id, pid, exit_status: 137 });
     expect(deleted).toMatchObject({ container_id: id, pid, exit_status: 137 });
     for (const body of [exit, deleted]) {
-      const at = Date.parse(String(body?.['exited_at']));
+      const at = timeOf(body?.['exited_at']);
       expect(Math.abs(Date.now() - at)).toBeLessThan(60_000);
     }
     await host().mustCtr(['containers', 'delete', id]);
@@ -76,14 +82,5 @@ containerdSuite('events', {}, (host) => {
       host().runWords(id, ['sh', '-c', 'head -c 300000000 /dev/zero | tail -n 1; sleep 0.5'], { flags }),
     );
     await watch.waitForTopic(id, '/tasks/oom');
-  });
-
-  test('the exit of a container that ends while containerd is down is told once it is back', async () => {
-    const id = await host().startContainer(['sh', '-c', 'sleep 1; exit 6']);
-    await host().stop('SIGKILL');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    await host().start();
-    expect(await deleteTask(host(), id)).toBe(6);
-    await host().mustCtr(['containers', 'delete', id]);
   });
 });

@@ -1,6 +1,6 @@
 /** `ctr tasks exec`: further processes in a running container. */
 import { createHash, randomBytes } from 'node:crypto';
-import { containerdSuite, taskPid, taskStatus, waitFor } from '../harness';
+import { containerdSuite, untilRead, taskPid, taskStatus, waitFor } from '../harness';
 
 containerdSuite('ctr tasks exec', {}, (host) => {
   let id = '';
@@ -38,7 +38,7 @@ containerdSuite('ctr tasks exec', {}, (host) => {
 
   test('runs many at once, each with its own streams', async () => {
     const runs = Array.from({ length: 12 }, (_, index) =>
-      host().exec(id, ['sh', '-c', `echo ${index}; exit ${index}`]),
+      host().exec(id, ['sh', '-c', `echo ${index}; ${untilRead}; exit ${index}`]),
     );
     const results = await Promise.all(runs);
     expect(results.map(({ code, stdout }) => [code, stdout.toString()])).toEqual(
@@ -51,7 +51,7 @@ containerdSuite('ctr tasks exec', {}, (host) => {
     await host().mustCtr([...words, '--detach', id, 'sleep', '100']);
     const second = await host().ctr([...words, id, 'true']);
     expect(second.code).toBe(1);
-    expect(second.stderr).toContain('already exists');
+    expect(second.stderr).toMatch(/already exists|exists already/);
     await host().mustCtr(['tasks', 'kill', '--exec-id', 'taken', '--signal', 'KILL', id]);
   });
 

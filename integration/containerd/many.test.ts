@@ -1,5 +1,5 @@
 /** Many containers, one after another and at once, leave the machine as it was. */
-import { containerdSuite, openFiles, shimPid, waitFor } from '../harness';
+import { containerdSuite, openFiles, shimPid, untilRead, waitFor } from '../harness';
 
 containerdSuite('many containers', {}, (host) => {
   test('a hundred, one after another', async () => {
@@ -23,7 +23,9 @@ containerdSuite('many containers', {}, (host) => {
     const ids = await Promise.all(
       Array.from({ length: 20 }, () => host().startContainer(['sleep', '1000'], { timeoutMs: 120_000 })),
     );
-    const answers = await Promise.all(ids.map((id) => host().exec(id, ['echo', id], { timeoutMs: 120_000 })));
+    const answers = await Promise.all(
+      ids.map((id) => host().exec(id, ['sh', '-c', `echo ${id}; ${untilRead}`], { timeoutMs: 120_000 })),
+    );
     expect(answers.map(({ code, stdout, stderr }) => [code, stdout.toString(), stderr])).toEqual(
       ids.map((id) => [0, `${id}\n`, '']),
     );

@@ -9,6 +9,7 @@ export { childrenOf, isAlive, namespacePids, openFiles, readProcess } from './pr
 export { Terminal } from './pty';
 export {
   containerdSuite,
+  untilRead,
   isSilt,
   runtime,
   sandboxPid,

@@ -20,6 +20,12 @@ export function testIf(condition: boolean, reason: string): TestFunction {
   return (name, body) => test.skip(`${name} [skipped: ${reason}]`, body);
 }
 
+/**
+ * At the end of a short exec among many: ctr opens its ends of the streams in the background, and on a busy machine a process that
+ * ends first finds ctr giving up on them. That happens with every runtime and is not what such tests are about.
+ */
+export const untilRead = 'sleep 0.5';
+
 /** A test of something that only silt has. */
 export const siltTest = testIf(isSilt, 'is about silt, and another runtime is under test');
 

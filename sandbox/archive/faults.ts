@@ -31,6 +31,7 @@ export function archiveTruncated(place: Place, what: string): SiltError {
 const BLAME: Readonly<Record<string, readonly [code: ErrorCode, meaning: string]>> = {
   ENOSPC: ['NO_SPACE', 'the filesystem is full; give the container more room or use a smaller archive'],
   EDQUOT: ['NO_SPACE', 'the quota is used up; give the container more room or use a smaller archive'],
+  EMLINK: ['NO_SPACE', 'the filesystem allows no more hard links to one file'],
   EFBIG: ['ARCHIVE_INVALID', 'the file is larger than the filesystem can hold'],
   ELOOP: ['ARCHIVE_INVALID', 'its name leads through a symbolic link'],
   EXDEV: ['ARCHIVE_INVALID', 'its name leads out of the root'],
@@ -41,7 +42,10 @@ const BLAME: Readonly<Record<string, readonly [code: ErrorCode, meaning: string]
 
 /** What the errno of one step means. */
 const BLAME_OF_STEP: typeof BLAME = {
-  'setting its owner: EINVAL': ['ARCHIVE_INVALID', 'its owner or group has no id in the user namespace of the container'],
+  'setting its owner: EINVAL': [
+    'ARCHIVE_INVALID',
+    'its owner or group has no id in the user namespace of the container',
+  ],
 };
 
 /** The error for a system call that failed on behalf of an entry. `doing` is a phrase such as `creating the file`. */

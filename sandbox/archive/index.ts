@@ -4,6 +4,12 @@ export type { SyscallRunner } from './io/batch';
 export { DEFAULT_LIMITS, type Limits } from './limits';
 export { pack, type PackOptions, type PackResult } from './pack';
 export { unpack, type UnpackOptions, type UnpackResult } from './unpack';
-export { performPrivileged, type DeviceRequest, type OpaqueRequest, type Privileged, type PrivilegedRequest } from './unpack/privileged';
+export {
+  performPrivileged,
+  type DeviceRequest,
+  type OpaqueRequest,
+  type Privileged,
+  type PrivilegedRequest,
+} from './unpack/privileged';
 export type { AllowDevice } from './unpack/unpacker';
 export type { IdMaps, IdRange } from './pack/ids';

@@ -89,5 +89,7 @@ function parseEntry(text: string): AclEntry | string {
   const [owner, named] = kind!.startsWith('u') ? NAMED.user : NAMED.group;
   if (name === '') return { tag: owner, permissions, id: NO_ID };
   const id = Number(number ?? (/^\d+$/.test(name) ? name : name === 'root' ? 0 : NaN));
-  return id < NO_ID ? { tag: named, permissions, id } : `its ACL names "${name.replace(/[^ -~]/g, '?')}" without a number`;
+  return id < NO_ID
+    ? { tag: named, permissions, id }
+    : `its ACL names "${name.replace(/[^ -~]/g, '?')}" without a number`;
 }

@@ -89,7 +89,11 @@ describe('pax records', () => {
   );
 
   test('values may hold anything, keys may be UTF-8, NULs at the end are padding', () => {
-    const data = Buffer.concat([record('SCHILY.xattr.user.x', latin('\0\n=\xff')), record('k\xc3\xa9', ''), Buffer.alloc(7)]);
+    const data = Buffer.concat([
+      record('SCHILY.xattr.user.x', latin('\0\n=\xff')),
+      record('k\xc3\xa9', ''),
+      Buffer.alloc(7),
+    ]);
     expect(parsePax(data)).toEqual([
       { key: 'SCHILY.xattr.user.x', value: latin('\0\n=\xff') },
       { key: 'k\xc3\xa9', value: Buffer.alloc(0) },
@@ -111,7 +115,14 @@ describe('pax records', () => {
 
 describe('header blocks', () => {
   test('every field', () => {
-    const block = header({ name: 'dir/f', mode: '0004755\0', uid: base256(4294967294n, 8), gid: '0001750\0', size: 99, prefix: 'pre/fix' });
+    const block = header({
+      name: 'dir/f',
+      mode: '0004755\0',
+      uid: base256(4294967294n, 8),
+      gid: '0001750\0',
+      size: 99,
+      prefix: 'pre/fix',
+    });
     expect(decodeHeader(block, 0)).toEqual({
       flavour: 'ustar', name: latin('pre/fix/dir/f'), linkname: latin(''), mode: 0o4755, uid: 4294967294, gid: 1000, size: 99,
       mtime: 0o14524411230, type: '0', major: 0, minor: 0,
@@ -123,8 +134,14 @@ describe('header blocks', () => {
   });
 
   test('GNU and v7 blocks have no prefix, star blocks a shorter one', () => {
-    expect(decodeHeader(header({ magic: 'ustar  \0', prefix: 'times' }), 0)).toMatchObject({ flavour: 'gnu', name: latin('file') });
-    expect(decodeHeader(header({ magic: '\0', prefix: 'junk' }), 0)).toMatchObject({ flavour: 'v7', name: latin('file') });
+    expect(decodeHeader(header({ magic: 'ustar  \0', prefix: 'times' }), 0)).toMatchObject({
+      flavour: 'gnu',
+      name: latin('file'),
+    });
+    expect(decodeHeader(header({ magic: '\0', prefix: 'junk' }), 0)).toMatchObject({
+      flavour: 'v7',
+      name: latin('file'),
+    });
     const star = header({ prefix: `${'p'.repeat(131)}0123456789a 0123456789a ` });
     star.write('tar\0', 508, 'latin1');
     expect(decodeHeader(seal(star), 0)).toMatchObject({ name: latin(`${'p'.repeat(131)}/file`) });
@@ -135,7 +152,9 @@ describe('header blocks', () => {
     expect(headerSum(header({ name }), 0) - signedHeaderSum(header({ name }), 0)).toBe(3 * 256);
     expect(decodeHeader(header({ name }), 0)).toMatchObject({ name });
     expect(decodeHeader(header({ name, checksum: 'signed' }), 0)).toMatchObject({ name });
-    expect(decodeHeader(header({ checksum: '0000001\0' }), 0)).toMatch(/^the header's checksum is wrong \(it says 1, its bytes add up to \d+\)$/);
+    expect(decodeHeader(header({ checksum: '0000001\0' }), 0)).toMatch(
+      /^the header's checksum is wrong \(it says 1, its bytes add up to \d+\)$/,
+    );
     expect(decodeHeader(header({ checksum: 'garbage!' }), 0)).toContain('it says no number');
     expect(decodeHeader(header({ size: 'rubbish' }), 0)).toBe("the header's size is not a number");
   });
@@ -190,7 +209,13 @@ describe('sparse maps', () => {
     pairs.map(([key, value]) => ({ key: byteStringOf(key), value: latin(value) }));
 
   test('version 0.0', () => {
-    const list = records(['GNU.sparse.offset', '0'], ['GNU.sparse.numbytes', '5'], ['x', ''], ['GNU.sparse.offset', '9'], ['GNU.sparse.numbytes', '1']);
+    const list = records(
+      ['GNU.sparse.offset', '0'],
+      ['GNU.sparse.numbytes', '5'],
+      ['x', ''],
+      ['GNU.sparse.offset', '9'],
+      ['GNU.sparse.numbytes', '1'],
+    );
     expect(paxMap00(list, latin('10'))).toEqual({ map: Float64Array.of(0, 5, 9, 1), size: 10 });
     expect(paxMap00(list.slice(1), latin('10'))).toContain('GNU.sparse.numbytes where GNU.sparse.offset belongs');
     expect(paxMap00(list.slice(0, 1), latin('10'))).toContain('offset without a length');
@@ -205,7 +230,10 @@ describe('sparse maps', () => {
 
   test('version 1.0', () => {
     const data = Buffer.concat([latin('2\n0\n5\n4096\n1\n'), Buffer.alloc(500)]);
-    expect(storedMap(data, 0, data.length, latin('9000'))).toEqual({ sparse: { map: Float64Array.of(0, 5, 4096, 1), size: 9000 }, length: 512 });
+    expect(storedMap(data, 0, data.length, latin('9000'))).toEqual({
+      sparse: { map: Float64Array.of(0, 5, 4096, 1), size: 9000 },
+      length: 512,
+    });
     expect(storedMap(data, 0, 8, latin('9000'))).toBeUndefined();
     expect(storedMap(latin('2\n0\nfive\n'), 0, 9, latin('1'))).toContain('not a list of numbers');
     expect(storedMap(latin('1'.repeat(50)), 0, 50, latin('1'))).toContain('not a list of numbers');
@@ -213,7 +241,8 @@ describe('sparse maps', () => {
 
   test('old GNU headers with extension blocks', () => {
     const block = header({ type: 'S', magic: 'ustar  \0' });
-    for (let i = 0; i < 4; i++) block.write(`${(i * 8).toString(8).padStart(11, '0')}\0${'1'.padStart(11, '0')}\0`, 386 + i * 24, 'latin1');
+    for (let i = 0; i < 4; i++)
+      block.write(`${(i * 8).toString(8).padStart(11, '0')}\0${'1'.padStart(11, '0')}\0`, 386 + i * 24, 'latin1');
     block[482] = 1;
     block.write(`${(1000).toString(8).padStart(11, '0')}\0`, 483, 'latin1');
     const more = Buffer.alloc(512);
@@ -250,9 +279,16 @@ describe('extended attributes', () => {
   });
 
   test('SCHILY counts more than LIBARCHIVE, whose names are URL-encoded and whose values are base64', () => {
-    const list = [xattr('LIBARCHIVE.xattr.user.%41', latin('CgA9IP8')), xattr('SCHILY.xattr.user.B', latin('raw')), xattr('LIBARCHIVE.xattr.user.B', latin('AAAA'))];
+    const list = [
+      xattr('LIBARCHIVE.xattr.user.%41', latin('CgA9IP8')),
+      xattr('SCHILY.xattr.user.B', latin('raw')),
+      xattr('LIBARCHIVE.xattr.user.B', latin('AAAA')),
+    ];
     expect(readXattrs(list)).toEqual({
-      list: expect.arrayContaining([{ name: 'user.A', value: latin('\n\0= \xff') }, { name: 'user.B', value: latin('raw') }]),
+      list: [
+        { name: 'user.A', value: latin('\n\0= \xff') },
+        { name: 'user.B', value: latin('raw') },
+      ],
       dropped: [],
     });
   });
@@ -268,7 +304,15 @@ describe('extended attributes', () => {
 
   test('ACLs in text', () => {
     const expected = Buffer.from(
-      ['02000000', '01000600ffffffff', '0200060001000000', '0200040039300000', '04000400ffffffff', '10000600ffffffff', '20000400ffffffff'].join(''),
+      [
+        '02000000',
+        '01000600ffffffff',
+        '0200060001000000',
+        '0200040039300000',
+        '04000400ffffffff',
+        '10000600ffffffff',
+        '20000400ffffffff',
+      ].join(''),
       'hex',
     );
     const gnu = latin('user::rw-\nuser:1:rw-\t#effective:r--\nuser:12345:r--\ngroup::r--\nmask::rw-\nother::r--\n');
@@ -281,9 +325,13 @@ describe('extended attributes', () => {
 
   test('ids of ACLs are mapped', () => {
     const source = Buffer.from('0200000001000600ffffffff02000600a086010008000400a1860100', 'hex');
-    expect(mapAclIds(source, (id) => id - 100000, (id) => id + 1)).toEqual(
-      Buffer.from('0200000001000600ffffffff020006000000000008000400a2860100', 'hex'),
-    );
+    expect(
+      mapAclIds(
+        source,
+        (id) => id - 100000,
+        (id) => id + 1,
+      ),
+    ).toEqual(Buffer.from('0200000001000600ffffffff020006000000000008000400a2860100', 'hex'));
   });
 
   test.each([
@@ -294,7 +342,10 @@ describe('extended attributes', () => {
   ])('case %# is refused', (key, value, reason) => expect(readXattrs([xattr(key, value)])).toContain(reason));
 
   test('keys that are also properties of every object are no attributes', () => {
-    expect(readXattrs([xattr('constructor', latin('v')), xattr('__proto__', latin('v'))])).toEqual({ list: [], dropped: [] });
+    expect(readXattrs([xattr('constructor', latin('v')), xattr('__proto__', latin('v'))])).toEqual({
+      list: [],
+      dropped: [],
+    });
   });
 });
 

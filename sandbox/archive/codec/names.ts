@@ -36,7 +36,8 @@ export function parsePath(raw: Buffer, maxDepth: number): EntryPath | string {
     let end = name.indexOf('/', start);
     if (end < 0) end = last;
     const length = end - start;
-    if (length > MAX_COMPONENT) return `its name has a component of ${length} bytes; the longest possible is ${MAX_COMPONENT}`;
+    if (length > MAX_COMPONENT)
+      return `its name has a component of ${length} bytes; the longest possible is ${MAX_COMPONENT}`;
     if (length === 2 && name.startsWith('..', start)) return 'its name has a ".." component';
     if (length === 0 || (length === 1 && name[start] === '.')) tidy = false;
     else depth++;
@@ -44,7 +45,11 @@ export function parsePath(raw: Buffer, maxDepth: number): EntryPath | string {
   }
   if (depth > maxDepth) return `its name has ${depth} components; the limit is ${maxDepth}`;
   let path = name.slice(first, last);
-  if (!tidy) path = path.split('/').filter((part) => part !== '' && part !== '.').join('/');
+  if (!tidy)
+    path = path
+      .split('/')
+      .filter((part) => part !== '' && part !== '.')
+      .join('/');
   return { ...splitPath(path as ByteString), depth, slash: name.endsWith('/') };
 }
 

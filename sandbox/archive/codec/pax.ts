@@ -27,7 +27,8 @@ export function parsePax(data: Buffer): PaxRecord[] | string {
     if (digits === at && data.subarray(at).every((byte) => byte === 0)) break;
     if (digits === at || data[digits] !== SPACE) return `pax record at +${at} does not start with its length`;
     const end = at + length;
-    if (end > data.length) return `pax record at +${at} says it has ${length} bytes, but only ${data.length - at} are left`;
+    if (end > data.length)
+      return `pax record at +${at} says it has ${length} bytes, but only ${data.length - at} are left`;
     if (length < digits - at + 4 || data[end - 1] !== NEWLINE) return `pax record at +${at} does not end where it says`;
     const equals = data.indexOf(EQUALS, digits + 1);
     if (equals < 0 || equals >= end || equals === digits + 1) return `pax record at +${at} is not KEY=VALUE`;

@@ -49,7 +49,8 @@ class MapBuilder {
 
   finish(size: number | undefined): Sparse | string {
     if (this.#fault !== undefined) return this.#fault;
-    if (size === undefined || !Number.isSafeInteger(size) || size < 0) return 'the size of its sparse file is missing or malformed';
+    if (size === undefined || !Number.isSafeInteger(size) || size < 0)
+      return 'the size of its sparse file is missing or malformed';
     if (this.#count % 2 !== 0) return 'its sparse map has an offset without a length';
     return { map: this.#numbers.subarray(0, this.#count), size };
   }

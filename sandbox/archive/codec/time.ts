@@ -15,7 +15,9 @@ export function parseTime(raw: Uint8Array): Timestamp | undefined {
   if (!Number.isSafeInteger(seconds)) return undefined;
   if (match[1] === '') return { seconds, nanoseconds };
   // "-0.25" is a quarter second before 1970: second -1 plus three quarters.
-  return nanoseconds === 0 ? { seconds: 0 - seconds, nanoseconds } : { seconds: -seconds - 1, nanoseconds: BILLION - nanoseconds };
+  return nanoseconds === 0
+    ? { seconds: 0 - seconds, nanoseconds }
+    : { seconds: -seconds - 1, nanoseconds: BILLION - nanoseconds };
 }
 
 /** The reverse of {@link parseTime}, as short as it goes. */

@@ -56,7 +56,10 @@ export function readXattrs(records: readonly PaxRecord[]): Xattrs | string {
   }
   for (const { key, value } of found) {
     if (!key.startsWith(LIBARCHIVE)) continue;
-    values.set(decodeName(key.slice(LIBARCHIVE.length), /%([0-9A-Fa-f]{2})/g), Buffer.from(value.toString('latin1'), 'base64'));
+    values.set(
+      decodeName(key.slice(LIBARCHIVE.length), /%([0-9A-Fa-f]{2})/g),
+      Buffer.from(value.toString('latin1'), 'base64'),
+    );
   }
   for (const { key, value } of found) {
     if (key.startsWith(SCHILY)) values.set(decodeName(key.slice(SCHILY.length), /%(25|3D)/g), value);

@@ -90,7 +90,12 @@ describe('batches of system calls', () => {
 
   test('have limits that can be asked for', () => {
     const batch = new Batch(new Recorder(), { imageSize: 128, maxCalls: 2 });
-    expect([batch.hasRoom(2, 64), batch.hasRoom(3, 0), batch.hasRoom(1, 128), batch.hasRoom(1, 0, 257)]).toEqual([true, false, false, false]);
+    expect([batch.hasRoom(2, 64), batch.hasRoom(3, 0), batch.hasRoom(1, 128), batch.hasRoom(1, 0, 257)]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
     batch.call(1, NOWHERE);
     batch.call(1, NOWHERE);
     expect(() => batch.call(1, NOWHERE)).toThrow(RangeError);

@@ -171,7 +171,16 @@ export class Batch {
   }
 
   /** Adds a call, to be made again on EINTR. Its result goes to slot `out`, or {@link NOWHERE}. @returns its index. */
-  call(number: number, out: number, a0: Arg = 0, a1: Arg = 0, a2: Arg = 0, a3: Arg = 0, a4: Arg = 0, a5: Arg = 0): number {
+  call(
+    number: number,
+    out: number,
+    a0: Arg = 0,
+    a1: Arg = 0,
+    a2: Arg = 0,
+    a3: Arg = 0,
+    a4: Arg = 0,
+    a5: Arg = 0,
+  ): number {
     if (this.#calls === this.#maxCalls) throw new RangeError('the batch has no room for another call');
     const code = this.#code;
     const at = this.#calls * WORDS;
@@ -204,7 +213,8 @@ export class Batch {
   /** The last call is made again until argument `count` is used up; argument `buffer` and `offset` advance. */
   repeat(count: number, buffer?: number, offset?: number): void {
     const at = (this.#calls - 1) * WORDS;
-    const which = count | ((buffer === undefined ? 0 : buffer + 1) << 3) | ((offset === undefined ? 0 : offset + 1) << 6);
+    const which =
+      count | ((buffer === undefined ? 0 : buffer + 1) << 3) | ((offset === undefined ? 0 : offset + 1) << 6);
     this.#code[at + 1]! |= REPEAT;
     this.#code[at + 5]! |= which << 16;
   }

@@ -7,7 +7,12 @@ export const DT = { unknown: 0, fifo: 1, char: 2, directory: 4, block: 6, file: 
 const DOT = 0x2e;
 
 /** Calls back with where each name begins and ends, for the `length` bytes of entries at `at`, but not for `.` and `..`. */
-export function forEachDirent(image: Buffer, at: number, length: number, each: (start: number, end: number, type: number) => void): void {
+export function forEachDirent(
+  image: Buffer,
+  at: number,
+  length: number,
+  each: (start: number, end: number, type: number) => void,
+): void {
   for (let entry = at; entry < at + length;) {
     const start = entry + 19;
     const end = image.indexOf(0, start);

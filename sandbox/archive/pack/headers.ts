@@ -34,6 +34,7 @@ type Records = Map<ByteString, Uint8Array>;
 
 // eslint-disable-next-line no-control-regex -- what is not ASCII, or NUL
 const NOT_ASCII = /[^\x01-\x7f]/;
+const NOT_ASCII_EACH = new RegExp(NOT_ASCII, 'g');
 const NAME_LENGTH = FIELD.name[1];
 const PREFIX_LENGTH = FIELD.prefix[1];
 
@@ -93,9 +94,10 @@ function sparseName(name: ByteString): ByteString {
 
 /** The name for a block whose pax header has the real one. */
 function toAscii(name: string): string {
-  const cut = name.replace(new RegExp(NOT_ASCII, 'g'), '').slice(0, NAME_LENGTH);
+  const ascii = name.replace(NOT_ASCII_EACH, '');
+  if (ascii.length <= NAME_LENGTH) return ascii;
   // A cut that leaves a final slash would make old readers take a file for a directory.
-  return cut.endsWith('/') && !name.endsWith('/') ? cut.replace(/\/+$/, '') : cut;
+  return ascii.slice(0, NAME_LENGTH).replace(/\/+$/, '');
 }
 
 function encodePax(name: ByteString, records: Records): Buffer {

@@ -37,7 +37,14 @@ export interface PackResult {
  *
  * @throws SiltError NO_SPACE when the archive's filesystem is full, SYSCALL_FAILED for what cannot be read or written.
  */
-export async function pack({ runner, upperFd, outFd, idMaps, onWarning = () => undefined, signal }: PackOptions): Promise<PackResult> {
+export async function pack({
+  runner,
+  upperFd,
+  outFd,
+  idMaps,
+  onWarning = () => undefined,
+  signal,
+}: PackOptions): Promise<PackResult> {
   const output = new Output(runner, outFd);
   const batch = new Batch(runner, { imageSize: 4096, maxCalls: 4 });
   const here = openHere(batch);

@@ -176,7 +176,9 @@ export class Inspector {
   #result({ name, type, fd, stated, statAt, read, readAt }: Probe): Inspected {
     const batch = this.#batch;
     const opened = fd < 0 ? -1 : batch.slot(fd);
-    const problem = [opened, batch.slot(stated), type === DT.symlink ? batch.slot(read) : 0].find((value, i) => failed(value) && (i > 0 || fd >= 0));
+    const problem = [opened, batch.slot(stated), type === DT.symlink ? batch.slot(read) : 0].find(
+      (value, i) => failed(value) && (i > 0 || fd >= 0),
+    );
     const stat = readStatx(batch.image, statAt);
     const known = { name, type, fd: opened >= 0 ? opened : -1, stat, xattrs: [] };
     if (problem !== undefined) return { ...known, errno: errnoName(problem) };
@@ -196,7 +198,9 @@ export class Inspector {
       if (found.errno !== undefined || length === 0) return found;
       // A filesystem without extended attributes says EOPNOTSUPP.
       if (failed(length) && errnoName(length) !== 'ERANGE') return found;
-      const names = failed(length) ? this.#allNames(dir, found) : splitNames(this.#batch.image.subarray(probe.namesAt, probe.namesAt + length));
+      const names = failed(length)
+        ? this.#allNames(dir, found)
+        : splitNames(this.#batch.image.subarray(probe.namesAt, probe.namesAt + length));
       return { ...found, xattrs: this.#readValues(dir, found, names) };
     });
   }
@@ -232,7 +236,9 @@ export class Inspector {
         fgetxattr(batch, result, found.fd, batch.string(name), at, room);
         batch.tolerateAll();
       } else {
-        this.#inDirectory(batch, dir, () => lgetxattr(batch, result, batch.string(found.name), batch.string(name), at, room));
+        this.#inDirectory(batch, dir, () =>
+          lgetxattr(batch, result, batch.string(found.name), batch.string(name), at, room),
+        );
       }
       return { name, at, result };
     });

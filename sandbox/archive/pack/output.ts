@@ -93,7 +93,10 @@ export class Output {
     batch.tolerateAll();
     batch.run();
     const count = batch.slot(result);
-    if (failed(count)) throw new SiltError('SYSCALL_FAILED', `reading a file for the archive: ${errnoName(count)}`, { errno: errnoName(count) });
+    if (failed(count))
+      throw new SiltError('SYSCALL_FAILED', `reading a file for the archive: ${errnoName(count)}`, {
+        errno: errnoName(count),
+      });
     const data = Buffer.from(batch.image.subarray(at, at + count));
     for (let done = 0; done < count;) done += this.#writeSome(data.subarray(done));
     return count;
@@ -124,4 +127,3 @@ function writeFailure(errno: string): SiltError {
   const code: ErrorCode = full ? 'NO_SPACE' : 'SYSCALL_FAILED';
   return new SiltError(code, `writing the archive: ${errno}${full ? ', the filesystem is full' : ''}`, { errno });
 }
-

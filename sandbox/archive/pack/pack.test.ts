@@ -21,7 +21,14 @@ describe('headers', () => {
   const base = { type: '0' as const, mode: 0o644, uid: 0, gid: 0, mtime: { seconds: 1700000000, nanoseconds: 0 } };
 
   test('a plain one, byte for byte', () => {
-    const block = encodeHeaders({ ...base, name: byteStringOf('./etc/hosts'), mode: 0o104755, uid: 1000, gid: 100, stored: 5 });
+    const block = encodeHeaders({
+      ...base,
+      name: byteStringOf('./etc/hosts'),
+      mode: 0o104755,
+      uid: 1000,
+      gid: 100,
+      stored: 5,
+    });
     const expected = Buffer.alloc(512);
     expected.write('./etc/hosts', 0);
     expected.write('0004755\x000001750\x000000144\x0000000000005\x0014524770400\x00', 100);
@@ -29,7 +36,8 @@ describe('headers', () => {
     expected.write('ustar\x0000', 257);
     expected.write('0000000\x000000000\x00', 329);
     let sum = 0;
-    for (const byte of Buffer.concat([expected.subarray(0, 148), Buffer.alloc(8, 0x20), expected.subarray(156)])) sum += byte;
+    for (const byte of Buffer.concat([expected.subarray(0, 148), Buffer.alloc(8, 0x20), expected.subarray(156)]))
+      sum += byte;
     expected.write(sum.toString(8).padStart(6, '0'), 148);
     expect(block.equals(expected)).toBe(true);
   });
@@ -41,7 +49,9 @@ describe('headers', () => {
     expect(block.toString('latin1', 0, 100)).toBe('f'.repeat(100));
     expect(block.toString('latin1', 345, 345 + 123)).toBe(`./${'d'.repeat(120)}\0`);
     const withTime = encodeHeaders({ ...base, name, mtime: { seconds: 1, nanoseconds: 5 } });
-    expect(withTime.toString('latin1', 512, 1024).replace(/\0+$/, '')).toBe(`21 mtime=1.000000005\n${name.length + 10} path=${name}\n`);
+    expect(withTime.toString('latin1', 512, 1024).replace(/\0+$/, '')).toBe(
+      `21 mtime=1.000000005\n${name.length + 10} path=${name}\n`,
+    );
   });
 
   test.each([
@@ -64,7 +74,12 @@ describe('headers', () => {
 
   test('the pax header is named after its entry', () => {
     const nameOf = (name: string): string => encodeHeaders({ ...base, name: byteStringOf(name), uid: 9999999 }).toString('latin1', 0, 100).replace(/\0+$/, ''); // prettier-ignore
-    expect(['./a/b', './a/b/', './', './x'].map(nameOf)).toEqual(['a/PaxHeaders.0/b', 'a/b/PaxHeaders.0', 'PaxHeaders.0', 'PaxHeaders.0/x']);
+    expect(['./a/b', './a/b/', './', './x'].map(nameOf)).toEqual([
+      'a/PaxHeaders.0/b',
+      'a/b/PaxHeaders.0',
+      'PaxHeaders.0',
+      'PaxHeaders.0/x',
+    ]);
   });
 });
 
@@ -102,19 +117,30 @@ describe('headers', () => {
   async function unpacked(data: Buffer): Promise<Upper> {
     const other = makeTmpfs();
     await withFile(data, (archiveFd) =>
-      unpack({ runner, archiveFd, upperFd: other.fd, onWarning, privileged: (request) => performPrivileged(runner, request) }),
+      unpack({
+        runner,
+        archiveFd,
+        upperFd: other.fd,
+        onWarning,
+        privileged: (request) => performPrivileged(runner, request),
+      }),
     );
     return other;
   }
   const at = (name: string): string => `${upper.path}/${name}`;
   const list = (data: Buffer, ...args: string[]): string[] => {
     writeFileSync(join(dir, 'l.tar'), data);
-    const listed = spawnSync('tar', ['--numeric-owner', '--quoting-style=escape', '-tf', join(dir, 'l.tar'), ...args], { encoding: 'latin1' });
+    const listed = spawnSync('tar', ['--numeric-owner', '--quoting-style=escape', '-tf', join(dir, 'l.tar'), ...args], {
+      encoding: 'latin1',
+    });
     expect(listed.stderr).toBe('');
     return listed.stdout.split('\n').slice(0, -1);
   };
 
-  const acl = Buffer.from('0200000001000600ffffffff02000600a086010004000400ffffffff10000600ffffffff20000400ffffffff', 'hex');
+  const acl = Buffer.from(
+    '0200000001000600ffffffff02000600a086010004000400ffffffff10000600ffffffff20000400ffffffff',
+    'hex',
+  );
   const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex');
 
   /** Everything that an upper can hold. */
@@ -143,7 +169,8 @@ describe('headers', () => {
     makeNode(at('null'), 'S_IFCHR', 0o666, 1, 3);
     writeFileSync(Buffer.concat([latin(`${upper.path}/`), latin('raw\xff\xfe')]), 'raw');
     writeFileSync(at('n'.repeat(255)), 'long name');
-    for (const size of [511, 512, 513, 16384, 16385, 200_000]) writeFileSync(at(`size-${size}`), Buffer.alloc(size, `${size}`));
+    for (const size of [511, 512, 513, 16384, 16385, 200_000])
+      writeFileSync(at(`size-${size}`), Buffer.alloc(size, `${size}`));
     const fd = openSync(at('sparse'), 'w');
     writeSync(fd, 'head', 0);
     writeSync(fd, 'middle', 1_000_000);
@@ -193,7 +220,21 @@ describe('headers', () => {
     for (const name of ['b', 'a.b', 'a', 'a-', 'Z']) mkdirSync(at(name));
     for (const name of ['a/z', 'a/b', 'a.b/c', 'c', '\x01', 'zz']) writeFileSync(at(name), '');
     writeFileSync(Buffer.concat([latin(`${upper.path}/`), latin('\xff')]), '');
-    const names = ['./', './\\001', './Z/', './a/', './a/b', './a/z', './a-/', './a.b/', './a.b/c', './b/', './c', './zz', './\\377'];
+    const names = [
+      './',
+      './\\001',
+      './Z/',
+      './a/',
+      './a/b',
+      './a/z',
+      './a-/',
+      './a.b/',
+      './a.b/c',
+      './b/',
+      './c',
+      './zz',
+      './\\377',
+    ];
     expect(list(await packed())).toEqual(names);
   });
 
@@ -213,12 +254,23 @@ describe('headers', () => {
     expect(find('sparse')).toMatch(/ 10000000000 /);
     const out = makeTmpfs();
     const args = ['--xattrs', '--xattrs-include=*', '--exclude=./sparse', '-C', out.path, '-xf', join(dir, 'l.tar')];
-    const complaints = spawnSync('tar', args, { encoding: 'utf8' }).stderr.split('\n').filter((line) => !line.includes('time stamp'));
+    const complaints = spawnSync('tar', args, { encoding: 'utf8' })
+      .stderr.split('\n')
+      .filter((line) => !line.includes('time stamp'));
     // GNU tar does not know that gVisor has ACLs in base64.
     expect(complaints.filter((line) => !line.includes('system.posix_acl_'))).toEqual(['']);
     const tree = look(out.path);
-    expect(tree['dir/file']).toMatchObject({ mode: '6755', owner: '1000:4294967294', mtime: '1600000000.123456789', links: 2, contents: 'contents' });
-    expect(tree['dir/file']!.xattrs).toMatchObject({ 'user.bin': latin('\0\n=\xff').toString('hex'), 'user.a=b%c': latin('odd').toString('hex') });
+    expect(tree['dir/file']).toMatchObject({
+      mode: '6755',
+      owner: '1000:4294967294',
+      mtime: '1600000000.123456789',
+      links: 2,
+      contents: 'contents',
+    });
+    expect(tree['dir/file']!.xattrs).toMatchObject({
+      'user.bin': latin('\0\n=\xff').toString('hex'),
+      'user.a=b%c': latin('odd').toString('hex'),
+    });
     expect(tree['size-200000']).toMatchObject({ size: 200_000 });
     expect(readFileSync(`${out.path}/size-200000`).equals(Buffer.alloc(200_000, '200000'))).toBe(true);
     expect(tree['all-hole']).toMatchObject({ size: 100_000, blocks: 0 });
@@ -226,16 +278,24 @@ describe('headers', () => {
   });
 
   test('bsdtar lists the same names', async () => {
-    if (spawnSync('bsdtar', ['--version']).status !== 0) return void process.stderr.write('skipped: bsdtar is not installed\n');
+    if (spawnSync('bsdtar', ['--version']).status !== 0)
+      return void process.stderr.write('skipped: bsdtar is not installed\n');
     makeEverything();
     const data = await packed();
     // It complains of names that are not in its locale, and lists them all the same.
-    const { stdout } = spawnSync('bsdtar', ['-tf', '-'], { input: data, encoding: 'latin1', env: { ...process.env, LC_ALL: 'C' } });
+    const { stdout } = spawnSync('bsdtar', ['-tf', '-'], {
+      input: data,
+      encoding: 'latin1',
+      env: { ...process.env, LC_ALL: 'C' },
+    });
     expect(stdout.split('\n').slice(0, -1)).toHaveLength(list(data).length);
   });
 
   test('ids, ACLs and capabilities are those of the container', async () => {
-    const idMaps = { uids: [{ containerID: 0, hostID: 100000, size: 65536 }], gids: [{ containerID: 0, hostID: 200000, size: 65536 }] };
+    const idMaps = {
+      uids: [{ containerID: 0, hostID: 100000, size: 65536 }],
+      gids: [{ containerID: 0, hostID: 200000, size: 65536 }],
+    };
     const version3 = (root: number): Buffer => {
       const value = Buffer.concat([capability, Buffer.alloc(4)]);
       value[3] = 3;
@@ -243,7 +303,14 @@ describe('headers', () => {
       return value;
     };
     chownSync(`${upper.path}/.`, 100000, 200000);
-    for (const [name, uid, gid] of [['a', 101000, 200100], ['b', 5, 200000], ['c', 100000, 200000], ['d', 100000, 200000], ['e', 100000, 200000]] as const) { // prettier-ignore
+    for (const [name, uid, gid] of [
+      ['a', 101000, 200100],
+      ['b', 5, 200000],
+      ['c', 100000, 200000],
+      ['d', 100000, 200000],
+      ['e', 100000, 200000],
+    ] as const) {
+      // prettier-ignore
       writeFileSync(at(name), '');
       chownSync(at(name), uid, gid);
     }
@@ -321,7 +388,9 @@ describe('headers', () => {
     makeEverything();
     unlinkSync(at('sparse'));
     const expected = await packed();
-    const reader = spawn('sh', ['-c', `sleep 0.2; cat > ${join(dir, 'through')}`], { stdio: ['pipe', 'ignore', 'ignore'] });
+    const reader = spawn('sh', ['-c', `sleep 0.2; cat > ${join(dir, 'through')}`], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
     const fd = (reader.stdin as unknown as { _handle: { fd: number } })._handle.fd;
     const pid = reader.pid!;
     expect(pid).toBeGreaterThan(0);
@@ -352,7 +421,9 @@ describe('headers', () => {
     ]);
     expect(list(data)).toHaveLength(101);
     const other = await unpacked(data);
-    expect(readFileSync(`${other.path}/a001`).equals(Buffer.concat([Buffer.alloc(5, 1), Buffer.alloc(19_995)]))).toBe(true);
+    expect(readFileSync(`${other.path}/a001`).equals(Buffer.concat([Buffer.alloc(5, 1), Buffer.alloc(19_995)]))).toBe(
+      true,
+    );
     other.close();
   });
 
@@ -387,7 +458,10 @@ describe('headers', () => {
     const reader = openSync(join(dir, 'fifo'), constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = openSync(join(dir, 'fifo'), 'w');
     closeSync(reader);
-    await expect(pack({ runner, upperFd: upper.fd, outFd: writer })).rejects.toMatchObject({ code: 'SYSCALL_FAILED', details: { errno: 'EPIPE' } });
+    await expect(pack({ runner, upperFd: upper.fd, outFd: writer })).rejects.toMatchObject({
+      code: 'SYSCALL_FAILED',
+      details: { errno: 'EPIPE' },
+    });
     closeSync(writer);
   });
 

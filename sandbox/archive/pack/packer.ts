@@ -71,7 +71,8 @@ export class Packer {
       for (let level = this.#levels.top; level; level = this.#levels.top) {
         await this.#breathe();
         if (level.next < level.listing.length) await this.#step(level);
-        else if (!this.#levels.leave()) this.#changed(level.name, 'it was moved while it was read; the rest of what contains it is left out');
+        else if (!this.#levels.leave())
+          this.#changed(level.name, 'it was moved while it was read; the rest of what contains it is left out');
       }
     } finally {
       this.#levels.closeAll();
@@ -124,20 +125,27 @@ export class Packer {
 
   #emit(level: Level, found: Inspected): void | Promise<void> {
     const name = `${level.name}${found.name}` as ByteString;
-    if (found.type === DT.socket) return this.#warn('socket-skipped', name, 'an archive cannot hold a socket; it is left out');
+    if (found.type === DT.socket) {
+      this.#warn('socket-skipped', name, 'an archive cannot hold a socket; it is left out');
+      return undefined;
+    }
     if (!this.#isThere(name, found)) return undefined;
     const type = TYPE_OF.get(found.stat.mode >> 12);
-    if (type === undefined || found.stat.mode >> 12 !== found.type) return this.#changed(name, 'it became something else while it was read; it is left out');
-    if (type === '3' && found.stat.major === 0 && found.stat.minor === 0) return this.#whiteout(name, found);
-
-    const first = this.#firstName(name, found);
+    if (type === undefined || found.stat.mode >> 12 !== found.type) {
+      this.#changed(name, 'it became something else while it was read; it is left out');
+      return undefined;
+    }
+    if (type === '3' && found.stat.major === 0 && found.stat.minor === 0) {
+      this.#whiteout(name, found);
+      return undefined;
+    }
     const metadata = this.#translator.metadata(name, found);
+    const first = this.#firstName(name, found);
+    if (first === undefined && type === '0') return this.#file(name, found, metadata);
     // As in gVisor's archives, the attributes of a file stand at its first name only.
-    if (first !== undefined) return this.#write({ name, type: '1', linkname: first, ...metadata, xattrs: [] });
-    if (type === '0') return this.#file(name, found, metadata);
-    const { major, minor } = found.stat;
-    if (type === '2') this.#write({ name, type, ...metadata, linkname: found.target! });
-    else this.#write({ name, type, ...metadata, major, minor });
+    if (first !== undefined) this.#write({ name, type: '1', linkname: first, ...metadata, xattrs: [] });
+    else if (type === '2') this.#write({ name, type, linkname: found.target!, ...metadata });
+    else this.#write({ name, type, major: found.stat.major, minor: found.stat.minor, ...metadata });
     return undefined;
   }
 
@@ -192,7 +200,8 @@ export class Packer {
       this.#warn('mount-skipped', name, 'something is mounted there; it is left out');
       return false;
     }
-    if (errno !== 'ENOENT' && errno !== 'ELOOP' && errno !== 'ENOTDIR' && errno !== 'ENXIO') throw readFailure(name, errno);
+    if (errno !== 'ENOENT' && errno !== 'ELOOP' && errno !== 'ENOTDIR' && errno !== 'ENXIO')
+      throw readFailure(name, errno);
     this.#changed(name, 'it went away while it was read; it is left out');
     return false;
   }
@@ -218,4 +227,3 @@ function readFailure(name: ByteString, errno: string): SiltError {
   const path = printable(name);
   return new SiltError('SYSCALL_FAILED', `reading "${path}" for the archive: ${errno}`, { path, errno });
 }
-

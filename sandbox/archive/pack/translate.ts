@@ -40,13 +40,17 @@ export class Translator {
 
   #overflow(who: string, name: ByteString): number {
     const shown = printable(name);
-    this.#onWarning(`${shown}: the host’s ${who} is not in the container; written as ${OVERFLOW_ID}`, { kind: 'id-unmapped', name: shown });
+    this.#onWarning(`${shown}: the host’s ${who} is not in the container; written as ${OVERFLOW_ID}`, {
+      kind: 'id-unmapped',
+      name: shown,
+    });
     return OVERFLOW_ID;
   }
 
   #xattr({ name, value }: Xattr, entry: ByteString): Xattr[] {
     // What else overlayfs notes about an upper holds only there, above the same lower directories.
-    if (name.startsWith(OVERLAY)) return (name as string) === OPAQUE && value.toString('latin1') === 'y' ? [{ name, value }] : [];
+    if (name.startsWith(OVERLAY))
+      return (name as string) === OPAQUE && value.toString('latin1') === 'y' ? [{ name, value }] : [];
     if ((name as string) === CAPABILITY) return this.#capability({ name, value }, entry);
     if (name !== ACL_ACCESS && name !== ACL_DEFAULT) return [{ name, value }];
     const acl = mapAclIds(value, (id) => this.#uid(id, entry), (id) => this.#gid(id, entry)); // prettier-ignore
@@ -60,7 +64,10 @@ export class Translator {
 
   #drop(name: ByteString, entry: ByteString, why: string): [] {
     const shown = printable(entry);
-    this.#onWarning(`${shown}: the extended attribute "${name}" is left out: ${why}`, { kind: 'xattr-dropped', name: shown });
+    this.#onWarning(`${shown}: the extended attribute "${name}" is left out: ${why}`, {
+      kind: 'xattr-dropped',
+      name: shown,
+    });
     return [];
   }
 }

@@ -39,7 +39,10 @@ export function kindOf(header: Header, stored: number, slash: boolean, place: Pl
   if (kind === undefined) {
     const code = header.type.charCodeAt(0);
     const shown = code > 0x20 && code < 0x7f ? `"${header.type}"` : `0x${code.toString(16).padStart(2, '0')}`;
-    throw archiveInvalid(place, `its type ${shown} is ${KNOWN_UNSUPPORTED.get(header.type) ?? 'unknown'}, which is not supported`);
+    throw archiveInvalid(
+      place,
+      `its type ${shown} is ${KNOWN_UNSUPPORTED.get(header.type) ?? 'unknown'}, which is not supported`,
+    );
   }
   if (kind !== 'file' || !slash) return kind;
   if (stored > 0) throw archiveInvalid(place, 'its name ends in a slash, but it is a file with contents');
@@ -110,7 +113,10 @@ function target({ linkname, place }: Parts): Buffer {
   if (linkname.length === 0) throw archiveInvalid(place, 'it is a symbolic link to nothing');
   if (linkname.includes(0)) throw archiveInvalid(place, 'the target of the symbolic link contains a NUL');
   if (linkname.length > MAX_TARGET) {
-    throw archiveInvalid(place, `the target of the symbolic link has ${linkname.length} bytes; the most possible is ${MAX_TARGET}`);
+    throw archiveInvalid(
+      place,
+      `the target of the symbolic link has ${linkname.length} bytes; the most possible is ${MAX_TARGET}`,
+    );
   }
   // A copy: the view would keep the reader's window, and may move before it is used.
   return Buffer.from(linkname);
@@ -137,4 +143,3 @@ function device({ header, extended, kind, place }: Parts): { major: number; mino
 export function effectiveName(header: Header, extended: Extended, longName: Buffer | undefined): Buffer {
   return extended.sparse?.get('name') ?? extended.path ?? longName ?? header.name;
 }
-

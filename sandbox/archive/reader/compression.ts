@@ -22,7 +22,10 @@ export function recognise(start: Buffer): Compression | undefined {
   const hex = start.toString('hex');
   const format = MAGIC.find(([pattern]) => pattern.test(hex))?.[1];
   if (format === undefined || format === 'gzip' || format === 'zstd') return format;
-  throw archiveInvalid({ offset: 0 }, `it is compressed with ${format}, which is not supported; use gzip, zstd or none`);
+  throw archiveInvalid(
+    { offset: 0 },
+    `it is compressed with ${format}, which is not supported; use gzip, zstd or none`,
+  );
 }
 
 /** The decompressed bytes. Memory is bounded by the format's own window (zstd: at most 128 MiB, usually 8). */

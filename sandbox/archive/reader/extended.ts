@@ -5,14 +5,14 @@ import { parseTime, type Timestamp } from '../codec/time';
 import { isXattrRecord } from '../codec/xattrs';
 
 export interface Extended {
-  path?: Buffer;
-  linkpath?: Buffer;
-  size?: number;
-  uid?: number;
-  gid?: number;
-  mtime?: Timestamp;
-  major?: number;
-  minor?: number;
+  path?: Buffer | undefined;
+  linkpath?: Buffer | undefined;
+  size?: number | undefined;
+  uid?: number | undefined;
+  gid?: number | undefined;
+  mtime?: Timestamp | undefined;
+  major?: number | undefined;
+  minor?: number | undefined;
   /** `GNU.sparse.*` by the rest of the key, without the pairs of version 0.0. */
   sparse?: Map<string, Buffer>;
   /** All records that hold in this entry, in their order. */
@@ -49,16 +49,13 @@ export function readExtended(globals: readonly PaxRecord[], own: readonly PaxRec
     if (number !== undefined) {
       const read = value.length === 0 ? undefined : (readDecimal(value) ?? NaN);
       if (Number.isNaN(read)) return `its pax record "${key}" is not a number`;
-      if (read === undefined) delete extended[number];
-      else extended[number] = read;
+      extended[number] = read;
     } else if (name !== undefined) {
-      if (value.length === 0) delete extended[name];
-      else extended[name] = value;
+      extended[name] = value.length === 0 ? undefined : value;
     } else if (key === 'mtime') {
       const time = value.length === 0 ? undefined : (parseTime(value) ?? 'malformed');
       if (time === 'malformed') return 'its pax record "mtime" is not a time';
-      if (time === undefined) delete extended.mtime;
-      else extended.mtime = time;
+      extended.mtime = time;
     } else if (key.startsWith(SPARSE)) {
       extended.sparse ??= new Map();
       extended.sparse.set(key.slice(SPARSE.length), value);

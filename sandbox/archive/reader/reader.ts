@@ -96,7 +96,8 @@ export class ArchiveReader {
   async readBody(): Promise<Buffer | undefined> {
     if (this.#bodyLeft === 0) return undefined;
     if (!this.#has(1)) await this.#window.fill(1);
-    if (!this.#has(1)) throw archiveTruncated(this.#current, `the archive ends ${this.#bodyLeft} bytes before the end of its contents`);
+    if (!this.#has(1))
+      throw archiveTruncated(this.#current, `the archive ends ${this.#bodyLeft} bytes before the end of its contents`);
     const { data, at, end } = this.#window;
     const chunk = data.subarray(at, Math.min(end, at + this.#bodyLeft));
     this.#window.skip(chunk.length);
@@ -129,7 +130,8 @@ export class ArchiveReader {
 
   #needHeader(at: number, place: Place): 'more' | 'end' {
     const { ended, missing } = this.#window;
-    if (ended && missing > 0) throw archiveTruncated(this.#current, `the archive ends ${missing} bytes before the end of its contents`);
+    if (ended && missing > 0)
+      throw archiveTruncated(this.#current, `the archive ends ${missing} bytes before the end of its contents`);
     if (!ended || at > 0 || this.#has(1)) return this.#need(at + BLOCK, place, 'in a header');
     const advice = 'it was probably cut short; if it is complete, append 1024 zero bytes';
     throw archiveTruncated(place, `the archive ends without the two blocks of zeros that end a tar; ${advice}`);
@@ -152,7 +154,10 @@ export class ArchiveReader {
   #metadataSize(header: Header, at: number, place: Place): number {
     const { size } = header;
     if (size < 0 || at + BLOCK + size > this.#limits.maxMetadata) {
-      throw archiveInvalid(place, `its extended headers have ${at + size} bytes; the limit is ${this.#limits.maxMetadata}`);
+      throw archiveInvalid(
+        place,
+        `its extended headers have ${at + size} bytes; the limit is ${this.#limits.maxMetadata}`,
+      );
     }
     return padded(size);
   }
@@ -175,7 +180,8 @@ export class ArchiveReader {
     const replaced = new Set(kept.map(({ key }) => key));
     this.#globals = [...this.#globals.filter(({ key }) => !replaced.has(key)), ...kept];
     const size = this.#globals.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
-    if (size > MAX_GLOBALS) throw archiveInvalid(place, `its global headers add up to ${size} bytes; the limit is ${MAX_GLOBALS}`);
+    if (size > MAX_GLOBALS)
+      throw archiveInvalid(place, `its global headers add up to ${size} bytes; the limit is ${MAX_GLOBALS}`);
   }
 
   #readEntry(header: Header, at: number, pending: Pending): Entry | 'more' {
@@ -221,7 +227,19 @@ export class ArchiveReader {
     const linkname = extended.linkpath ?? pending.longLink ?? header.linkname;
     const fileSize = kind === 'file' ? (sparse?.size ?? stored) : 0;
     const { maxDepth } = this.#limits;
-    const entry = assemble({ header, extended, kind, name, path, linkname, place, size: fileSize, body, maxDepth, onDropped });
+    const entry = assemble({
+      header,
+      extended,
+      kind,
+      name,
+      path,
+      linkname,
+      place,
+      size: fileSize,
+      body,
+      maxDepth,
+      onDropped,
+    });
     this.#current = { name: entry.name, offset: entry.offset };
     this.#bodyLeft = stored;
     this.#paddingLeft = padded(stored) - stored;
@@ -231,7 +249,8 @@ export class ArchiveReader {
 
   #extendedOf(pending: Pending): Extended {
     const extended = readExtended(this.#globals, pending.records);
-    if (typeof extended === 'string') throw archiveInvalid({ name: nameSoFar(pending), offset: this.#window.offset }, extended);
+    if (typeof extended === 'string')
+      throw archiveInvalid({ name: nameSoFar(pending), offset: this.#window.offset }, extended);
     return extended;
   }
 
@@ -239,7 +258,10 @@ export class ArchiveReader {
   #checkLength(bodyOffset: number, stored: number, place: Place): void {
     const { size } = this.source;
     if (size === undefined || bodyOffset + stored <= size) return;
-    throw archiveTruncated(place, `its contents have ${stored} bytes from byte ${bodyOffset} on, but the archive ends at byte ${size}`);
+    throw archiveTruncated(
+      place,
+      `its contents have ${stored} bytes from byte ${bodyOffset} on, but the archive ends at byte ${size}`,
+    );
   }
 
   #countEntry(place: Place): void {
@@ -257,7 +279,7 @@ function nameSoFar({ records, longName }: Pending): Buffer | undefined {
 /** The name in a GNU `L` or `K` header, which ends in a NUL. */
 function stringOf(data: Buffer, place: Place): Buffer {
   const name = upToNul(data);
-  if (data.subarray(name.length).some((byte) => byte !== 0)) throw archiveInvalid(place, 'its long name contains a NUL');
+  if (data.subarray(name.length).some((byte) => byte !== 0))
+    throw archiveInvalid(place, 'its long name contains a NUL');
   return name;
 }
-

@@ -44,7 +44,9 @@ function find({ header, extended, data, headerAt, end, stored }: Situation): Lay
     const map = storedMap(data, dataAt, Math.min(end, dataAt + stored), size);
     if (map === undefined) return end < dataAt + stored ? undefined : 'its sparse map is longer than its contents';
     if (typeof map === 'string') return map;
-    return map.length > stored ? 'its sparse map is longer than its contents' : withMap(map.sparse, map.length, stored - map.length);
+    return map.length > stored
+      ? 'its sparse map is longer than its contents'
+      : withMap(map.sparse, map.length, stored - map.length);
   }
   if (!version.startsWith('0.')) return `its sparse map has the unknown version ${version}`;
   const map = records.get('map');

@@ -17,7 +17,8 @@ export class MemorySource implements Source {
 
   read(into: Buffer, offset: number): number | Promise<number> {
     const from = this.seekable ? offset : this.#at;
-    const count = from >= this.data.length ? 0 : this.data.copy(into, 0, from, Math.min(this.data.length, from + this.step));
+    const count =
+      from >= this.data.length ? 0 : this.data.copy(into, 0, from, Math.min(this.data.length, from + this.step));
     this.#at += count;
     return this.seekable ? count : Promise.resolve(count);
   }

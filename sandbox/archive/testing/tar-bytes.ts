@@ -45,7 +45,11 @@ export function seal(block: Buffer, checksum?: string): Buffer {
   block.fill(0x20, 148, 156);
   let sum = 0;
   for (const byte of block) sum += checksum === 'signed' && byte > 127 ? byte - 256 : byte;
-  put(block, 148, checksum !== undefined && checksum !== 'signed' ? checksum : `${sum.toString(8).padStart(6, '0')}\0 `);
+  put(
+    block,
+    148,
+    checksum !== undefined && checksum !== 'signed' ? checksum : `${sum.toString(8).padStart(6, '0')}\0 `,
+  );
   return block;
 }
 
@@ -61,7 +65,11 @@ export function entry(fields: RawFields, contents: Buffer | string = ''): Buffer
 
 /** A pax record; its length is found by trying, apart from how the code under test finds it. */
 export function record(key: string, value: string | Buffer): Buffer {
-  const rest = Buffer.concat([Buffer.from(` ${key}=`, 'latin1'), Buffer.from(value as string, 'latin1'), Buffer.from('\n')]);
+  const rest = Buffer.concat([
+    Buffer.from(` ${key}=`, 'latin1'),
+    Buffer.from(value as string, 'latin1'),
+    Buffer.from('\n'),
+  ]);
   for (let length = rest.length; ; length++) {
     if (`${length}`.length + rest.length === length) return Buffer.concat([Buffer.from(`${length}`), rest]);
   }

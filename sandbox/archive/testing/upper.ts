@@ -55,7 +55,10 @@ export function xattrsOf(path: Buffer): Record<string, string> {
   const length = p.slot('length');
   p.call('llistxattr', [p.string(path), list, 65536], { out: length });
   const { slots, image } = run(p);
-  const names = image.toString('latin1', list.offset, list.offset + slots[0]!).split('\0').slice(0, -1);
+  const names = image
+    .toString('latin1', list.offset, list.offset + slots[0]!)
+    .split('\0')
+    .slice(0, -1);
   return Object.fromEntries(names.sort().map((name) => [name, getXattr(path, name).toString('hex')]));
 }
 
@@ -68,7 +71,13 @@ export function getXattr(path: Buffer, name: string): Buffer {
   return Buffer.from(image.subarray(value.offset, value.offset + slots[0]!));
 }
 
-export function makeNode(path: string | Buffer, type: 'S_IFCHR' | 'S_IFBLK' | 'S_IFIFO' | 'S_IFSOCK', mode = 0, major = 0, minor = 0): void {
+export function makeNode(
+  path: string | Buffer,
+  type: 'S_IFCHR' | 'S_IFBLK' | 'S_IFIFO' | 'S_IFSOCK',
+  mode = 0,
+  major = 0,
+  minor = 0,
+): void {
   const p = new ProgramBuilder();
   p.call('mknodat', [C.AT_FDCWD, p.string(path), C[type] | mode, ((minor & 0xff) | (major << 8)) >>> 0]);
   run(p);
@@ -129,8 +138,11 @@ export function look(root: string): Record<string, Seen> {
       ...(Object.keys(xattrs).length > 0 && { xattrs }),
     };
     if (type !== 'dir') return;
-    for (const child of readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare)) {
-      visit(Buffer.concat([path, Buffer.from('/'), child]), name === '.' ? child.toString('latin1') : `${name}/${child.toString('latin1')}`);
+    for (const child of readdirSync(path, { encoding: 'buffer' }).sort((a, b) => Buffer.compare(a, b))) {
+      visit(
+        Buffer.concat([path, Buffer.from('/'), child]),
+        name === '.' ? child.toString('latin1') : `${name}/${child.toString('latin1')}`,
+      );
     }
   };
   visit(Buffer.from(`${root}/.`), '.');

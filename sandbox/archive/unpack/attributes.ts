@@ -54,7 +54,10 @@ export class Attributes {
   /** Tells of an attribute that is left out. */
   dropped(name: ByteString, place: Place, why: string): void {
     const entry = place.name === undefined ? '' : printable(place.name);
-    this.#onWarning(`${entry}: the extended attribute "${printable(name)}" is left out: ${why}`, { kind: 'xattr-dropped', name: entry });
+    this.#onWarning(`${entry}: the extended attribute "${printable(name)}" is left out: ${why}`, {
+      kind: 'xattr-dropped',
+      name: entry,
+    });
   }
 
   close(): void {

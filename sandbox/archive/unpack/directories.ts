@@ -10,19 +10,8 @@ import type { Timestamp } from '../codec/time';
 import { ACL_DEFAULT, type Xattr } from '../codec/xattrs';
 import { type Place, entryFailure } from '../faults';
 import { type Arg, slotOf } from '../io/batch';
-import {
-  allocHow,
-  allocStatx,
-  close,
-  fchmod,
-  fgetxattr,
-  fremovexattr,
-  futimens,
-  mkdirat,
-  openat2,
-  readStatx,
-  statx,
-} from '../io/calls';
+import { allocHow, close, fchmod, futimens, mkdirat, openat2 } from '../io/calls';
+import { openBelow, takeDefaultAcl, timeOf } from './directory-fds';
 import type { Operations, Recover } from './operations';
 
 export interface Directory {
@@ -46,8 +35,6 @@ export interface Directory {
 /** Directories open at one time; an archive in any sensible order needs few. */
 const MAX_OPEN = 64;
 const IMPLICIT_MODE = 0o755;
-const LONGEST_PATH = 4095;
-const MAX_ACL = 65536;
 
 export type SetAcl = (fd: () => Arg, acl: Xattr, place: Place) => void;
 
@@ -154,7 +141,7 @@ export class DirectoryTable {
       }
       const fd = batch.slot(0);
       // A default ACL that it has now would be handed on to what is made in it.
-      const acl = this.#takeDefaultAcl(fd, directory.place);
+      const acl = takeDefaultAcl(this.#ops, fd, directory.place);
       if (acl && !directory.acls.some(({ name }) => name === ACL_DEFAULT)) directory.acls.push(acl);
       this.#ops.now((b) => close(b, fd));
       return index + 1;
@@ -242,7 +229,8 @@ export class DirectoryTable {
       if (!path.startsWith(prefix)) continue;
       const name = firstComponent(path, prefix);
       const branch = prefix + name;
-      if (!others.some((other) => other.path.startsWith(branch) && firstComponent(other.path, prefix) === name)) above.below.delete(name);
+      if (!others.some((other) => other.path.startsWith(branch) && firstComponent(other.path, prefix) === name))
+        above.below.delete(name);
     }
   }
 
@@ -263,53 +251,31 @@ export class DirectoryTable {
     futimens(batch, directory.ref, mtime);
   }
 
-  /** Opens a path, in pieces if it is longer than the kernel takes, from the nearest directory that is open. */
+  /** Opens a path from the nearest directory that is open. */
   #walk(path: ByteString): number | string {
     let from = this.root;
     for (const directory of this.#open.values()) {
       if (directory.path.length > from.path.length && path.startsWith(prefixOf(directory.path))) from = directory;
     }
-    let fd = from.fd;
-    for (const piece of pieces(path.slice(prefixOf(from.path).length))) {
-      const { failure, batch } = this.#ops.now((b) => {
-        openat2(b, b.newSlot(), fd, b.string(piece), allocHow(b, C.O_RDONLY | C.O_DIRECTORY));
-      });
-      const opened = batch.slot(0);
-      if (fd !== from.fd) this.#ops.now((b) => close(b, fd));
-      if (failure) return failure.errno;
-      fd = opened;
-    }
-    return fd;
+    return openBelow(this.#ops, from.fd, path.slice(prefixOf(from.path).length));
   }
 
   /** Takes an open directory into the table, with the time and the ACL that it is to have again. */
   #adopt(path: ByteString, fd: number, place: Place): Directory {
-    let at = 0;
-    const { failure, batch } = this.#ops.now((b) => {
-      b.step('looking at the directory');
-      at = allocStatx(b);
-      statx(b, b.newSlot(), fd, b.string(''), at);
-    });
-    if (failure) throw entryFailure(place, failure.step, failure.errno);
-    const { mtime } = readStatx(batch.image, at);
-    const acl = this.#takeDefaultAcl(fd, place);
-    const directory: Directory = { path, place, fd, ref: fd, mtime, acls: acl ? [acl] : [], below: new Set(), pinned: false };
+    const mtime = timeOf(this.#ops, fd, place);
+    const acl = takeDefaultAcl(this.#ops, fd, place);
+    const directory: Directory = {
+      path,
+      place,
+      fd,
+      ref: fd,
+      mtime,
+      acls: acl ? [acl] : [],
+      below: new Set(),
+      pinned: false,
+    };
     this.#add(directory);
     return directory;
-  }
-
-  #takeDefaultAcl(fd: number, place: Place): Xattr | undefined {
-    let at = 0;
-    const name = ACL_DEFAULT as ByteString;
-    const { failure, batch } = this.#ops.now((b) => {
-      b.step('reading its default ACL');
-      at = b.space(MAX_ACL);
-      fgetxattr(b, b.newSlot(), fd, b.string(name), at, MAX_ACL);
-      fremovexattr(b, fd, b.string(name));
-    });
-    if (failure?.errno === 'ENODATA' || failure?.errno === 'EOPNOTSUPP') return undefined;
-    if (failure) throw entryFailure(place, failure.step, failure.errno);
-    return { name, value: Buffer.from(batch.image.subarray(at, at + batch.slot(0))) };
   }
 }
 
@@ -321,15 +287,3 @@ function firstComponent(path: string, prefix: string): string {
   const end = path.indexOf('/', prefix.length);
   return path.slice(prefix.length, end < 0 ? path.length : end);
 }
-
-/** The path cut at slashes into pieces that the kernel takes. */
-function* pieces(path: string): Generator<ByteString> {
-  let rest = path;
-  while (rest.length > LONGEST_PATH) {
-    const cut = rest.lastIndexOf('/', LONGEST_PATH);
-    yield rest.slice(0, cut) as ByteString;
-    rest = rest.slice(cut + 1);
-  }
-  yield rest as ByteString;
-}
-

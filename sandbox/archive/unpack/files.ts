@@ -47,7 +47,10 @@ export class Files {
     const fits = runs <= MAX_RUNS && entry.xattrs.length <= MAX_XATTRS && bytes <= MAX_XATTR_BYTES;
     const movable = body.inline !== undefined || (this.#reader.source.fd !== undefined && body.stored <= PIECE);
     if (!fits || !movable) return this.#makeAlone(entry, directory, place, makeWay);
-    this.#ops.reserve(8 + runs * 2 + entry.xattrs.length, 256 + entry.path.base.length + body.stored + bytes + runs * 16);
+    this.#ops.reserve(
+      8 + runs * 2 + entry.xattrs.length,
+      256 + entry.path.base.length + body.stored + bytes + runs * 16,
+    );
     const { batch, file } = this.#ops;
     const opened = this.#open(entry, directory, place, makeWay);
     batch.step(WRITING);

@@ -30,7 +30,11 @@ export class Links {
   readonly #waiting = new Map<ByteString, Waiting>();
   #waitingBytes = 0;
 
-  constructor(ops: Operations, directories: DirectoryTable, makeWay: (directory: Directory, base: ByteString, place: Place) => void) {
+  constructor(
+    ops: Operations,
+    directories: DirectoryTable,
+    makeWay: (directory: Directory, base: ByteString, place: Place) => void,
+  ) {
     this.#ops = ops;
     this.#directories = directories;
     this.#makeWay = makeWay;
@@ -62,7 +66,14 @@ export class Links {
     throw entryFailure(place, 'looking for the target of the hard link', found);
   }
 
-  #link(from: Directory, target: ByteString, directory: Directory, base: ByteString, place: Place, whenMissing: () => void): void {
+  #link(
+    from: Directory,
+    target: ByteString,
+    directory: Directory,
+    base: ByteString,
+    place: Place,
+    whenMissing: () => void,
+  ): void {
     const { batch } = this.#ops;
     this.#ops.reserve(1, target.length + base.length + 2);
     this.#ops.begin(place, ({ index, errno }) => {
@@ -82,7 +93,14 @@ export class Links {
   }
 
   /** A filesystem has few links for each inode; another whiteout is as good as a link to one. */
-  #recoverLimit(errno: string, from: Directory, target: ByteString, directory: Directory, base: ByteString, place: Place): boolean {
+  #recoverLimit(
+    errno: string,
+    from: Directory,
+    target: ByteString,
+    directory: Directory,
+    base: ByteString,
+    place: Place,
+  ): boolean {
     if (errno !== 'EMLINK' && errno !== 'EPERM') return false;
     const mode = this.#modeOf(from.fd, target);
     if (mode === C.S_IFDIR) throw archiveInvalid(place, 'it is a hard link to a directory');
@@ -134,7 +152,11 @@ export class Links {
     for (const first of [...this.#waiting.values()]) {
       // A target may be a waiting link itself: that one comes first.
       const chain = [first];
-      for (let next = this.#waiting.get(first.target); next && !under.has(next.path); next = this.#waiting.get(next.target)) {
+      for (
+        let next = this.#waiting.get(first.target);
+        next && !under.has(next.path);
+        next = this.#waiting.get(next.target)
+      ) {
         under.add(next.path);
         chain.push(next);
       }
@@ -160,6 +182,7 @@ export class Links {
     if (failure?.errno === 'ENOENT') never();
     // An entry with the link's name came later and counts.
     if (!failure || failure.errno === 'EEXIST') return;
-    if (!this.#recoverLimit(failure.errno, from, targetBase, directory, base, place)) throw entryFailure(place, LINKING, failure.errno);
+    if (!this.#recoverLimit(failure.errno, from, targetBase, directory, base, place))
+      throw entryFailure(place, LINKING, failure.errno);
   }
 }

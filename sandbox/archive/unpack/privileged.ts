@@ -50,7 +50,8 @@ export function performPrivileged(runner: SyscallRunner, request: PrivilegedRequ
 }
 
 function addDevice(batch: Batch, { dirFd, name, type, mode, uid, gid, major, minor, mtime }: DeviceRequest): void {
-  if (name.includes('/') || name.includes(0)) throw new SiltError('REQUEST_INVALID', 'the name of a device node must be one component');
+  if (name.includes('/') || name.includes(0))
+    throw new SiltError('REQUEST_INVALID', 'the name of a device node must be one component');
   const step = `making a device node ${major}:${minor}`;
   batch.step(step);
   const at = batch.bytes(Buffer.concat([name, Buffer.alloc(1)]));

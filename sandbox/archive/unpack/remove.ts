@@ -97,7 +97,12 @@ function clearLevel(ops: Operations, dir: number, place: Place): ByteString | un
 
 const AT_ONCE = 200;
 
-function unlinkAll(ops: Operations, dir: number, list: readonly [ByteString, boolean][], place: Place): ByteString | undefined {
+function unlinkAll(
+  ops: Operations,
+  dir: number,
+  list: readonly [ByteString, boolean][],
+  place: Place,
+): ByteString | undefined {
   for (let from = 0; from < list.length; from += AT_ONCE) {
     const part = list.slice(from, from + AT_ONCE);
     const { failure } = ops.now((b) => {
@@ -119,4 +124,3 @@ function removeDirectory(ops: Operations, dir: number, name: ByteString, place: 
   });
   if (failure) throw entryFailure(place, failure.step, failure.errno);
 }
-

@@ -83,4 +83,3 @@ export class Specials {
     for (const xattr of entry.xattrs) this.#attributes.setByName(directory, entry.path.base, xattr, place);
   }
 }
-

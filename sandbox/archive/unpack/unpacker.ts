@@ -135,7 +135,18 @@ export class Unpacker {
     this.#ops.flush();
     makeWay();
     const name = requestName(entry.path.base);
-    await this.#options.privileged({ kind: 'device', dirFd: directory.fd, name, type, mode, uid, gid, major, minor, mtime });
+    await this.#options.privileged({
+      kind: 'device',
+      dirFd: directory.fd,
+      name,
+      type,
+      mode,
+      uid,
+      gid,
+      major,
+      minor,
+      mtime,
+    });
   }
 
   /** Directories that are open below the name must be closed before something else takes it. */

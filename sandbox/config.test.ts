@@ -1,0 +1,142 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { refusal } from '../errors/testing/refusal';
+import { type Config, parseConfig, readConfig } from './config';
+
+const FILE = '/etc/silt/test.toml';
+const DEFAULTS: Config = {
+  userns: 'none',
+  allowRootfsTarAnnotation: false,
+  rootfsTarDirectories: [],
+  upperSize: '50%',
+  usernsFirstId: 0x70000000,
+  usernsRanges: 4096,
+};
+
+describe('a configuration', () => {
+  test('that says nothing has the defaults', () => {
+    expect(parseConfig('# nothing\n', FILE)).toEqual(DEFAULTS);
+  });
+
+  test('may have every key', () => {
+    const text = `
+      userns = "auto"
+      allow-rootfs-tar-annotation = true
+      rootfs-tar-directories = ["/srv/seeds", "/var//lib/./seeds/"]
+      upper-size = "2g"
+      userns-first-id = 1000000
+      userns-ranges = 10
+    `;
+    expect(parseConfig(text, FILE)).toEqual({
+      userns: 'auto',
+      allowRootfsTarAnnotation: true,
+      rootfsTarDirectories: ['/srv/seeds', '/var/lib/seeds/'],
+      upperSize: '2g',
+      usernsFirstId: 1_000_000,
+      usernsRanges: 10,
+    });
+  });
+
+  test.each<[string, Partial<Config>]>([
+    ['userns = "none"', { userns: 'none' }],
+    ['allow-rootfs-tar-annotation = false', { allowRootfsTarAnnotation: false }],
+    ['rootfs-tar-directories = []', { rootfsTarDirectories: [] }],
+    ['upper-size = "1048576"', { upperSize: '1048576' }],
+    ['upper-size = "512M"', { upperSize: '512M' }],
+    ['upper-size = "64k"', { upperSize: '64k' }],
+    ['upper-size = "10%"', { upperSize: '10%' }],
+    ['userns-first-id = 65536', { usernsFirstId: 65536 }],
+    ['userns-ranges = 1', { usernsRanges: 1 }],
+    ['userns-ranges = 32768', { usernsRanges: 32768 }],
+    [
+      'userns-first-id = 4294836224\nuserns-ranges = 1',
+      { usernsFirstId: 4_294_836_224, usernsRanges: 1 },
+    ],
+  ])('%s', (text, expected) => {
+    expect(parseConfig(text, FILE)).toEqual({ ...DEFAULTS, ...expected });
+  });
+
+  test.each([
+    ['userns = "yes"', 'userns must be "auto" or "none"'],
+    ['userns = true', 'userns must be "auto" or "none"'],
+    ['allow-rootfs-tar-annotation = "true"', 'allow-rootfs-tar-annotation must be true or false'],
+    ['rootfs-tar-directories = "/srv"', 'rootfs-tar-directories must be a list of absolute paths'],
+    ['rootfs-tar-directories = ["/srv", "seeds"]', 'rootfs-tar-directories must be a list of absolute paths'],
+    ['rootfs-tar-directories = ["/srv", 1]', 'rootfs-tar-directories must be a list of absolute paths'],
+    ['upper-size = 1048576', 'upper-size must be a size such as "2g" or "50%"'],
+    ['upper-size = "2gb"', 'upper-size must be a size such as "2g" or "50%"'],
+    ['upper-size = "1g,uid=0"', 'upper-size must be a size such as "2g" or "50%"'],
+    ['upper-size = ""', 'upper-size must be a size such as "2g" or "50%"'],
+    ['userns-first-id = 65535', 'userns-first-id must be a number from 65536 to 4294836224'],
+    ['userns-first-id = 4294836225', 'userns-first-id must be a number from 65536 to 4294836224'],
+    ['userns-first-id = "1000000"', 'userns-first-id must be a number from 65536 to 4294836224'],
+    ['userns-ranges = 0', 'userns-ranges must be a number from 1 to 32768'],
+    ['userns-ranges = 32769', 'userns-ranges must be a number from 1 to 32768'],
+    ['userns-ranges = 1.5', 'userns-ranges must be a number from 1 to 32768'],
+    [
+      'userns-first-id = 4294836224\nuserns-ranges = 2',
+      'userns-first-id 4294836224 and userns-ranges 2 of 65536 ids go beyond the last id, 4294967295',
+    ],
+  ])('is refused with file and key: %s', (text, message) => {
+    expect(refusal(() => parseConfig(text, FILE))).toEqual({
+      code: 'CONFIG_INVALID',
+      message: `${FILE}: ${message}`,
+      details: { path: FILE },
+    });
+  });
+
+  test.each(['user-ns', 'constructor', 'toString', '__proto__', 'hasOwnProperty'])(
+    'is refused for the key %s, which silt does not have',
+    (key) => {
+      expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
+        code: 'CONFIG_INVALID',
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, upper-size, userns-first-id, userns-ranges`,
+        details: { path: FILE },
+      });
+    },
+  );
+
+  test('that is no TOML is refused with the file', () => {
+    const { code, message, details } = refusal(() => parseConfig('userns = \n', FILE));
+    expect([code, details]).toEqual(['CONFIG_INVALID', { path: FILE }]);
+    expect(message).toMatch(new RegExp(`^${FILE} is not TOML: `));
+  });
+});
+
+describe('the file', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'silt-config-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  test('is read', () => {
+    const path = join(directory, 'config.toml');
+    writeFileSync(path, 'userns = "auto"\n');
+    expect(readConfig(path)).toEqual({ ...DEFAULTS, userns: 'auto' });
+  });
+
+  test('that is not there is the defaults', () => {
+    expect(readConfig(join(directory, 'none.toml'))).toEqual(DEFAULTS);
+  });
+
+  test('is the one that the environment names', () => {
+    const path = join(directory, 'named.toml');
+    writeFileSync(path, 'upper-size = "1g"\n');
+    const before = process.env['SILT_CONFIG'];
+    process.env['SILT_CONFIG'] = path;
+    try {
+      expect(readConfig().upperSize).toBe('1g');
+    } finally {
+      // An assignment of undefined would be the text "undefined".
+      if (before === undefined) delete process.env['SILT_CONFIG'];
+      else process.env['SILT_CONFIG'] = before;
+    }
+  });
+
+  test('that cannot be read is refused by name', () => {
+    expect(refusal(() => readConfig(directory))).toEqual({
+      code: 'CONFIG_INVALID',
+      message: `cannot read the configuration ${directory}: EISDIR: illegal operation on a directory, read`,
+      details: { path: directory },
+    });
+  });
+});
