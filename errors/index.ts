@@ -35,7 +35,10 @@ export const errorTable = {
     status: 'InvalidArgument',
     meaning: 'the root filesystem or a mount given by the engine cannot be used',
   },
-  EXEC_NOT_FOUND: { status: 'Unknown', meaning: 'the program to run is not there or not executable (runc’s status and words)' },
+  EXEC_NOT_FOUND: {
+    status: 'Unknown',
+    meaning: 'the program to run is not there or not executable (runc’s status and words)',
+  },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
   SEED_UNREADABLE: { status: 'InvalidArgument', meaning: 'the seed’s path is missing or not a regular file' },
   ARCHIVE_INVALID: { status: 'InvalidArgument', meaning: 'an archive is malformed or would leave the root filesystem' },

@@ -49,10 +49,7 @@ describe('a configuration', () => {
     ['userns-first-id = 65536', { usernsFirstId: 65536 }],
     ['userns-ranges = 1', { usernsRanges: 1 }],
     ['userns-ranges = 32768', { usernsRanges: 32768 }],
-    [
-      'userns-first-id = 4294836224\nuserns-ranges = 1',
-      { usernsFirstId: 4_294_836_224, usernsRanges: 1 },
-    ],
+    ['userns-first-id = 4294836224\nuserns-ranges = 1', { usernsFirstId: 4_294_836_224, usernsRanges: 1 }],
   ])('%s', (text, expected) => {
     expect(parseConfig(text, FILE)).toEqual({ ...DEFAULTS, ...expected });
   });

@@ -19,7 +19,12 @@ const ALL: readonly NamespaceType[] = ['pid', 'network', 'ipc', 'uts', 'mount'];
 const claimIds = jest.fn(() => CLAIMED);
 afterEach(() => claimIds.mockClear());
 
-function plan(namespaces: readonly (NamespaceType | Namespace)[], config: Config = NONE, linux: Linux = {}, spec = {}): PodPlan {
+function plan(
+  namespaces: readonly (NamespaceType | Namespace)[],
+  config: Config = NONE,
+  linux: Linux = {},
+  spec = {},
+): PodPlan {
   const listed = namespaces.map((one) => (typeof one === 'string' ? { type: one } : one));
   const full: Spec = { ociVersion: '1.2.0', ...spec, linux: { ...linux, namespaces: listed } };
   return podPlan({ id: 'web', spec: full, config, claimIds });

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
@@ -142,8 +142,10 @@ export class StateDirectory {
     return readVersioned(join(this.containerPath(pod, id), 'container.json'), `container ${id}`) as ContainerState;
   }
 
+  /** Those whose state has been written: what else is below the root (another containerd namespace, say) is none of it. */
   #containers(): { pod: string; id: string }[] {
-    return directories(this.root).flatMap((pod) => directories(this.podPath(pod)).map((id) => ({ pod, id })));
+    const all = directories(this.root).flatMap((pod) => directories(this.podPath(pod)).map((id) => ({ pod, id })));
+    return all.filter(({ pod, id }) => existsSync(join(this.containerPath(pod, id), 'container.json')));
   }
 }
 
@@ -161,7 +163,7 @@ export function isSameProcess(recorded: RecordedProcess): boolean {
   return startTimeOf(recorded.pid) === recorded.startTime;
 }
 
-/** @throws SiltError INTERNAL when the process is gone already. */
+/** The process by its pid and start time; without a start time when it is gone already, which is no process ever. */
 export function recordProcess(pid: number): RecordedProcess {
   return { pid, startTime: startTimeOf(pid) ?? '' };
 }

@@ -10,12 +10,8 @@ import type { ShimArguments } from './arguments';
 import { openLog } from './log';
 import { PodKeeper } from './pod-keeper';
 import { Publisher } from './publisher';
+import { siltRoot } from './root';
 import { TaskService } from './task-service';
-
-/** Where silt keeps its state: SILT_ROOT of the environment, which tests set, or /run/silt. */
-export function siltRoot(): string {
-  return process.env['SILT_ROOT'] ?? '/run/silt';
-}
 
 const EVENTS_AT_END_MS = 2000;
 /** How long a shim without containers waits for containerd: to connect for the first time, and to come back. */

@@ -6,7 +6,7 @@ import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
 import { C, Kernel, ProgramBuilder } from '../syscall';
 import type { ShimArguments } from './arguments';
-import { siltRoot } from './serve';
+import { siltRoot } from './root';
 import { socketPath } from './socket-address';
 
 /** The annotation by which containerd's CRI plugin says to which pod a container belongs. */
@@ -64,7 +64,16 @@ async function start(args: ShimArguments, pod: string, path: string): Promise<vo
   rmSync(path, { force: true });
   const native = loadNative();
   const listening = listen(new Kernel(native, -1), path);
-  const flags = ['-namespace', args.namespace, '-address', args.address, '-publish-binary', args.publishBinary, '-id', pod];
+  const flags = [
+    '-namespace',
+    args.namespace,
+    '-address',
+    args.address,
+    '-publish-binary',
+    args.publishBinary,
+    '-id',
+    pod,
+  ];
   if (args.debug) flags.push('-debug');
   try {
     const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {

@@ -10,6 +10,8 @@ const checkout = join(import.meta.dirname, '..');
 
 const programs = {
   shim: 'shim/main.ts',
+  // What the shim's entry loads once the compile cache is on.
+  run: 'shim/run.ts',
   // Loaded by the shim with its first line of log.
   'winston-logger': 'shim/winston-logger.ts',
   cli: 'cli/main.ts',
@@ -38,7 +40,7 @@ const options = {
   sourcemap: 'external',
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
-  external: ['*.node', './winston-logger'],
+  external: ['*.node', './winston-logger', './run'],
 };
 
 for (const [name, path] of Object.entries(entries)) {

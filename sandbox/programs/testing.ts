@@ -26,7 +26,9 @@ export function absolutePaths(program: Program): string[] {
     if (instruction.kind !== 'call') return [];
     const { process, name, operands } = instruction;
     const texts = operands.filter(({ kind }) => kind === 'address').map(({ text }) => text);
-    return texts.filter((text) => text.startsWith('"/')).map((text) => `${process}: ${name} ${JSON.parse(text) as string}`);
+    return texts
+      .filter((text) => text.startsWith('"/'))
+      .map((text) => `${process}: ${name} ${JSON.parse(text) as string}`);
   });
   return [...new Set(paths)];
 }

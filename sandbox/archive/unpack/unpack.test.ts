@@ -1,7 +1,16 @@
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { loadNative } from '../../../native';
 import type { ArchiveWarning, OnWarning } from '../entry';
-import { base256, archive, entry, header, pax, seal } from '../testing/tar-bytes';
+import { base256, archive, entry, header, pax } from '../testing/tar-bytes';
 import { withFile } from '../testing/archive-file';
 import { isRoot, look, makeTmpfs, setXattr, type Seen, type Upper } from '../testing/upper';
 import { unpack, type UnpackOptions } from './index';
@@ -583,14 +592,13 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
         'archive entry "huge" at byte 0: its contents have 1099511627776 bytes from byte 512 on, but the archive ends at byte 4608',
     });
     expect(names(look(upper.path))).toEqual(['.']);
-    expect(seal(header())).toEqual(header());
   });
 
   test('the archive’s fd and the upper’s stay open', async () => {
     await withFile(archive(file('f')), async (archiveFd) => {
       await unpack({ runner, archiveFd, upperFd: upper.fd, privileged: () => undefined });
-      closeSync(archiveFd);
-    }).catch((error: unknown) => expect(error).toMatchObject({ code: 'EBADF' }));
+      expect([fstatSync(archiveFd).size, fstatSync(upper.fd).isDirectory()]).toEqual([1536, true]);
+    });
     expect(names(look(upper.path))).toEqual(['.', 'f']);
   });
 });
