@@ -8,7 +8,7 @@ export function createFifoLogger(path: string, level: string, fields: object): L
     level,
     defaultMeta: fields,
     format: format.combine(format.timestamp(), format.json()),
-    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-in -- winston's types do not say that its Stream is a transport
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston's types do not say that its Stream is a transport
     transports: [new transports.Stream({ stream: fifoStream(path) })],
   });
 }

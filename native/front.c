@@ -1,0 +1,88 @@
+/* What the front is called as, where Node is, and what it has to do. front.h says what this program is for. */
+#include "front.h"
+
+#include <linux/fcntl.h>
+
+#define DEFAULT_ROOT "/run/silt"
+#define ENOENT 2
+#define EINVAL 22
+#define ENAMETOOLONG 36
+
+static char node[FRONT_PATH_SIZE], bundle[FRONT_PATH_SIZE];
+
+/* Cuts a path's last component off, with its '/'. */
+static void cut_last(char *path)
+{
+	size_t length = front_length(path);
+
+	while (length > 0 && path[length] != '/')
+		length--;
+	path[length] = '\0';
+}
+
+/* Node and the bundles are in PREFIX/lib/silt beside PREFIX/bin, or in a checkout in build beside bin. */
+static void find_library(const char *script)
+{
+	static const char *const places[] = { "/lib/silt", "/build" };
+	char prefix[FRONT_PATH_SIZE], shim[FRONT_PATH_SIZE];
+	int64_t result = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", prefix, sizeof prefix - 1);
+
+	if (silt_is_error(result))
+		front_fail("reading", "/proc/self/exe", result);
+	prefix[result] = '\0';
+	cut_last(prefix);
+	cut_last(prefix);
+	for (uint32_t i = 0; i < sizeof places / sizeof *places; i++) {
+		if (!JOIN(shim, prefix, places[i], "/shim.js") || !JOIN(node, prefix, places[i], "/node") ||
+		    !JOIN(bundle, prefix, places[i], script))
+			front_fail("finding silt beside", prefix, -ENAMETOOLONG);
+		if (CALL(faccessat, AT_FDCWD, shim, 0) == 0)
+			return;
+	}
+	JOIN(shim, prefix, places[0], "/shim.js");
+	front_fail("finding silt in", shim, -ENOENT);
+}
+
+static const char *find_root(char *const *environment)
+{
+	for (; *environment; environment++)
+		if (front_begins(*environment, "SILT_ROOT="))
+			return *environment + sizeof "SILT_ROOT=" - 1;
+	return DEFAULT_ROOT;
+}
+
+/* `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). */
+void front_main(char **words)
+{
+	uint64_t count = (uint64_t)words[0];
+	struct front front = { .node = node, .bundle = bundle, .args = words + 2, .environment = words + count + 2 };
+	enum front_action action = FRONT_NODE;
+	struct front_flags flags;
+
+	if (count == 0)
+		front_fail("reading", "the empty argument list", -EINVAL);
+	front_program = front_last_component(words[1]);
+	front.root = find_root(front.environment);
+	if (front_begins(front_program, "containerd-shim-")) {
+		find_library("/shim.js");
+		if (front_is_plain_path(front.root))
+			action = front_parse_flags(front.args, &flags);
+		if (action == FRONT_START)
+			front_start(&front, &flags);
+		if (action == FRONT_DELETE)
+			front_delete(&front, &flags);
+	} else {
+		find_library("/cli.js");
+	}
+
+	/* Node takes two words more at the front than were given and one less, the name: argc makes room for that. */
+	words[0] = node;
+	words[1] = bundle;
+	front_fail("starting", node, CALL(execve, node, words, front.environment));
+}
+
+#if defined(__x86_64__)
+__asm__(".text\n.globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tcall front_main\n\thlt\n");
+#else
+__asm__(".text\n.globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tbl front_main\n\tbrk #0\n");
+#endif
