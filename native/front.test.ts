@@ -460,6 +460,7 @@ describe('stdin of start', () => {
     ['one byte', Buffer.from([0])],
     ['exactly the size of the buffer', randomBytes(64 << 10)],
     ['options of more than the buffer', any('runtimeoptions.v1.Options', randomBytes(64 << 10))],
+    ['options that fill the buffer, and more', Buffer.concat([optionsOf(64 << 10), Buffer.from('more')])],
     ['many bytes', randomBytes(1_000_003)],
     ['as much as is taken', randomBytes(10 << 20)],
   ])('passes on %s byte for byte', (_, input) => {
@@ -611,6 +612,11 @@ function outputOf(child: ChildProcess): Promise<string> {
   child.stdout!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr!.on('data', (chunk: Buffer) => (output += chunk.toString()));
   return new Promise((resolve) => child.on('close', () => resolve(output)));
+}
+
+/** Options that take so many bytes in all, from 16 KiB on: 27 are the type, 4 begin the value. */
+function optionsOf(size: number): Buffer {
+  return any('runtimeoptions.v1.Options', randomBytes(size - 31));
 }
 
 function any(type: string, value: Uint8Array): Buffer {

@@ -48,6 +48,11 @@ const MOUNTS: readonly Mount[] = [
   },
 ];
 
+/** A filter that is next to none: what counts is when it is installed. */
+export const WITH_SECCOMP: Partial<Linux> = {
+  seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['ptrace'], action: 'SCMP_ACT_ERRNO' }] },
+};
+
 export interface SpecChanges {
   readonly process?: Partial<Process>;
   readonly linux?: Partial<Linux>;

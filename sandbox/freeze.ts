@@ -1,5 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { SiltError } from '../errors';
 import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../syscall';
 import { type Cgroup, freeze, thaw } from './cgroup';
 
@@ -72,7 +73,9 @@ export class FreezeRecord {
       closeSync(started.pidfd);
     };
     try {
-      await started.reports.next();
+      if (!(await started.reports.next())) {
+        throw new SiltError('INTERNAL', 'cannot freeze: the process that was to hold the lease was killed');
+      }
       await this.#locked(() => freeze(this.cgroup));
       return release;
     } catch (error) {

@@ -2,7 +2,7 @@ import { loadNative } from '../native';
 import type { Mount } from '../oci';
 import { Kernel, type Program } from '../syscall';
 import { type Config, parseConfig } from './config';
-import { ctrSpec, type SpecChanges } from './ctr-spec.fixture';
+import { ctrSpec, type SpecChanges, WITH_SECCOMP } from './ctr-spec.fixture';
 import { planContainer } from './container';
 import { planPrograms } from './plan-programs';
 import { launchProgram } from './programs/launch';
@@ -37,17 +37,13 @@ function programs(setting: Setting, changes?: SpecChanges): Record<'sandbox' | '
   return planPrograms(workshopOf(setting), request);
 }
 
-const SECCOMP: SpecChanges['linux'] = {
-  seccomp: { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['ptrace'], action: 'SCMP_ACT_ERRNO' }] },
-} as SpecChanges['linux'];
-
 /** Specs whose programs differ in shape. */
 const VARIANTS: readonly (readonly [string, SpecChanges])[] = [
   ['as ctr writes it', {}],
   ['with a terminal', { process: { terminal: true } }],
   ['with a name to look for', { process: { args: ['sh', '-c', 'true'] } }],
-  ['with seccomp', { linux: SECCOMP }],
-  ['with seccomp and without no_new_privs', { linux: SECCOMP, process: { noNewPrivileges: false } }],
+  ['with seccomp', { linux: WITH_SECCOMP }],
+  ['with seccomp and without no_new_privs', { linux: WITH_SECCOMP, process: { noNewPrivileges: false } }],
   [
     'with volumes and devices',
     {
@@ -232,7 +228,7 @@ describe('the launcher’s last steps', () => {
   const landmarks =
     /^(setsid|dup3|chdir|umask|prctl\(PR_SET_NO_NEW_PRIVS|prctl\(PR_CAPBSET_DROP|seccomp|prctl\(PR_SET_KEEPCAPS, \d|setgroups|setresgid|setresuid|capset|prlimit64|close_range|faccessat2|sendmsg|read|execve)/;
   const stepsOf = (changes: SpecChanges, setting: Setting = {}): string[] =>
-    sequenceOf(callsIn(programs(setting, { ...changes, linux: SECCOMP }).container, LAUNCHER), landmarks);
+    sequenceOf(callsIn(programs(setting, { ...changes, linux: WITH_SECCOMP }).container, LAUNCHER), landmarks);
   const DROPPING = [
     'prctl(PR_SET_KEEPCAPS, 1',
     'setgroups',
@@ -403,8 +399,7 @@ describe('what cannot be planned is refused before anything is made', () => {
     );
 
   test('a container without a process', () => {
-    const { process: _, ...rest } = ctrSpec();
-    const request = { id: 'web', bundle: '/bundle', spec: rest, layers: ['/layers/1'] };
+    const request = { id: 'web', bundle: '/bundle', spec: { ociVersion: '1.2.0' }, layers: ['/layers/1'] };
     const pod = { idMaps: null, namespaces: { network: true, ipc: true, uts: true } };
     expect(() => planContainer(workshopOf({}), pod, request, '/mnt')).toThrow(
       expect.objectContaining({ code: 'SPEC_INVALID', details: { jsonPath: '$.process' } }) as Error,

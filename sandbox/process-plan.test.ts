@@ -2,7 +2,7 @@ import { refusal } from '../errors/testing/refusal';
 import { loadNative } from '../native';
 import type { Process } from '../oci';
 import { C, Kernel } from '../syscall';
-import { ctrSpec, type SpecChanges } from './ctr-spec.fixture';
+import { ctrSpec, type SpecChanges, WITH_SECCOMP } from './ctr-spec.fixture';
 import { planProcess } from './process-plan';
 import type { ProcessPlan } from './programs/process';
 import { FixedHost } from './recorded-host.fixture';
@@ -98,8 +98,7 @@ test.each([
 });
 
 test('the seccomp filter of the spec is for every process of the container', () => {
-  const seccomp = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names: ['ptrace'], action: 'SCMP_ACT_ERRNO' }] };
-  const planned = plan({}, { seccomp } as SpecChanges['linux']);
+  const planned = plan({}, WITH_SECCOMP);
   expect(planned.seccomp?.bpf.length).toBeGreaterThan(8);
   expect(planned.seccomp!.bpf.length % 8).toBe(0);
 });

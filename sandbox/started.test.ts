@@ -1,7 +1,18 @@
 import { closeSync, fstatSync, readdirSync, readSync } from 'node:fs';
 import { refusalOf } from '../errors/testing/refusal';
 import { loadNative, openInterpreter } from '../native';
-import { C, fork, Kernel, ProgramBuilder, read, type Report, sendMessage, type Started, waitForChild, write } from '../syscall';
+import {
+  C,
+  fork,
+  Kernel,
+  ProgramBuilder,
+  read,
+  type Report,
+  sendMessage,
+  type Started,
+  waitForChild,
+  write,
+} from '../syscall';
 import { pidOf, Process } from './process';
 import { awaitReports } from './started';
 
@@ -131,19 +142,22 @@ describe('a failure', () => {
 
   test('aborts what is outside of the program’s group, also what is only heard of afterwards', async () => {
     const [markRead, markWrite] = kernel.pipe();
-    const started = start((p) => {
-      const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
-        p.call('setpgid', [0, 0]);
+    const started = start(
+      (p) => {
+        const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
+          p.call('setpgid', [0, 0]);
+          wait(p);
+        });
+        const failing = fork(p, 'failing', {}, () => {
+          p.call('close', [-1]);
+        });
+        waitForChild(p, failing.pid);
+        say(p, 'process', [p.keep(child.pidfd, 'child')]);
+        write(p, p.donated('mark'), 'x');
         wait(p);
-      });
-      const failing = fork(p, 'failing', {}, () => {
-        p.call('close', [-1]);
-      });
-      waitForChild(p, failing.pid);
-      say(p, 'process', [p.keep(child.pidfd, 'child')]);
-      write(p, p.donated('mark'), 'x');
-      wait(p);
-    }, { mark: markWrite });
+      },
+      { mark: markWrite },
+    );
     // By now both messages are there, the failure first.
     readSync(markRead, Buffer.alloc(1));
     closeSync(markRead);

@@ -3,19 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 
-/** A source file of silt's as plain JavaScript with all that it imports, for a test that needs it in another process or thread. */
+/** Source files of silt's as plain JavaScript with all that they import, for a test that needs them in another process or thread. */
 export interface Bundle {
-  /** The CommonJS file: to be run, or required for what the source file exports. */
+  /** The CommonJS file: to be run, or required for what the source files export. */
   readonly file: string;
   readonly remove: () => void;
 }
 
-/** @param source path of the TypeScript file */
-export function bundleForTest(source: string): Bundle {
+/** @param sources paths of TypeScript files; the bundle exports what all of them do */
+export function bundleForTest(...sources: string[]): Bundle {
   const directory = mkdtempSync(join(tmpdir(), 'silt-bundle-'));
   const file = join(directory, 'bundle.cjs');
   buildSync({
-    entryPoints: [source],
+    stdin: { contents: sources.map((path) => `export * from ${JSON.stringify(path)};`).join('\n'), resolveDir: '/' },
     outfile: file,
     bundle: true,
     format: 'cjs',

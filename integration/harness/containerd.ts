@@ -107,6 +107,8 @@ export class Containerd {
         { path: '/run/containerd/s', depth: 1 },
         { path: '/run/silt', depth: 3 },
       ],
+      // V8's compile cache: one file per bundle and Node.
+      keptDirectories: [join(this.siltRoot, 'cache'), '/run/silt/cache'],
     };
   }
 

@@ -35,6 +35,8 @@ const peerName = process.env['SILT_TEST_PEER'] ?? 'system';
 export interface SuiteSettings extends SiltSettings {
   /** What runc leaves behind after such tests: the closing check is then silt's alone. */
   readonly runcLeaves?: string;
+  /** What containerd itself may leave behind in such tests. */
+  readonly containerdLeaves?: RegExp;
 }
 
 /**
@@ -72,7 +74,8 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
     testIf(isSilt || settings.runcLeaves === undefined, `runc leaves ${settings.runcLeaves ?? ''}`)(
       'leaves nothing behind',
       async () => {
-        expect(await waitForNoLeaks(before!, host().ownership)).toEqual([]);
+        const left = await waitForNoLeaks(before!, host().ownership, settings.containerdLeaves);
+        expect(left).toEqual([]);
       },
       30_000,
     );

@@ -1,6 +1,7 @@
 import { C, flags, fork, joinCgroup, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
 import { becomeProcess, prepareAsHostRoot, type ProcessPlan } from './process';
 import { report } from './reports';
+import { makeGate, openGate, passGate } from './user-namespace';
 
 export interface EnterPlan {
   /** Kinds of namespace in which the container differs from the host, as CLONE_NEW* names. */
@@ -24,7 +25,11 @@ export function enterProgram(plan: EnterPlan): Program {
   p.step('entering the container');
   setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));
   p.step('cloning the process');
+  const gate = makeGate(p);
   const child = fork(p, 'process', { flags: 'CLONE_PARENT', pidfd: true }, () => {
+    // Until it is reported it must not leave the starter's process group, by which it is killed and reaped.
+    passGate(p, gate, 'waiting to be reported');
+    p.step('becoming the process');
     if (plan.namespaces.includes('CLONE_NEWUSER')) {
       p.call('setgroups', [0, 0]);
       p.call('setresgid', [0, 0, 0]);
@@ -36,6 +41,7 @@ export function enterProgram(plan: EnterPlan): Program {
   });
   p.step('reporting the process');
   report(p, 'process', [p.keep(child.pidfd, 'process')]);
+  openGate(p, gate);
   return p.build();
 }
 

@@ -1,7 +1,7 @@
 import { type IdMaps, mapFileText } from '../../gofer';
 import { C, close, type ProgramBuilder, read, type Slot, type Word, write } from '../../syscall';
 
-/** A pipe on which a child of a new user namespace waits until its parent has written the id maps. */
+/** A pipe on which a child waits until its parent has done what must come first: written its id maps, reported it. */
 export interface Gate {
   readonly read: Word;
   readonly write: Word;
@@ -14,8 +14,8 @@ export function makeGate(p: ProgramBuilder): Gate {
 }
 
 /** In the child: waits for {@link openGate}; ends the process when the parent died instead. */
-export function passGate(p: ProgramBuilder, gate: Gate): void {
-  p.step('waiting for the id maps');
+export function passGate(p: ProgramBuilder, gate: Gate, step = 'waiting for the id maps'): void {
+  p.step(step);
   close(p, gate.write);
   const passed = read(p, gate.read, 1);
   const open = p.label();
@@ -24,7 +24,7 @@ export function passGate(p: ProgramBuilder, gate: Gate): void {
   p.place(open);
 }
 
-/** In the parent, which must be host root. */
+/** In the parent. */
 export function openGate(p: ProgramBuilder, gate: Gate): void {
   write(p, gate.write, 'x');
 }

@@ -171,7 +171,9 @@ export class Packer {
       this.#write({ ...this.#firstWhiteout, name, type: '1', linkname: this.#firstWhiteout.name });
       return;
     }
-    this.#firstWhiteout = { name, type: '3', ...this.#translator.metadata(name, found), mode: 0, xattrs: [] };
+    // The overlay makes whiteouts as whoever mounted it, host root, who is nobody in a pod's user namespace: the owner of a mark
+    // that says "deleted" means nothing, and is always root.
+    this.#firstWhiteout = { name, type: '3', mode: 0, uid: 0, gid: 0, mtime: found.stat.mtime, xattrs: [] };
     this.#write(this.#firstWhiteout);
   }
 
