@@ -34,9 +34,7 @@ export class Publisher {
   publish<Topic extends TaskTopic>(topic: Topic, event: TaskEvent<Topic>): void {
     if (this.#queue.length === MAX_QUEUED) this.#queue.shift();
     this.#queue.push(forwardRequest(this.options.namespace, topic, event, new Date()));
-    this.#draining ??= this.#drain().finally(() => {
-      this.#draining = undefined;
-    });
+    this.#draining ??= this.#drain();
   }
 
   /** Waits until all events are out, at most `timeoutMs`, and closes the connection. */
@@ -52,7 +50,8 @@ export class Publisher {
       const request = this.#queue[0]!;
       try {
         await this.#send(request);
-        this.#queue.shift();
+        // Unless the queue has overflowed meanwhile: then it was the oldest, and is gone already.
+        if (this.#queue[0] === request) this.#queue.shift();
         failures = 0;
       } catch (error) {
         if (failures === 0)
@@ -62,6 +61,8 @@ export class Publisher {
         await new Promise((resolve) => setTimeout(resolve, delay).unref());
       }
     }
+    // In the same step in which the queue was found empty: an event that comes a moment later starts anew.
+    this.#draining = undefined;
   }
 
   async #send(request: ForwardRequest): Promise<void> {

@@ -29,7 +29,7 @@ export type Inventory = ReadonlyMap<string, Things>;
 /** Everything that is there now. */
 export function takeInventory(owner: Ownership): Inventory {
   return new Map<string, Things>([
-    ['process', ownProcesses(owner)],
+    ['process', findProcesses(owner, true)],
     ['mount', mounts()],
     ['cgroup', cgroupDirectories()],
     ['network namespace', networkNamespaces()],
@@ -73,8 +73,16 @@ export async function waitForNoLeaks(
   }
 }
 
-/** The processes of this run: by directory, environment, cgroup or silt's own names, and all that descend from them. */
+/**
+ * The processes of this run: by directory, environment or cgroup, and all that descend from them. Only these may be ended: a
+ * silt that runs on this machine for others has the same names.
+ */
 export function ownProcesses(owner: Ownership): Things {
+  return findProcesses(owner, false);
+}
+
+/** Also by silt's own names: a process that lost its parent and has no mark of this run would be a leak all the same. */
+function findProcesses(owner: Ownership, byName: boolean): Things {
   const all = listProcesses();
   const except = new Set([process.pid, ...owner.except()]);
   const own = new Set<number>();
@@ -82,8 +90,7 @@ export function ownProcesses(owner: Ownership): Things {
   for (const { pid, name } of all) {
     if (except.has(pid)) continue;
     const belongs =
-      name.startsWith('silt') ||
-      executableOf(pid).startsWith('/memfd:silt') ||
+      (byName && (name.startsWith('silt') || executableOf(pid).startsWith('/memfd:silt'))) ||
       commandLine(pid).includes(needle) ||
       environmentOf(pid).includes(needle) ||
       cgroupsOf(pid).includes(owner.namespace);
