@@ -15,7 +15,7 @@ import { TaskService } from './task-service';
 
 const EVENTS_AT_END_MS = 2000;
 /** How long a shim without containers waits for containerd: to connect for the first time, and to come back. */
-const FIRST_CONNECTION_MS = 10_000;
+const FIRST_CONNECTION_MS = 5000;
 const ABANDONED_MS = 3000;
 
 /**

@@ -1,0 +1,201 @@
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { C, ProgramBuilder } from '../../syscall';
+import { Pump } from './pump';
+import { Ends, fill, isNonBlocking, kernel, look, NOTHING_YET, PIPE_SIZE, readBytes, readToEnd } from './testing';
+
+let ends: Ends;
+let pumps: Pump[];
+beforeEach(() => {
+  ends = new Ends();
+  pumps = [];
+});
+afterEach(() => {
+  for (const pump of pumps) pump.stop();
+  ends.clear();
+});
+
+const pipe = (): [number, number] => {
+  const [readEnd, writeEnd] = kernel.pipe();
+  return [ends.keep(readEnd), ends.keep(writeEnd)];
+};
+
+/** A pump between two pipes: what goes into `source` comes out at `sink`. The source and the sink never wait. */
+function pumped() {
+  const [from, source] = pipe();
+  const [sink, to] = pipe();
+  let finish = (): void => undefined;
+  const ended = new Promise<void>((resolve) => (finish = resolve));
+  const onEnd = jest.fn(() => finish());
+  const pump = new Pump(kernel, from, to, onEnd);
+  pumps.push(pump);
+  for (const fd of [source, sink]) makeNonBlocking(fd);
+  return { pump, source, sink, from, to, onEnd, ended };
+}
+
+function makeNonBlocking(fd: number): void {
+  const p = new ProgramBuilder();
+  p.call('fcntl', [fd, C.F_SETFL, constants.O_NONBLOCK]);
+  kernel.run(p.build());
+}
+
+/** A text in which every place can be told from the others. */
+const numbered = (size: number): string =>
+  Array.from({ length: Math.ceil(size / 8) }, (_, i) => i.toString(36).padStart(8, '.'))
+    .join('')
+    .slice(0, size);
+
+/** Writes a text as the pipe takes it. */
+async function writeAll(fd: number, text: string): Promise<void> {
+  const bytes = Buffer.from(text, 'latin1');
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      await sleep(1);
+    }
+  }
+}
+
+test('what goes in comes out', async () => {
+  const { source, sink, onEnd } = pumped();
+  writeSync(source, 'hello');
+  expect(await readBytes(sink, 5)).toBe('hello');
+  writeSync(source, ' again');
+  expect(await readBytes(sink, 6)).toBe(' again');
+  expect(onEnd).not.toHaveBeenCalled();
+});
+
+test('neither side is ever waited for: both are made non-blocking', () => {
+  const { from, to } = pumped();
+  expect([isNonBlocking(from), isNonBlocking(to)]).toEqual([true, true]);
+});
+
+test('a reader that lags behind loses nothing, and holds up nobody but the writer', async () => {
+  const { source, sink, to } = pumped();
+  // Without this the next line would block for good if the pump's writes did.
+  expect(isNonBlocking(to)).toBe(true);
+  const text = numbered(5 * PIPE_SIZE);
+  let written = false;
+  const writing = writeAll(source, text).then(() => {
+    written = true;
+  });
+  await sleep(30);
+  // A pipe on each side and what the pump holds is full; the rest waits at the writer.
+  expect(written).toBe(false);
+  expect(await readBytes(sink, text.length)).toBe(text);
+  await writing;
+  expect(look(sink)).toEqual(NOTHING_YET);
+});
+
+test('at the end of the input the pump ends, once, when all has been written', async () => {
+  const { source, sink, onEnd, ended, to } = pumped();
+  const text = numbered(3 * PIPE_SIZE);
+  const writing = writeAll(source, text).then(() => ends.close(source));
+  await sleep(10);
+  expect(onEnd).not.toHaveBeenCalled();
+  const reading = readBytes(sink, text.length);
+  await writing;
+  expect(await reading).toBe(text);
+  await ended;
+  expect(onEnd).toHaveBeenCalledTimes(1);
+  // Both fds are the owner's to close.
+  ends.close(to);
+  expect(look(sink)).toEqual({ is: 'end' });
+});
+
+test('a reader that is gone for good ends the pump', async () => {
+  const { source, sink, ended } = pumped();
+  ends.close(sink);
+  writeSync(source, 'nobody hears this');
+  await ended;
+});
+
+test('a reader that goes while the pump waits for it ends it too', async () => {
+  const { source, sink, to, ended } = pumped();
+  expect(isNonBlocking(to)).toBe(true);
+  const writing = writeAll(source, numbered(PIPE_SIZE + 5000));
+  await writing;
+  await sleep(10);
+  ends.close(sink);
+  await ended;
+});
+
+test('stopped, it takes nothing more', async () => {
+  const { pump, source, sink, onEnd } = pumped();
+  pump.stop();
+  pump.stop();
+  writeSync(source, 'too late');
+  await sleep(20);
+  expect(look(sink)).toEqual(NOTHING_YET);
+  expect(onEnd).not.toHaveBeenCalled();
+});
+
+test('stopped while it waits for the reader, it gives nothing more', async () => {
+  const { pump, source, sink, to } = pumped();
+  expect(isNonBlocking(to)).toBe(true);
+  await writeAll(source, numbered(PIPE_SIZE + 100));
+  await sleep(10);
+  pump.stop();
+  await readBytes(sink, PIPE_SIZE);
+  await sleep(20);
+  expect(look(sink)).toEqual(NOTHING_YET);
+});
+
+test('a file takes everything', async () => {
+  const path = ends.path('log');
+  const file = ends.keep(openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND));
+  const [from, source] = pipe();
+  pumps.push(new Pump(kernel, from, file, () => undefined));
+  const text = numbered(3 * PIPE_SIZE);
+  makeNonBlocking(source);
+  await writeAll(source, text);
+  for (let round = 0; round < 200 && readFileSync(path).length < text.length; round++) await sleep(5);
+  expect(readFileSync(path, 'latin1')).toBe(text);
+});
+
+describe('a pty', () => {
+  /** A new pty: its master and an open slave. */
+  function pty(): { master: number; slave: number } {
+    const master = ends.keep(openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY));
+    const p = new ProgramBuilder();
+    const slave = p.slot('slave');
+    p.call('ioctl', [master, C.TIOCSPTLCK, p.space(4)]);
+    p.call('ioctl', [master, C.TIOCGPTPEER, constants.O_RDWR | constants.O_NOCTTY], { out: slave });
+    return { master, slave: ends.keep(kernel.run(p.build()).get(slave)) };
+  }
+
+  test('gives what its slave has written, and ends when the last slave is closed', async () => {
+    const { master, slave } = pty();
+    const [sink, to] = pipe();
+    makeNonBlocking(sink);
+    let finish = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (finish = resolve));
+    pumps.push(new Pump(kernel, master, to, finish));
+    writeSync(slave, 'a line\n');
+    expect(await readBytes(sink, 8)).toBe('a line\r\n');
+    writeSync(slave, 'last words');
+    ends.close(slave);
+    await ended;
+    expect(look(sink)).toBe('last words');
+  });
+
+  test('drained, has been read to the end', () => {
+    const { master, slave } = pty();
+    const [sink, to] = pipe();
+    makeNonBlocking(sink);
+    const pump = new Pump(kernel, master, to, () => undefined);
+    pumps.push(pump);
+    writeSync(slave, 'in haste');
+    ends.close(slave);
+    pump.drain();
+    expect(look(sink)).toBe('in haste');
+  });
+});
+
+test('a full pipe holds what PIPE_SIZE says', () => {
+  const [, writer] = pipe();
+  makeNonBlocking(writer);
+  expect(fill(writer)).toBe(PIPE_SIZE);
+});
