@@ -31,6 +31,6 @@ export async function tarRootfsUpper({ root, id, file, live }: TarRequest): Prom
     live,
     onWarning: (message: string) => process.stderr.write(`silt: warning: ${message}\n`),
   };
-  if (file === undefined) await snapshotToFd(options, STDOUT);
+  if (file === undefined || file === '-') await snapshotToFd(options, STDOUT);
   else await snapshotToFile(options, file);
 }

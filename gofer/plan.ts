@@ -107,7 +107,7 @@ export function planRoot(input: RootPlanInput): RootPlan {
     mountPoint: input.mountPoint,
     userns: idMaps !== null,
     owner,
-    sysctls: Object.entries(spec.linux?.sysctl ?? {}),
+    sysctls: hostRootSysctls(spec, idMaps),
     mounts,
     devices: dev?.kind === 'bind' ? [] : planDevices(spec.linux?.devices ?? [], idMaps),
     deviceLinks: dev?.kind !== 'bind',
@@ -118,6 +118,23 @@ export function planRoot(input: RootPlanInput): RootPlan {
     readonlyRoot: spec.root?.readonly ?? false,
     propagation: rootPropagation(spec.linux?.rootfsPropagation),
   };
+}
+
+/**
+ * The sysctls that host root has to set. Those of namespaces that belong to the pod's user namespace are for the pod's own
+ * root: the kernel refuses others, or takes their ids for the host's (net.ipv4.ping_group_range). The sandbox sets them.
+ */
+function hostRootSysctls(spec: Spec, idMaps: IdMaps | null): [string, string][] {
+  const all = Object.entries(spec.linux?.sysctl ?? {});
+  if (idMaps === null) return all;
+  const joinsNetwork = spec.linux?.namespaces?.some(({ type, path: joined }) => type === 'network' && joined) ?? false;
+  return all.filter(([key]) => joinsNetwork && key.startsWith('net.'));
+}
+
+/** The other ones, for the pod's root. */
+export function podRootSysctls(spec: Spec, idMaps: IdMaps | null): [string, string][] {
+  const byHostRoot = new Set(hostRootSysctls(spec, idMaps).map(([key]) => key));
+  return Object.entries(spec.linux?.sysctl ?? {}).filter(([key]) => !byHostRoot.has(key));
 }
 
 function invalid(jsonPath: string, message: string): SiltError {

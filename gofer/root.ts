@@ -82,7 +82,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (mast
  * Sysctls of the network, ipc and uts namespaces are written through the host's /proc by a process that is in those
  * namespaces: proc_sys looks up the tables of the caller, not of the mount.
  */
-function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): void {
+export function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): void {
   for (const [key, value] of sysctls) {
     p.step(`setting the sysctl ${key}`);
     p.scope(() => {

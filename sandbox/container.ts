@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
 import { type IdMaps, planRoot, type RootPlan, type RootPlanInput } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
@@ -116,6 +116,18 @@ function pidMode(spec: Spec): PidMode {
   return namespace.path ? 'pod' : 'container';
 }
 
+/** The pid namespace that the spec names by path. @throws SiltError SPEC_INVALID when it cannot be opened. */
+function openPidNamespace(spec: Spec): number | undefined {
+  const path = spec.linux?.namespaces?.find(({ type }) => type === 'pid')?.path;
+  if (!path) return undefined;
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    const message = `$.linux.namespaces: cannot open the pid namespace ${path}: ${(error as Error).message}`;
+    throw new SiltError('SPEC_INVALID', message, { path }, { cause: error });
+  }
+}
+
 /** Steps to take back when a creation fails, newest first. */
 class UndoStack {
   readonly #steps: (() => void | Promise<void>)[] = [];
@@ -213,6 +225,7 @@ export class Container {
   ): Promise<Container> {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
+    const pidns = openPidNamespace(request.spec);
     const [startRead, startWrite] = kernel.pipe();
     let init: Process | undefined;
     const abort = (): void => {
@@ -221,6 +234,7 @@ export class Container {
     try {
       const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, upper, start: startRead };
       if (pod.userns !== undefined) donations['userns'] = pod.userns;
+      if (pidns !== undefined) donations['pidns'] = pidns;
       const started = kernel.start(program, donations);
       undo.add(async () => {
         abort();
@@ -244,6 +258,7 @@ export class Container {
       throw execFailure(error, plan.launch.process);
     } finally {
       closeSync(startRead);
+      if (pidns !== undefined) closeSync(pidns);
     }
   }
 
@@ -270,6 +285,8 @@ export class Container {
       if (report) throw new SiltError('INTERNAL', `unexpected report ${report.name}`);
       this.#started = true;
     } catch (error) {
+      // What could not be executed ends by itself; a delete that follows at once must find it stopped.
+      await this.init.exited;
       throw execFailure(error, this.plan.launch.process);
     } finally {
       this.launch.reports.close();

@@ -40,7 +40,13 @@ const KINDS = {
 } as const;
 
 let tree: Tree;
-afterEach(() => tree.remove());
+/** Leases that are still held: a test that fails must not leave the processes that hold them. */
+const held = new Set<() => Promise<void>>();
+afterEach(async () => {
+  for (const release of held) await release();
+  held.clear();
+  tree.remove();
+});
 
 describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   const kind = KINDS[mode];
@@ -53,6 +59,15 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   });
 
   const record = (): FreezeRecord => new FreezeRecord(kernel, cgroup, join(tree.root, 'state'));
+  /** Takes a lease; gives what releases it. */
+  const lease = async (): Promise<() => Promise<void>> => {
+    const release = await record().lease();
+    held.add(release);
+    return async () => {
+      held.delete(release);
+      await release();
+    };
+  };
   const isFrozen = (): boolean => {
     const word = tree.read(kind.file);
     expect([kind.frozen, kind.thawed]).toContain(word);
@@ -77,17 +92,17 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
 
   test('a lease freezes it until it is released, and is no pause', async () => {
     const freezer = record();
-    const release = await freezer.lease();
+    const release = await lease();
     expect([freezer.paused, isFrozen()]).toEqual([false, true]);
     await release();
     expect([freezer.paused, isFrozen()]).toEqual([false, false]);
   });
 
   test('it thaws with the last of several leases, whichever that is', async () => {
-    const [first, second] = [await record().lease(), await record().lease()];
+    const [first, second] = [await lease(), await lease()];
     await first();
     expect(isFrozen()).toBe(true);
-    const third = await record().lease();
+    const third = await lease();
     await second();
     expect(isFrozen()).toBe(true);
     await third();
@@ -97,11 +112,11 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   test('paused before or during a lease, it stays so after it', async () => {
     const freezer = record();
     await freezer.pause();
-    const before = await freezer.lease();
+    const before = await lease();
     await before();
     expect([freezer.paused, isFrozen()]).toEqual([true, true]);
     await freezer.resume();
-    const during = await freezer.lease();
+    const during = await lease();
     await freezer.pause();
     await during();
     expect([freezer.paused, isFrozen()]).toEqual([true, true]);
@@ -110,7 +125,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   test('resumed during a lease, it stays frozen until its end', async () => {
     const freezer = record();
     await freezer.pause();
-    const release = await freezer.lease();
+    const release = await lease();
     await freezer.resume();
     expect([freezer.paused, isFrozen()]).toEqual([false, true]);
     await release();
@@ -118,7 +133,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   });
 
   test('many changes at once leave it as the last of them wanted', async () => {
-    const leases = Array.from({ length: 4 }, async () => (await record().lease())());
+    const leases = Array.from({ length: 4 }, async () => (await lease())());
     await Promise.all([record().pause(), ...leases, record().pause()]);
     expect([record().paused, isFrozen()]).toEqual([true, true]);
     await record().resume();
@@ -127,7 +142,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
 
   test('nothing stays open or runs on after a release', async () => {
     const before = readdirSync('/proc/self/fd');
-    const release = await record().lease();
+    const release = await lease();
     await release();
     expect(readdirSync('/proc/self/fd')).toEqual(before);
     expect(existsSync(join(tree.root, 'state/paused'))).toBe(false);
@@ -170,7 +185,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
 
     test('that is killed, it stays frozen while it is paused or another lease is held', async () => {
       const child = await holder();
-      const release = await record().lease();
+      const release = await lease();
       await record().pause();
       await kill(child);
       // The dead one's program has come to its end once it no longer holds its lock: only ours is left then.

@@ -94,8 +94,9 @@ export class FreezeRecord {
     p.call('sendto', [p.report, p.bytes(Buffer.from('held')), 4, C.MSG_NOSIGNAL, 0, 0]);
     read(p, p.donated('control'), 1);
     p.step('ending a lease on the container’s freezer');
-    const lock = open(p, this.#lock, 'O_RDWR|O_CREAT', { mode: 0o600 });
-    p.call('flock', [lock, C.LOCK_EX], { retry: true });
+    // The container may have been deleted meanwhile, and its directory with it.
+    const lock = open(p, this.#lock, 'O_RDWR|O_CREAT', { mode: 0o600, tolerate: ['ENOENT'] });
+    p.call('flock', [lock, C.LOCK_EX], { retry: true, tolerate: ['EBADF'] });
     const end = p.label();
     const others = p.slot('others');
     p.call('flock', [leases, C.LOCK_EX | C.LOCK_NB], { out: others, tolerate: ['EAGAIN'] });

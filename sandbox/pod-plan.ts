@@ -1,5 +1,5 @@
 import { SiltError } from '../errors';
-import type { IdMaps, IdRange } from '../gofer';
+import { type IdMaps, type IdRange, podRootSysctls } from '../gofer';
 import type { Spec } from '../oci';
 import type { Config } from './config';
 import type { NamespaceSource, SandboxPlan } from './programs/sandbox';
@@ -42,6 +42,7 @@ export function podPlan(request: PodRequest): PodPlan {
     hostname: spec.hostname,
     domainname: spec.domainname,
     idMaps: null,
+    sysctls: [],
   };
   if (!namespaces.some(({ type }) => type === 'mount')) {
     throw new SiltError(
@@ -52,7 +53,8 @@ export function podPlan(request: PodRequest): PodPlan {
       },
     );
   }
-  return { sandbox: { ...sandbox, idMaps: idMaps(request, sandbox, config) }, paths };
+  const maps = idMaps(request, sandbox, config);
+  return { sandbox: { ...sandbox, idMaps: maps, sysctls: podRootSysctls(spec, maps) }, paths };
 }
 
 /**

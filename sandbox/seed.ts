@@ -121,6 +121,11 @@ async function follow(kernel: Kernel, started: Started, device: number): Promise
       const report = await started.reports.next();
       if (report === undefined) {
         const exit = await unpacker!.exited;
+        if (exit.status === 128 + C.SIGKILL) {
+          const message =
+            'the unpacker was killed, most likely by the OOM killer: what it writes is charged to the container; raise its memory limit';
+          throw new SiltError('NO_SPACE', message);
+        }
         throw new SiltError('INTERNAL', `the unpacker ended with status ${exit.status} before it was done`);
       }
       if (report.name === 'done') return;

@@ -1,4 +1,14 @@
-import { closeSync, constants, fstatSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
@@ -22,7 +32,8 @@ export interface SnapshotOptions {
  * that the name never shows half of it.
  * @throws SiltError; the file is as it was then.
  */
-export async function snapshotToFile(options: SnapshotOptions, file: string): Promise<void> {
+export async function snapshotToFile(options: SnapshotOptions, path: string): Promise<void> {
+  const file = replaceable(path);
   const temporary = join(dirname(file), `.${basename(file)}.silt-${process.pid}`);
   let fd: number;
   try {
@@ -49,6 +60,21 @@ export async function snapshotToFile(options: SnapshotOptions, file: string): Pr
     process.removeListener('exit', remove);
     closeSync(fd);
   }
+}
+
+/** The regular file, there or not, that a path stands for. A rename would replace a device or a fifo, not write to it. */
+function replaceable(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return path;
+  if (stat.isFile()) return realpathSync(path);
+  const kind = stat.isDirectory() ? 'a directory' : 'no regular file';
+  throw new SiltError(
+    'REQUEST_INVALID',
+    `cannot write a snapshot to ${path}: it is ${kind}; without --file it goes to standard output`,
+    {
+      path,
+    },
+  );
 }
 
 /** Writes a container's upper to an open file or pipe. @throws SiltError. */

@@ -40,8 +40,9 @@ test('the command lines of containerd', () => {
 });
 
 test('the command line of silt’s own server', () => {
-  expect(parseArguments(['-id', 'web', '-socket', '/run/silt/s/1', 'serve'])).toEqual({
+  expect(parseArguments(['-namespace', 'n', '-id', 'web', '-socket', '/run/silt/s/1', 'serve'])).toEqual({
     ...NOTHING,
+    namespace: 'n',
     id: 'web',
     socket: '/run/silt/s/1',
     action: 'serve',
@@ -61,12 +62,28 @@ describe('flags as Go’s flag package takes them', () => {
   });
 
   test('values may be empty, or hold equals signs and dashes', () => {
-    expect(parseArguments(['-id', '', '-namespace=', '-address=a=b', '-publish-binary', 'x-y', 'start'])).toEqual({
+    expect(parseArguments(['-id', '', '-namespace=', '-address=a=b', '-publish-binary', 'x-y'])).toEqual({
       ...NOTHING,
       address: 'a=b',
       publishBinary: 'x-y',
-      action: 'start',
     });
+  });
+
+  // They become names of directories that the shim removes at its end.
+  test.each([
+    ['id', ''],
+    ['id', '../../other'],
+    ['id', 'a/b'],
+    ['id', '.'],
+    ['id', 'x'.repeat(77)],
+    ['namespace', ''],
+    ['namespace', '..'],
+  ])('a command with the %s %j is refused', (flag, value) => {
+    const other = flag === 'id' ? 'namespace' : 'id';
+    const parse = (): unknown => parseArguments([`-${flag}=${value}`, `-${other}=fine`, 'serve']);
+    expect(parse).toThrow(
+      expect.objectContaining({ code: 'REQUEST_INVALID', message: expect.stringContaining(flag) as string }),
+    );
   });
 
   test.each([[['-v']], [['-version']], [['--version']]])('%j asks for the version', (args) => {

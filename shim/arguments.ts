@@ -19,6 +19,18 @@ export interface ShimArguments {
   readonly action: string;
 }
 
+/** Ids and namespaces as containerd makes them (its identifiers package). They become names of directories. */
+const IDENTIFIER = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
+const MAX_IDENTIFIER = 76;
+
+function checkIdentifier(flag: string, value: string): void {
+  if (IDENTIFIER.test(value) && value.length <= MAX_IDENTIFIER) return;
+  throw new SiltError(
+    'REQUEST_INVALID',
+    `-${flag} must be letters and digits with single . _ - between them, at most ${MAX_IDENTIFIER} characters, not ${JSON.stringify(value)}`,
+  );
+}
+
 /** @throws SiltError REQUEST_INVALID naming the flag. */
 export function parseArguments(args: readonly string[]): ShimArguments {
   // Go's flag package takes one dash or two and `-flag value` or `-flag=value`; parseArgs wants two dashes.
@@ -40,6 +52,8 @@ export function parseArguments(args: readonly string[]): ShimArguments {
         info: { type: 'boolean', default: false },
       },
     });
+    const action = positionals[0] ?? '';
+    if (action !== '') for (const name of ['id', 'namespace'] as const) checkIdentifier(name, values[name]);
     return {
       namespace: values.namespace,
       address: values.address,
@@ -50,9 +64,10 @@ export function parseArguments(args: readonly string[]): ShimArguments {
       debug: values.debug,
       version: values.v || values.version,
       info: values.info,
-      action: positionals[0] ?? '',
+      action,
     };
   } catch (error) {
+    if (error instanceof SiltError) throw error;
     throw new SiltError(
       'REQUEST_INVALID',
       `containerd-shim-silt-v1: ${(error as Error).message}`,

@@ -53,9 +53,10 @@ const publish = (publisher: Publisher, ...ids: string[]): void => {
   for (const id of ids) publisher.publish('/tasks/oom', { containerId: id });
 };
 
-const idOf = (request: ForwardRequest): string =>
-  unpackAny(taskEvents['/tasks/oom'], request.envelope!.event!).containerId;
-const idsOf = (requests: readonly ForwardRequest[]): string[] => requests.map(idOf);
+const idIn = (event: Any | null | undefined): string | undefined =>
+  unpackAny(taskEvents['/tasks/oom'], event ?? undefined)?.containerId;
+const idOf = (request: ForwardRequest): string | undefined => idIn(request.envelope?.event);
+const idsOf = (requests: readonly ForwardRequest[]): (string | undefined)[] => requests.map(idOf);
 
 async function until(condition: () => boolean): Promise<void> {
   for (let round = 0; round < 400 && !condition(); round++) await sleep(5);
@@ -71,7 +72,7 @@ test('an event arrives in containerd’s envelope', async () => {
   expect(arrived).toHaveLength(1);
   const { namespace, topic, timestamp, event } = arrived[0]!.envelope!;
   expect([namespace, topic, event?.typeUrl]).toEqual(['k8s.io', '/tasks/start', 'containerd.events.TaskStart']);
-  expect(unpackAny(taskEvents['/tasks/start'], event!)).toMatchObject({ containerId: 'web', pid: 42 });
+  expect(unpackAny(taskEvents['/tasks/start'], event)).toMatchObject({ containerId: 'web', pid: 42 });
   const seconds = Number(timestamp?.seconds);
   expect(seconds).toBeGreaterThanOrEqual(Math.floor(before / 1000));
   expect(seconds).toBeLessThanOrEqual(Date.now() / 1000);
@@ -156,7 +157,7 @@ test('an event that is published in the very moment in which the last one is don
   // Every number of promise steps between the answer and the next event.
   for (let steps = 0; steps < 12; steps++) {
     const { publisher } = publisherOf();
-    const sent: string[] = [];
+    const sent: (string | undefined)[] = [];
     jest.spyOn(Client, 'connect').mockResolvedValue({
       call: (_: unknown, request: ForwardRequest) => {
         sent.push(idOf(request));
@@ -219,7 +220,7 @@ describe('without a ttrpc address', () => {
     const args = '--address /run/containerd/containerd.sock publish --topic /tasks/oom --namespace k8s.io';
     expect(readFileSync(`${log}.args`, 'utf8')).toBe(`${args}\n${args}\n`);
     const events = [1, 2].map((n) => Any.decode(readFileSync(`${log}.${n}`)));
-    expect(events.map((event) => unpackAny(taskEvents['/tasks/oom'], event).containerId)).toEqual(['a', 'b']);
+    expect(events.map(idIn)).toEqual(['a', 'b']);
   });
 
   test('a publisher that fails is tried again', async () => {

@@ -48,11 +48,12 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
   const server = new TtrpcServer({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
   const pod = new PodKeeper(workshop, args.id, siltRoot());
   const stop = (): void => {
+    // First of all, while the name is still this server's: a later start of the same id makes a new socket there.
+    if (args.socket !== '') rmSync(args.socket, { force: true });
     void (async () => {
       await service.end();
       await pod.end();
       await publisher.close(EVENTS_AT_END_MS);
-      if (args.socket !== '') rmSync(args.socket, { force: true });
       await server.shutdown({ timeoutMs: 1000 });
       process.exit(0);
     })();
@@ -70,7 +71,7 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
   process.on('SIGINT', () => undefined);
   const listener = createServer();
   listener.on('error', (error) => log.error('cannot listen', { error: error.message }));
-  endWhenAbandoned(listener, () => service.idle, stop);
+  endWhenAbandoned(listener, () => service.forgotten, stop);
   listener.listen({ fd: listenFd });
   await server.serve(listener);
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
 import { takeApart } from '../gofer';
@@ -92,6 +92,11 @@ export class TaskService implements Handlers {
       const init = new InitTask(container, stdio, publisher);
       const freezer = new FreezeRecord(workshop.kernel, container.cgroup, directory);
       this.#tasks.set(id, { init, freezer, stopOomWatch });
+      // In a pid namespace that is not the container's own, its other processes outlive the first one.
+      if (container.plan.launch.pid !== 'container')
+        void container.init.exited.then(() => cgroups.killAll(container.cgroup));
+      // The end of the sandbox kills the container, and what is frozen can only die when it is thawed.
+      void pod.sandbox.exited.then(() => (freezer.paused ? freezer.resume() : undefined));
       return { pid: container.init.pid };
     } catch (error) {
       stdio?.dispose();
@@ -108,7 +113,17 @@ export class TaskService implements Handlers {
       await init.start();
       return { pid: init.process.pid };
     }
+    this.#refusePaused(this.#task(id), 'exec in');
     return { pid: (await this.#exec(init, execId).start()).pid };
+  }
+
+  /** A process that joins a frozen cgroup stands still in the middle of its creation, and runs when nobody expects it any more. */
+  #refusePaused({ init, freezer }: Task, what: string): void {
+    if (freezer.paused && !init.exit) {
+      throw new SiltError('WRONG_STATE', `cannot ${what} container ${init.id}: it is paused; resume it first`, {
+        id: init.id,
+      });
+    }
   }
 
   async Delete({ id, execId }: TaskRequest<'Delete'>): Promise<TaskAnswer<'Delete'>> {
@@ -147,6 +162,7 @@ export class TaskService implements Handlers {
 
   async Exec(request: TaskRequest<'Exec'>): Promise<TaskAnswer<'Exec'>> {
     const { init } = this.#task(request.id);
+    this.#refusePaused(this.#task(request.id), 'exec in');
     const process = parseProcess(specText('process', request.spec), `the exec ${request.execId}`);
     const exec = init.container.addExec(request.execId, { ...process, terminal: request.terminal });
     try {
@@ -193,7 +209,7 @@ export class TaskService implements Handlers {
   }
 
   async Kill({ id, execId, signal, all }: TaskRequest<'Kill'>): Promise<TaskAnswer<'Kill'>> {
-    const { init } = this.#task(id);
+    const { init, freezer } = this.#task(id);
     if (signal < 1 || signal > 64)
       throw new SiltError('REQUEST_INVALID', `cannot kill ${id}: ${signal} is no signal; signals are 1 to 64`, { id });
     if (execId !== '') {
@@ -205,6 +221,8 @@ export class TaskService implements Handlers {
     }
     if (all) await this.#signalAll(init, signal);
     else init.process.signal(signal);
+    // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
+    if (signal === C.SIGKILL && freezer.paused) await freezer.resume();
     return {};
   }
 
@@ -278,6 +296,13 @@ export class TaskService implements Handlers {
   Shutdown(): TaskAnswer<'Shutdown'> {
     if (this.idle) this.options.onShutdown();
     return {};
+  }
+
+  /** Whether the containers that there are have been cleaned up from outside: containerd took this shim for dead. */
+  get forgotten(): boolean {
+    const { state } = this.options.workshop;
+    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.plan.id, init.id));
+    return this.#creating.size === 0 && [...this.#tasks.values()].every(gone);
   }
 
   /** Whether there is no container, nor one in the making. */

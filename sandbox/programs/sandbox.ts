@@ -1,4 +1,4 @@
-import type { IdMaps } from '../../gofer';
+import { type IdMaps, setSysctls } from '../../gofer';
 import {
   C,
   capset,
@@ -35,6 +35,8 @@ export interface SandboxPlan {
   readonly pid: boolean;
   readonly hostname: string | undefined;
   readonly domainname: string | undefined;
+  /** To be set by the pod's root; only with a user namespace. */
+  readonly sysctls: readonly (readonly [key: string, value: string])[];
 }
 
 /** Names of the fds that the program is given. `control`: the read end of the pipe whose end ends the pod. */
@@ -101,6 +103,7 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
     p.step('bringing up the loopback interface');
     bringLoopbackUp(p);
   }
+  setSysctls(p, plan.sysctls);
   p.step('leaving the host’s filesystem');
   mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
   // /proc is a directory on every host; what is mounted there goes with the rest of the old root.

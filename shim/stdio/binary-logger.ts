@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, readSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { Kernel } from '../../syscall';
 import type { StdioRequest } from './index';
@@ -36,7 +36,7 @@ export async function startLogger(kernel: Kernel, request: StdioRequest): Promis
   try {
     const child = spawn(uri.pathname, args, {
       stdio: ['ignore', 'ignore', 'ignore', outRead, errRead, readyWrite],
-      env: { ...process.env, CONTAINER_ID: request.id, CONTAINER_NAMESPACE: request.namespace },
+      env: { CONTAINER_ID: request.id, CONTAINER_NAMESPACE: request.namespace },
       detached: true,
     });
     const failed = new Promise<never>((_, reject) => {
@@ -46,7 +46,8 @@ export async function startLogger(kernel: Kernel, request: StdioRequest): Promis
       });
     });
     close(outRead, errRead, readyWrite);
-    await Promise.race([failed, ready(kernel, readyRead, uri.pathname)]);
+    const readiness = ready(kernel, readyRead, uri.pathname);
+    await Promise.race([failed, readiness.done]).finally(() => readiness.cancel());
     child.unref();
     close(readyRead);
     return {
@@ -61,24 +62,20 @@ export async function startLogger(kernel: Kernel, request: StdioRequest): Promis
   }
 }
 
-/** Waits until the ready pipe is written to or closed. */
-function ready(kernel: Kernel, fd: number, program: string): Promise<void> {
-  return new Promise((resolve, reject) => {
+/** Waits until the ready pipe is written to or closed. To be cancelled, done or not, before the pipe is closed. */
+function ready(kernel: Kernel, fd: number, program: string): { done: Promise<void>; cancel: () => void } {
+  let cancel = (): void => undefined;
+  const done = new Promise<void>((resolve, reject) => {
     const timer = setTimeout(() => {
-      watch.close();
-      reject(
-        new SiltError('TIMEOUT', `the logging program ${program} was not ready after ${READY_TIMEOUT_MS / 1000} s`),
-      );
+      const message = `the logging program ${program} was not ready after ${READY_TIMEOUT_MS / 1000} s`;
+      reject(new SiltError('TIMEOUT', message, { path: program }));
     }, READY_TIMEOUT_MS);
-    const watch = kernel.watch(fd, READABLE, () => {
+    // Whether it wrote or closed its end: only that it answered counts.
+    const watch = kernel.watch(fd, READABLE, () => resolve());
+    cancel = () => {
       watch.close();
       clearTimeout(timer);
-      try {
-        readSync(fd, Buffer.alloc(1));
-      } catch {
-        // Ready all the same: only that it answered counts.
-      }
-      resolve();
-    });
+    };
   });
+  return { done, cancel };
 }

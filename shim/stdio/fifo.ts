@@ -62,7 +62,7 @@ export class OutputFifo {
  */
 export class InputFifo {
   #holder: number | undefined;
-  #reader: number;
+  #reader = -1;
   #inotify: number | undefined;
 
   /** Opens the fifo at `path` for a container to read from. @throws the error of open(2). */
@@ -72,9 +72,14 @@ export class InputFifo {
   ) {
     // Watching begins before the reader is there: a client that waits in open(2) for one goes on as soon as it is.
     this.#inotify = watchWriters(kernel, path);
-    this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    if (fstatSync(this.#reader).isFIFO()) fchmodSync(this.#reader, 0o644);
-    this.#holder = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    try {
+      this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      if (fstatSync(this.#reader).isFIFO()) fchmodSync(this.#reader, 0o644);
+      this.#holder = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
   }
 
   /** The read end, the caller's to close; blocking unless asked otherwise. */

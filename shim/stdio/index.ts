@@ -1,4 +1,5 @@
-import { closeSync, constants, existsSync, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { SiltError } from '../../errors';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import { startLogger, type Logger } from './binary-logger';
@@ -34,6 +35,8 @@ export class Stdio {
   #stdout: number | undefined;
   #inputReader: number | undefined;
   #size: [columns: number, rows: number] | undefined;
+  /** The process has ended, and a slow reader has not taken all of its output yet. */
+  #finishing = false;
 
   private constructor(
     private readonly kernel: Kernel,
@@ -74,6 +77,7 @@ export class Stdio {
       if (uri === '') return openSync('/dev/null', constants.O_WRONLY);
       const path = pathOf(uri);
       const isFifo = schemeOf(uri) !== 'file' && existsSync(path) && statSync(path).isFIFO();
+      if (schemeOf(uri) === 'file') mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
       if (!isFifo) return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o640);
       const fifo = new OutputFifo(this.kernel, path);
       this.#outputs.push(fifo);
@@ -101,10 +105,8 @@ export class Stdio {
       );
     }
     this.#master = master;
-    const output = this.#openOutput('stdout', this.request.stdout);
-    this.#own.pop();
-    this.#stdout = output;
-    this.#pumps.push(new Pump(this.kernel, master, output, () => undefined));
+    this.#stdout = this.#openTerminalOutput();
+    this.#pumps.push(new Pump(this.kernel, master, this.#stdout, () => undefined));
     if (this.#input) {
       const input = this.#input.takeReader(true);
       const pump = new Pump(this.kernel, input, master, () => undefined);
@@ -112,6 +114,14 @@ export class Stdio {
       this.#inputReader = input;
     }
     if (this.#size) this.resize(...this.#size);
+  }
+
+  /** An fd that stays with silt: the logger's own is closed with those that are donated. */
+  #openTerminalOutput(): number {
+    if (this.#logger) return openSync(`/proc/self/fd/${this.#logger.stdout}`, constants.O_WRONLY);
+    const output = this.#openOutput('stdout', this.request.stdout);
+    this.#own.pop();
+    return output;
   }
 
   /**
@@ -142,17 +152,25 @@ export class Stdio {
 
   /** The process has ended: passes on what it left in the terminal, and lets readers see the end. */
   finish(): void {
-    this.#pumps[0]?.drain();
-    this.#closeTerminal();
+    const [output, ...inputs] = this.#pumps;
+    for (const pump of inputs) pump.stop();
     this.#input?.dispose();
-    for (const output of this.#outputs) output.release(24 * 3600 * 1000);
-    this.#logger?.closeHeld();
+    const end = (): void => {
+      this.#finishing = false;
+      this.#closeTerminal();
+      for (const fifo of this.#outputs) fifo.release(24 * 3600 * 1000);
+      this.#logger?.closeHeld();
+    };
+    this.#finishing = true;
+    if (output) output.finish(end);
+    else end();
   }
 
   /** Ends everything. Output that nobody has read yet stays readable for ten seconds. */
   dispose(): void {
     this.closeDonated();
-    this.#closeTerminal();
+    if (this.#finishing) setTimeout(() => this.#closeTerminal(), UNREAD_OUTPUT_MS).unref();
+    else this.#closeTerminal();
     this.#input?.dispose();
     for (const output of this.#outputs.splice(0)) output.release(UNREAD_OUTPUT_MS);
     this.#logger?.closeHeld();
@@ -165,19 +183,27 @@ export class Stdio {
   }
 }
 
+const SCHEMES = ['fifo', 'file', 'binary'];
+
+/** @throws SiltError REQUEST_INVALID for one that silt does not have: its path is not to be written to. */
 function schemeOf(uri: string): string {
-  return /^([a-z]+):\/\//.exec(uri)?.[1] ?? 'fifo';
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(uri)?.[1] ?? 'fifo';
+  if (SCHEMES.includes(scheme)) return scheme;
+  throw new SiltError('REQUEST_INVALID', `unknown STDIO scheme ${scheme} in ${uri}; there are ${SCHEMES.join(', ')}`, {
+    path: uri,
+  });
 }
 
-/** The path of a stdio URI; containerd gives fifos as plain paths or `fifo://`. */
+/** The path of a stdio URI; containerd gives fifos as plain paths, which are taken as they are, or `fifo://`. */
 function pathOf(uri: string): string {
-  return uri.replace(/^[a-z]+:\/\//, '').replace(/\?.*$/, '');
+  return uri.includes('://') ? decodeURIComponent(new URL(uri).pathname) : uri;
 }
 
 function attempt<T>(name: string, uri: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
+    if (error instanceof SiltError) throw error;
     throw new SiltError(
       'REQUEST_INVALID',
       `cannot open ${uri} as ${name}: ${(error as Error).message}`,

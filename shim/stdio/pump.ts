@@ -16,6 +16,7 @@ export class Pump {
   #output: WatchHandle | undefined;
   #pending: Buffer = Buffer.alloc(0);
   #stopped = false;
+  #onFinished: (() => void) | undefined;
 
   /** @param onEnd called once when the input has ended or either side failed. */
   constructor(
@@ -29,12 +30,26 @@ export class Pump {
     const count = p.slot('count');
     p.call('read', [from, buffer, SIZE], { out: count, tolerate: 'all', retry: true });
     this.#read = { program: p.build(), buffer, count };
+    // The input becomes non-blocking by being watched.
+    setNonBlocking(kernel, to);
     this.#watch = kernel.watch(from, READABLE, () => this.#copy());
   }
 
-  /** Copies what can be had without waiting; used when the writer is known to be gone. */
-  drain(): void {
-    while (!this.#stopped && this.#pending.length === 0 && this.#copyOnce());
+  /**
+   * The writer is known to be gone: copies what it has left, as the output takes it, then stops and calls `onFinished`
+   * instead of `onEnd`. That is at once, unless the reader of the output lags behind.
+   */
+  finish(onFinished: () => void): void {
+    if (this.#stopped) {
+      onFinished();
+      return;
+    }
+    this.#onFinished = onFinished;
+    this.#copyRest();
+  }
+
+  #copyRest(): void {
+    while (!this.#stopped && this.#pending.length === 0) if (!this.#copyOnce()) this.#end();
   }
 
   stop(): void {
@@ -92,13 +107,25 @@ export class Pump {
       this.#output?.close();
       this.#output = undefined;
       this.#flush();
-      if (this.#pending.length === 0 && !this.#stopped) this.#watch.change(READABLE);
+      if (this.#pending.length > 0 || this.#stopped) return;
+      if (this.#onFinished) this.#copyRest();
+      else this.#watch.change(READABLE);
     });
   }
 
   #end(): void {
     if (this.#stopped) return;
     this.stop();
-    this.onEnd();
+    (this.#onFinished ?? this.onEnd)();
   }
+}
+
+/** FIONBIO (ioctl(2)) sets O_NONBLOCK and leaves the other flags of the open file alone. */
+function setNonBlocking(kernel: Kernel, fd: number): void {
+  const FIONBIO = 0x5421;
+  const p = new ProgramBuilder();
+  const on = p.space(4);
+  p.setU32(on, 1);
+  p.step('making an output non-blocking').call('ioctl', [fd, FIONBIO, on]);
+  kernel.run(p.build());
 }

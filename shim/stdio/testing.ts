@@ -81,14 +81,16 @@ export async function readToEnd(fd: number, withinMs = 3000): Promise<string> {
   }
 }
 
-/** Reads a non-blocking fd until so many bytes have come. */
-export async function readBytes(fd: number, size: number, withinMs = 3000): Promise<string> {
-  const until = performance.now() + withinMs;
+/** Reads a non-blocking fd until so many bytes have come, at most `chunk` in one turn of the event loop. */
+export async function readBytes(fd: number, size: number, chunk = size): Promise<string> {
+  const until = performance.now() + 3000;
   let text = '';
   while (text.length < size) {
-    const next = look(fd, size - text.length);
-    if (typeof next === 'string') text += next;
-    else if (next.is === 'end' || performance.now() > until) throw new Error(`${next.is} after ${text.length} bytes`);
+    const next = look(fd, Math.min(chunk, size - text.length));
+    if (typeof next === 'string') {
+      text += next;
+      await new Promise(setImmediate);
+    } else if (next.is === 'end' || performance.now() > until) throw new Error(`${next.is} after ${text.length} bytes`);
     else await sleep(2);
   }
   return text;
