@@ -1,8 +1,16 @@
 import { refusal } from '../errors/testing/refusal';
-import type { Device, Mount, Spec } from '../oci';
+import type { Device, Linux, Mount, Spec } from '../oci';
 import { C } from '../syscall';
 import type { IdMaps } from './id-map';
-import { type CgroupV1View, hostOwner, type MountStep, planRoot, type RootPlan, type RootPlanInput } from './plan';
+import {
+  type CgroupV1View,
+  hostOwner,
+  type MountStep,
+  planRoot,
+  podRootSysctls,
+  type RootPlan,
+  type RootPlanInput,
+} from './plan';
 
 const ID_MAPS: IdMaps = {
   uids: [{ containerID: 0, hostID: 100_000, size: 65536 }],
@@ -399,6 +407,29 @@ describe('everything else', () => {
 
   test('a user namespace makes its root the owner', () => {
     expect(plan({}, { idMaps: ID_MAPS })).toMatchObject({ userns: true, owner: { uid: 100_000, gid: 300_000 } });
+  });
+});
+
+describe('sysctls', () => {
+  const sysctl = {
+    'net.core.somaxconn': '1024',
+    'net/ipv4/conf/eth0.7/forwarding': '1',
+    'kernel.shm_rmid_forced': '1',
+  };
+  const own: Linux = { sysctl, namespaces: [{ type: 'network' }, { type: 'ipc' }] };
+  const joined: Linux = { sysctl, namespaces: [{ type: 'network', path: '/run/netns/cni' }, { type: 'ipc' }] };
+  const NET = ['net.core.somaxconn', 'net/ipv4/conf/eth0.7/forwarding'];
+  const SHM = 'kernel.shm_rmid_forced';
+
+  test.each<[string, Linux, IdMaps | null, string[], string[]]>([
+    // By host root, by the pod's root.
+    ['without a user namespace', own, null, [...NET, SHM], []],
+    ['with one, all namespaces being its own', own, ID_MAPS, [], [...NET, SHM]],
+    ['with one and a network of somebody else', joined, ID_MAPS, NET, [SHM]],
+    ['that are none', {}, ID_MAPS, [], []],
+  ])('%s are set by who has the right to', (_, linux, idMaps, byHostRoot, byPodRoot) => {
+    expect(plan({ linux }, { idMaps }).sysctls.map(([key]) => key)).toEqual(byHostRoot);
+    expect(podRootSysctls({ ociVersion: '1.2.0', linux }, idMaps).map(([key]) => key)).toEqual(byPodRoot);
   });
 });
 

@@ -128,7 +128,7 @@ function hostRootSysctls(spec: Spec, idMaps: IdMaps | null): [string, string][] 
   const all = Object.entries(spec.linux?.sysctl ?? {});
   if (idMaps === null) return all;
   const joinsNetwork = spec.linux?.namespaces?.some(({ type, path: joined }) => type === 'network' && joined) ?? false;
-  return all.filter(([key]) => joinsNetwork && key.startsWith('net.'));
+  return all.filter(([key]) => joinsNetwork && /^net[./]/.test(key));
 }
 
 /** The other ones, for the pod's root. */

@@ -113,6 +113,17 @@ describe('a sandbox', () => {
     ]);
   });
 
+  test('sets the sysctls of its namespaces itself, while it still sees the host’s /proc', () => {
+    const sysctls = [['net.core.somaxconn', '1024']] as const;
+    const calls = callsIn(sandboxProgram(plan({ idMaps: ID_MAPS, sysctls })), 'sandbox');
+    expect(sequenceOf(calls, /^(setresuid|openat\(.*\/proc\/sys\/[a-z/]+|write\(\$fd, "[^"]*"|pivot_root)/)).toEqual([
+      'setresuid',
+      'openat(AT_FDCWD, "/proc/sys/net/core/somaxconn',
+      'write($fd, "1024"',
+      'pivot_root',
+    ]);
+  });
+
   test('brings its own network up, and names its own host', () => {
     const calls = (parts: Partial<SandboxPlan>) =>
       sequenceOf(callsIn(sandboxProgram(plan(parts)), 'sandbox'), /^(ioctl|sethostname|setdomainname)\(.*\)/);

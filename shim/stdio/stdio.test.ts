@@ -92,6 +92,33 @@ describe('without a terminal', () => {
     expect([readFileSync(path, 'latin1'), readFileSync(other, 'latin1')]).toEqual(['before\nafter\n', 'new\n']);
   });
 
+  test('directories of files are made, names are decoded, and a plain path is taken as it is', async () => {
+    const { stdout, stderr } = (
+      await open({ stdout: `file://${ends.path('deep/down/a%20log')}?x=1`, stderr: ends.path('odd?name%20') })
+    ).donate();
+    writeSync(stdout!, 'one');
+    writeSync(stderr!, 'two');
+    expect(readFileSync(ends.path('deep/down/a log'), 'latin1')).toBe('one');
+    expect(readFileSync(ends.path('odd?name%20'), 'latin1')).toBe('two');
+  });
+
+  test('a scheme that silt does not have is refused, and nothing is written to its path', async () => {
+    const stdin = ends.fifo('in');
+    const before = openFds();
+    const uri = `npipe://${ends.path('x')}`;
+    const refused = {
+      code: 'REQUEST_INVALID',
+      message: `unknown STDIO scheme npipe in ${uri}; there are fifo, file, binary`,
+      details: { path: uri },
+    };
+    expect(await refusalOf(open({ stdin, stdout: uri }))).toEqual(refused);
+    const stdio = await open({ stderr: uri });
+    expect(refusal(() => stdio.donate())).toEqual(refused);
+    stdio.dispose();
+    expect(openFds()).toEqual(before);
+    expect(readdirSync(ends.path('.'))).toEqual(['in']);
+  });
+
   test('CloseIO ends the input once the client has closed its end', async () => {
     const stdin = ends.fifo('in');
     const stdio = await open({ stdin });
