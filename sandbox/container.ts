@@ -286,6 +286,7 @@ export class Container {
       this.#started = true;
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
+      if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
       await this.init.exited;
       throw execFailure(error, this.plan.launch.process);
     } finally {

@@ -144,7 +144,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
     const before = readdirSync('/proc/self/fd');
     const release = await lease();
     await release();
-    expect(readdirSync('/proc/self/fd')).toEqual(before);
+    expect(readdirSync('/proc/self/fd').filter((fd) => !before.includes(fd))).toEqual([]);
     expect(existsSync(join(tree.root, 'state/paused'))).toBe(false);
   });
 
@@ -217,7 +217,7 @@ describe('a freeze that fails', () => {
   test('leaves no lease', async () => {
     const before = readdirSync('/proc/self/fd');
     expect(await refusalOf(gone().lease())).toMatchObject({ code: 'SYSCALL_FAILED', details: { errno: 'ENOENT' } });
-    expect(readdirSync('/proc/self/fd')).toEqual(before);
+    expect(readdirSync('/proc/self/fd').filter((fd) => !before.includes(fd))).toEqual([]);
   });
 
   test('because nobody holds the lease is an error: the container would never thaw', async () => {

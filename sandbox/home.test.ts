@@ -121,6 +121,6 @@ describe('a layer is a stranger’s', () => {
   test('nothing of it stays open', () => {
     const before = readdirSync('/proc/self/fd');
     homeOf(kernel, [layer('none'), base()], 0);
-    expect(readdirSync('/proc/self/fd')).toEqual(before);
+    expect(readdirSync('/proc/self/fd').filter((fd) => !before.includes(fd))).toEqual([]);
   });
 });

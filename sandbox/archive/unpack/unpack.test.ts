@@ -38,7 +38,8 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
   });
   afterEach(() => {
     upper.close();
-    expect(readdirSync('/proc/self/fd')).toEqual(openFds);
+    // Fewer is fine: jest closes files of its own when it likes.
+    expect(readdirSync('/proc/self/fd').filter((fd) => !openFds.includes(fd))).toEqual([]);
   });
 
   function load(data: Buffer, options: Partial<UnpackOptions> = {}): Promise<unknown> {
