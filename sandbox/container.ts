@@ -13,6 +13,7 @@ import {
   removeCgroup,
 } from './cgroup';
 import type { Config } from './config';
+import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
 import type { Host } from './host';
 import type { Pod, PodNamespaces } from './pod';
@@ -197,6 +198,8 @@ export class Container {
       state.writeContainer({ ...record, init: NO_PROCESS, upper: { path: '', device: 0 } });
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
+      const { deviceProgram } = plan.cgroup;
+      if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
       const upper = await makeUpper(workshop, pod, request, plan);
       try {
         const container = await Container.#launch(workshop, pod, request, plan, upper, undo);

@@ -281,7 +281,14 @@ export class TaskService implements Handlers {
 
   Update({ id, resources }: TaskRequest<'Update'>): TaskAnswer<'Update'> {
     const { cgroup } = this.#task(id).init.container;
-    cgroups.updateCgroup(cgroup, parseResources(specText('linuxResources', resources), 'the update'));
+    const wanted = parseResources(specText('linuxResources', resources), 'the update');
+    if (cgroup.mode === 'v2' && (wanted.devices ?? []).length > 0) {
+      throw new SiltError(
+        'UNIMPLEMENTED',
+        'changing the devices of a running container is not built yet for cgroup v2',
+      );
+    }
+    cgroups.updateCgroup(cgroup, wanted);
     return {};
   }
 
