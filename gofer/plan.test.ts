@@ -458,3 +458,19 @@ describe('the host’s ids of a user', () => {
     });
   });
 });
+
+describe('idmapped mounts of the spec are refused by name', () => {
+  const mapping = [{ containerID: 0, hostID: 1000, size: 1 }];
+  const bind = { destination: '/data', type: 'bind', source: '/dir' };
+  test.each<[string, Mount]>([
+    ['the option idmap', { ...bind, options: ['rbind', 'idmap'] }],
+    ['the option ridmap', { ...bind, options: ['rbind', 'ridmap'] }],
+    ['uidMappings', { ...bind, options: ['rbind'], uidMappings: mapping }],
+    ['gidMappings', { ...bind, options: ['rbind'], gidMappings: mapping }],
+  ])('%s', (_, mount) => {
+    expect(refusal(() => plan({ mounts: [mount] }))).toMatchObject({
+      code: 'SPEC_UNSUPPORTED',
+      details: { jsonPath: '$.mounts[0]' },
+    });
+  });
+});

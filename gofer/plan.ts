@@ -153,6 +153,10 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
 
 function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
   const options = parseMountOptions(mount.options ?? []);
+  if (options.idmap !== 'none' || mount.uidMappings || mount.gidMappings) {
+    const message = `${jsonPath}: idmapped mounts of the spec (idmap, ridmap, uidMappings, gidMappings) are not built yet`;
+    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath });
+  }
   const destination = path.posix.resolve('/', mount.destination);
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
   if (mount.type === undefined || mount.type === '')

@@ -24,7 +24,7 @@ export async function startServer(args: ShimArguments): Promise<void> {
   const address = `unix://${path}`;
   writeFileSync('.address', address);
   renameSync('.address', 'address');
-  // Text is understood by every containerd before 2.3, and by that one too unless it gave parameters.
+  // Text is understood by every containerd (it can be neither JSON nor protobuf); who gave parameters gets them answered.
   process.stdout.write(params ? BootstrapResult.encode({ version: 2, address, protocol: 'ttrpc' }) : address);
 }
 
