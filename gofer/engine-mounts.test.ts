@@ -7,7 +7,7 @@ const layersOf = (...options: string[]): string[] => takeApart([overlay(...optio
 describe('without a mount the root filesystem is what the spec says', () => {
   test.each([
     ['rootfs', '/bundle/rootfs'],
-    ['../shared/root', '/shared/root'],
+    ['../images/root', '/images/root'],
     ['/images/one', '/images/one'],
     [undefined, '/bundle/rootfs'],
   ])('%p is %s', (rootPath, layer) => {
