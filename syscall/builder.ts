@@ -1,4 +1,4 @@
-import { type Arch, hostArch, errnoNumber, syscallNumbers } from './constants';
+import { type Arch, C, hostArch, errnoNumber, syscallNumbers } from './constants';
 import { type Donations, type Instruction, type Operand, Program, type Relocation } from './program';
 
 /** A value that a program computes while it runs: the result of a system call. */
@@ -181,7 +181,7 @@ export class ProgramBuilder {
   /** A close-on-exec duplicate of an fd, in a slot, so that it can be sent on. */
   keep(fd: Word, name: string): Slot {
     const out = this.slot(name);
-    const duplicate = new Named(1030, 'F_DUPFD_CLOEXEC');
+    const duplicate = new Named(C.F_DUPFD_CLOEXEC, 'F_DUPFD_CLOEXEC');
     this.call('fcntl', [fd, duplicate, 0], { out });
     return out;
   }

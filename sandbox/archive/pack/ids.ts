@@ -1,16 +1,8 @@
 /** Ids as a container sees them. */
 
-export interface IdRange {
-  readonly containerID: number;
-  readonly hostID: number;
-  readonly size: number;
-}
+import type { IdMaps, IdRange } from '../../../gofer';
 
-/** The user namespace of a container; without one, ids are what they are. */
-export interface IdMaps {
-  readonly uids: readonly IdRange[];
-  readonly gids: readonly IdRange[];
-}
+export type { IdMaps, IdRange };
 
 /** What the kernel shows for an id that a user namespace does not have (/proc/sys/kernel/overflowuid). */
 export const OVERFLOW_ID = 65534;
