@@ -56,21 +56,3 @@ export function unknownCapabilities(capabilities: Capabilities, lastCapability: 
 export function knownCapabilities(): string[] {
   return [...numbers.keys()].sort((a, b) => numbers.get(a)! - numbers.get(b)!);
 }
-
-/** `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h. */
-const VERSION_3 = 0x20080522;
-
-/** What capset(2) takes: its header, for the calling process, and two halves of the three sets, low 32 bits first. */
-export function capsetData(masks: Pick<CapabilityMasks, 'effective' | 'permitted' | 'inheritable'>): {
-  header: Uint8Array;
-  data: Uint8Array;
-} {
-  const header = Buffer.alloc(8);
-  header.writeUInt32LE(VERSION_3, 0);
-  const data = Buffer.alloc(24);
-  const sets = [masks.effective, masks.permitted, masks.inheritable];
-  for (const half of [0, 1]) {
-    sets.forEach((mask, i) => data.writeUInt32LE(Number((mask >> BigInt(32 * half)) & 0xffffffffn), half * 12 + i * 4));
-  }
-  return { header, data };
-}

@@ -9,7 +9,6 @@ export {
   capabilityList,
   capabilityMasks,
   type CapabilityMasks,
-  capsetData,
   knownCapabilities,
   unknownCapabilities,
 } from './capabilities';

@@ -1,121 +1,25 @@
 import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
-import { type IdMaps, planRoot, type RootPlan, type RootPlanInput } from '../gofer';
+import type { RootPlan } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
-import { C, type Kernel, type Report, type Started } from '../syscall';
-import {
-  type Cgroup,
-  type CgroupPlan,
-  createCgroup,
-  describeInsideView,
-  joinFiles,
-  planCgroup,
-  removeCgroup,
-} from './cgroup';
+import { C, type Report, type Started } from '../syscall';
+import { type Cgroup, createCgroup, joinFiles, removeCgroup } from './cgroup';
 import type { Config } from './config';
+import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
-import type { Host } from './host';
-import type { Pod, PodNamespaces } from './pod';
+import type { Pod } from './pod';
 import { Process, pidOf } from './process';
 import { planProcess } from './process-plan';
-import { type LaunchPlan, launchProgram, type PidMode } from './programs/launch';
+import { type LaunchPlan, launchProgram } from './programs/launch';
 import { execFailure } from './exec-failure';
 import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
-import { NO_PROCESS, recordProcess, type StateDirectory } from './state';
+import { NO_PROCESS, recordProcess } from './state';
 import { createUpper, modeBits } from './upper';
-
-/** What a container is created from, apart from its pod. */
-export interface ContainerRequest {
-  readonly id: string;
-  readonly bundle: string;
-  readonly spec: Spec;
-  /** Read-only layers of the root filesystem, the topmost first, as absolute host paths. */
-  readonly layers: readonly string[];
-  /** Host path of the archive that the upper starts from, already allowed. */
-  readonly seed: string | undefined;
-  /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
-  readonly stdio: Readonly<Record<string, number>>;
-  /** Called with the pty's master, which it then owns. */
-  readonly onTerminal: (master: number) => void;
-}
+import type { Workshop } from './workshop';
 
 export type ContainerStatus = 'created' | 'running' | 'stopped';
-
-/** What containers are made with: the same for all containers of a process. */
-export interface Workshop {
-  readonly kernel: Kernel;
-  readonly host: Host;
-  readonly config: Config;
-  readonly state: StateDirectory;
-}
-
-/** Everything about one container that is decided before the first side effect. */
-export interface ContainerPlan {
-  readonly cgroup: CgroupPlan;
-  readonly launch: LaunchPlan;
-}
-
-/**
- * Plans a container: pure but for looking at the host.
- * @throws SiltError for everything in the spec that can be refused beforehand.
- */
-export function planContainer(
-  workshop: Workshop,
-  pod: { readonly idMaps: IdMaps | null; readonly namespaces: PodNamespaces },
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
-  mountPoint: string,
-): ContainerPlan {
-  const { host } = workshop;
-  const { spec } = request;
-  const cgroup = planCgroup({
-    id: request.id,
-    cgroupsPath: spec.linux?.cgroupsPath,
-    resources: spec.linux?.resources,
-    hierarchies: host.hierarchies,
-  });
-  const cgroupNamespace = hasOwn(spec, 'cgroup');
-  const root = planRoot({
-    spec,
-    bundle: request.bundle,
-    layers: request.layers,
-    mountPoint,
-    idMaps: pod.idMaps,
-    kindOf: (path) => host.kindOf(path),
-    cgroup: insideView(cgroup.cgroup),
-  });
-  const process = spec.process;
-  if (!process)
-    throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
-  const launch: LaunchPlan = {
-    id: request.id,
-    pid: pidMode(spec),
-    userns: pod.idMaps !== null,
-    cgroupNamespace,
-    join: pod.namespaces,
-    cgroupFiles: joinFiles(cgroup.cgroup),
-    root,
-    process: planProcess(workshop, spec, process, { layers: request.layers }),
-  };
-  return { cgroup, launch };
-}
-
-function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {
-  if (cgroup.mode === 'v2') return 'v2';
-  const { binds, links } = describeInsideView(cgroup);
-  return { directories: binds.map(({ source, name }) => ({ name, hostPath: source })), links };
-}
-
-function hasOwn(spec: Spec, type: string): boolean {
-  return (spec.linux?.namespaces ?? []).some((namespace) => namespace.type === type && !namespace.path);
-}
-
-function pidMode(spec: Spec): PidMode {
-  const namespace = (spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
-  if (!namespace) return 'host';
-  return namespace.path ? 'pod' : 'container';
-}
 
 /** The pid namespace that the spec names by path. @throws SiltError SPEC_INVALID when it cannot be opened. */
 function openPidNamespace(spec: Spec): number | undefined {

@@ -1,6 +1,7 @@
 export * as cgroups from './cgroup';
 export { type Config, readConfig } from './config';
-export { Container, type ContainerRequest, type ContainerStatus, planContainer, type Workshop } from './container';
+export { Container, type ContainerStatus } from './container';
+export { type ContainerRequest, planContainer } from './container-plan';
 export { Exec } from './exec';
 export { FreezeRecord } from './freeze';
 export { Host } from './host';
@@ -13,3 +14,4 @@ export { Process } from './process';
 export { allowSeed, SEED_ANNOTATION, seedOf } from './seed-policy';
 export { snapshotToFd, snapshotToFile } from './snapshot';
 export { DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';
+export type { Workshop } from './workshop';

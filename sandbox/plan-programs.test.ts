@@ -3,7 +3,7 @@ import type { Mount } from '../oci';
 import { Kernel, type Program } from '../syscall';
 import { type Config, parseConfig } from './config';
 import { ctrSpec, type SpecChanges, WITH_SECCOMP } from './ctr-spec.fixture';
-import { planContainer } from './container';
+import { planContainer } from './container-plan';
 import { planPrograms } from './plan-programs';
 import { launchProgram } from './programs/launch';
 import { absolutePaths, callsIn, checkByInterpreter, processesOf, sequenceOf } from './programs/testing';

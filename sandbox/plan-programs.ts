@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import type { Program } from '../syscall';
-import { type ContainerRequest, planContainer, type Workshop } from './container';
+import { type ContainerRequest, planContainer } from './container-plan';
 import { podPlan } from './pod-plan';
 import { launchProgram } from './programs/launch';
 import { sandboxProgram } from './programs/sandbox';
 import { podNamespaces } from './pod';
+import type { Workshop } from './workshop';
 
 /** The programs that starting a bundle as a pod of its own would run, for people to read. Nothing is started or made. */
 export function planPrograms(

@@ -1,0 +1,12 @@
+import type { Kernel } from '../syscall';
+import type { Config } from './config';
+import type { Host } from './host';
+import type { StateDirectory } from './state';
+
+/** What containers are made with: the same for all containers of a process. */
+export interface Workshop {
+  readonly kernel: Kernel;
+  readonly host: Host;
+  readonly config: Config;
+  readonly state: StateDirectory;
+}
