@@ -15,14 +15,23 @@ afterAll(() => {
 });
 
 function silt(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  const env = { PATH: process.env['PATH'], SILT_NATIVE_DIR: nativeDirectory(), SILT_CONFIG: join(home, 'config.toml') };
+  const env = {
+    PATH: process.env['PATH'],
+    SILT_NATIVE_DIR: nativeDirectory(),
+    SILT_CONFIG: join(home, 'config.toml'),
+    SILT_ROOT: home,
+  };
   const { status, stdout, stderr } = spawnSync(process.execPath, [bundle.file, ...args], { env, encoding: 'utf8' });
   return { status, stdout, stderr };
 }
 
 describe('silt', () => {
   test.each(['--version', '-v'])('%s says which it is, and which version of the OCI spec it follows', (flag) => {
-    expect(silt(flag)).toEqual({ status: 0, stdout: 'silt version 0.1.0\nspec: 1.2.0\n', stderr: '' });
+    expect(silt(flag)).toEqual({
+      status: 0,
+      stdout: `silt version 0.1.0\ncommit: \nspec: 1.2.0\nnode: ${process.version}\n`,
+      stderr: '',
+    });
   });
 
   test('--help lists the commands', () => {
@@ -40,12 +49,15 @@ describe('silt', () => {
   });
 
   test.each<[string[], string]>([
-    [['--nosuch'], "error: unknown option '--nosuch'\n"],
-    [['nosuch'], "error: unknown command 'nosuch'\n"],
-    [['tar', 'rootfs-upper'], "error: missing required argument 'container-id'\n"],
-    [['tar', 'rootfs-upper', 'web', '--nosuch'], "error: unknown option '--nosuch'\n"],
-    [['tar', 'rootfs-upper', 'web', '--file'], "error: option '--file <path>' argument missing\n"],
-    [['program', '/a', '/b'], "error: too many arguments for 'program'. Expected 1 argument but got 2.\n"],
+    [['--nosuch'], "silt: unknown option '--nosuch' (REQUEST_INVALID)\n"],
+    [['nosuch'], "silt: unknown command 'nosuch' (REQUEST_INVALID)\n"],
+    [['tar', 'rootfs-upper'], "silt: missing required argument 'container-id' (REQUEST_INVALID)\n"],
+    [['tar', 'rootfs-upper', 'web', '--nosuch'], "silt: unknown option '--nosuch' (REQUEST_INVALID)\n"],
+    [['tar', 'rootfs-upper', 'web', '--file'], "silt: option '--file <path>' argument missing (REQUEST_INVALID)\n"],
+    [
+      ['program', '/a', '/b'],
+      "silt: too many arguments for 'program'. Expected 1 argument but got 2. (REQUEST_INVALID)\n",
+    ],
   ])('%j is refused with status 1', (args, stderr) => {
     expect(silt(...args)).toEqual({ status: 1, stdout: '', stderr });
   });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DeleteResponse, timestampOf } from '../proto';
 import { cgroups, isSameProcess, NO_PROCESS, podIdRanges, readConfig, StateDirectory } from '../sandbox';
 import type { ShimArguments } from './arguments';
-import { siltRoot } from './root';
+import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
 
 const SIGKILLED = 137;

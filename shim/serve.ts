@@ -10,7 +10,7 @@ import type { ShimArguments } from './arguments';
 import { openLog } from './log';
 import { PodKeeper } from './pod-keeper';
 import { Publisher } from './publisher';
-import { siltRoot } from './root';
+import { siltRoot } from '../sandbox/root';
 import { TaskService } from './task-service';
 
 const EVENTS_AT_END_MS = 2000;

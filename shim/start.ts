@@ -6,7 +6,7 @@ import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
 import { C, Kernel, ProgramBuilder } from '../syscall';
 import type { ShimArguments } from './arguments';
-import { siltRoot } from './root';
+import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
 
 /** The annotation by which containerd's CRI plugin says to which pod a container belongs. */

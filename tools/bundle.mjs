@@ -2,6 +2,7 @@
  * Bundles with esbuild, one file per process that silt runs, into build/; with --tools the repository's own tools, into
  * build/tools/. Entries that do not exist yet are left out.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -15,6 +16,8 @@ const programs = {
   // Loaded by the shim with its first line of log.
   'winston-logger': 'shim/winston-logger.ts',
   cli: 'cli/main.ts',
+  // What the command's entry loads once the compile cache is on.
+  'command-line': 'cli/command-line.ts',
   unpacker: 'sandbox/unpacker-main.ts',
 };
 
@@ -25,6 +28,13 @@ const tools = {
   'tools/run-tests': 'tools/run-tests.ts',
   'tools/tally': 'tools/tally.ts',
 };
+
+/** What is built, for `silt --version`; SILT_COMMIT of the environment where there is no git, as in a distribution's build. */
+function commit() {
+  if (process.env.SILT_COMMIT) return process.env.SILT_COMMIT;
+  const git = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], { cwd: checkout, encoding: 'utf8' });
+  return git.status === 0 ? git.stdout.trim() : '';
+}
 
 const entries = process.argv.includes('--tools') ? tools : programs;
 const options = {
@@ -40,7 +50,8 @@ const options = {
   sourcemap: 'external',
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
-  external: ['*.node', './winston-logger', './run'],
+  external: ['*.node', './winston-logger', './run', './command-line'],
+  define: { SILT_COMMIT: JSON.stringify(commit()) },
 };
 
 for (const [name, path] of Object.entries(entries)) {

@@ -1,0 +1,88 @@
+import { Command, CommanderError } from 'commander';
+import { SiltError } from '../errors';
+import { registerProgram } from './commands/program';
+import { registerTar } from './commands/tar';
+import { Frame } from './frame';
+import { addGlobalFlags, refuseUnsupported } from './global-flags';
+import { fromGoFlags, type IgnoredFlag } from './go-flags';
+import { versionText } from './version';
+
+/** Each adds its command (a file of cli/commands is one command); in the order of the help. */
+const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [registerTar, registerProgram];
+
+/** Exit status of a command that failed: runc's. */
+const FAILED = 1;
+const FAILED_IN: Readonly<Record<string, number>> = { exec: 255 };
+
+/** The whole command line as commander knows it: run by `silt`, read by completions and manual pages. */
+export function buildCommandLine(): { silt: Command; frame: Frame } {
+  const silt = new Command('silt')
+    .description('pods and containers with root filesystems that start from a tar and can be saved to one')
+    .version(versionText(), '-v, --version', 'print the version')
+    .enablePositionalOptions()
+    .showSuggestionAfterError(true);
+  addGlobalFlags(silt);
+  const frame = new Frame(silt);
+  for (const register of COMMANDS) register(silt, frame);
+  settle(silt);
+  return { silt, frame };
+}
+
+/** Errors are thrown and said by one place, in every command and its subcommands. */
+function settle(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => undefined });
+  for (const child of command.commands) settle(child);
+}
+
+/** Runs a command line, all of it: errors are said on standard error and in the log, and the exit status is set. */
+export async function runCommandLine(args: readonly string[]): Promise<void> {
+  // Whoever reads our output may stop: `silt list | head -1`.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit();
+    throw error;
+  });
+  const { silt, frame } = buildCommandLine();
+  let ignored: readonly IgnoredFlag[] = [];
+  silt.hook('preAction', (_, action) => {
+    frame.begin(commandName(action));
+    frame.log.debug(`silt ${args.join(' ')}`);
+    refuseUnsupported(frame.options);
+    for (const { name, value } of ignored) {
+      const said = value === undefined ? `--${name}` : `--${name}=${value}`;
+      frame.log.debug(`${said} is a flag of another runtime, without a meaning here`);
+    }
+  });
+  try {
+    const read = fromGoFlags(args, silt);
+    ignored = read.ignored;
+    await silt.parseAsync(read.args, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return;
+    if (error instanceof CommanderError && error.code === 'commander.help') {
+      process.exitCode = FAILED;
+      return;
+    }
+    say(frame, error);
+    process.exitCode = FAILED_IN[args.find((arg) => arg in FAILED_IN) ?? ''] ?? FAILED;
+  }
+}
+
+/** `tar rootfs-upper`: the names below `silt`. */
+export function commandName(command: Command): string {
+  const { parent } = command;
+  return parent?.parent ? `${commandName(parent)} ${command.name()}` : command.name();
+}
+
+/** One line on standard error, one in the log that engines read the last error from. */
+function say(frame: Frame, error: unknown): void {
+  let text: string;
+  if (error instanceof CommanderError) text = `${error.message.replace(/^error: /, '')} (REQUEST_INVALID)`;
+  else if (error instanceof SiltError) text = `${error.message} (${error.code})`;
+  else text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`silt: ${text}\n`);
+  try {
+    frame.log.error(text);
+  } catch (unwritable) {
+    if (unwritable !== error) process.stderr.write(`silt: ${(unwritable as Error).message}\n`);
+  }
+}

@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import { readFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { SiltError } from '../../errors';
+import type { Frame } from '../frame';
+
+export function registerProgram(silt: Command, frame: Frame): void {
+  silt
+    .command('program')
+    .description('print the system calls that starting a bundle would make')
+    .argument('<bundle>', 'directory with config.json')
+    .option('--json', 'as JSON', false)
+    .action((bundle: string, options: { json: boolean }) => printPrograms(frame, { bundle, ...options }));
+}
+
+/** What a start of the bundle would do, without doing any of it. @throws SiltError. */
+async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; json: boolean }): Promise<void> {
+  const [{ takeApart }, { parseSpec }, { planPrograms }, { listProgram, printProgram }, { openWorkshop }] =
+    await Promise.all([
+      import('../../gofer'),
+      import('../../oci'),
+      import('../../sandbox'),
+      import('../../syscall'),
+      import('../workshop'),
+    ]);
+  const directory = resolve(bundle);
+  const path = join(directory, 'config.json');
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new SiltError(
+      'SPEC_INVALID',
+      `cannot read the spec ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
+  }
+  const spec = parseSpec(text, path);
+  const programs = planPrograms(openWorkshop(frame.options.root), {
+    id: basename(directory),
+    bundle: directory,
+    spec,
+    layers: takeApart([], spec.root?.path, directory),
+  });
+  if (json) {
+    const listed = Object.fromEntries(Object.entries(programs).map(([name, program]) => [name, listProgram(program)]));
+    process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+    return;
+  }
+  for (const [name, program] of Object.entries(programs))
+    process.stdout.write(`## ${name}\n${printProgram(program)}\n`);
+}

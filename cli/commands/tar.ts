@@ -1,0 +1,43 @@
+import type { Command } from 'commander';
+import { isatty } from 'node:tty';
+import { SiltError } from '../../errors';
+import type { Frame } from '../frame';
+
+const STDOUT = 1;
+
+export function registerTar(silt: Command, frame: Frame): void {
+  const tar = silt.command('tar').description('archives of a container’s filesystem');
+  tar
+    .command('rootfs-upper')
+    .description('write what a container changed in its root filesystem as a tar')
+    .argument('<container-id>', 'the container, or a beginning of its id that no other has')
+    .option('--file <path>', 'the file to write; standard output without it')
+    .option('--live', 'do not freeze the container meanwhile', false)
+    .action((id: string, options: { file?: string; live: boolean }) => writeRootfsUpper(frame, { id, ...options }));
+}
+
+async function writeRootfsUpper(
+  frame: Frame,
+  { id, file, live }: { id: string; file?: string; live: boolean },
+): Promise<void> {
+  if (file === undefined && isatty(STDOUT)) {
+    throw new SiltError(
+      'REQUEST_INVALID',
+      'standard output is a terminal: give --file, or send the archive to a file or a pipe',
+    );
+  }
+  const { openWorkshop } = await import('../workshop');
+  const { snapshotToFd, snapshotToFile } = await import('../../sandbox');
+  // A signal ends the process by way of its exit handlers, which remove the half-written file.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+  const { kernel, state } = openWorkshop(frame.options.root);
+  const options = {
+    kernel,
+    state,
+    id,
+    live,
+    onWarning: (message: string) => process.stderr.write(`silt: warning: ${message}\n`),
+  };
+  if (file === undefined || file === '-') await snapshotToFd(options, STDOUT);
+  else await snapshotToFile(options, file);
+}
