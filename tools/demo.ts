@@ -61,7 +61,7 @@ async function demonstrate(containerd: Containerd): Promise<void> {
     'Build a small image from this machine’s busybox (nothing is pulled)',
     `ctr images import …  # ${imageName}`,
     async () => {
-      await containerd.importImage();
+      await containerd.importImages();
       return undefined;
     },
   );

@@ -5,12 +5,14 @@ import { join } from 'node:path';
  * What a private containerd does not need, and what would reach out of its directory: CRI (its own network and image settings),
  * NRI (a socket under /run), `opt` (makes /opt/containerd), and snapshotters that need other filesystems.
  */
-const disabledPlugins = [
+const criPlugins = [
   'io.containerd.grpc.v1.cri',
   'io.containerd.cri.v1.images',
   'io.containerd.cri.v1.runtime',
   'io.containerd.podsandbox.controller.v1.podsandbox',
   'io.containerd.nri.v1.nri',
+];
+const disabledPlugins = [
   'io.containerd.internal.v1.opt',
   'io.containerd.internal.v1.tracing',
   'io.containerd.tracing.processor.v1.otlp',
@@ -41,13 +43,18 @@ export function containerdPaths(directory: string): ContainerdPaths {
   return { root: join(directory, 'root'), state: join(directory, 'state'), socket: join(directory, 'c.sock') };
 }
 
-/** config.toml for this major version of containerd: format 2 up to 1.7, format 3 from 2.0 on. */
-export function containerdConfig(paths: ContainerdPaths, version: string): string {
-  const format = Number(version.split('.')[0]) >= 2 ? 3 : 2;
+/** Of containerd's configuration: format 2 up to 1.7, format 3 from 2.0 on. */
+export function configFormat(version: string): 2 | 3 {
+  return Number(version.split('.')[0]) >= 2 ? 3 : 2;
+}
+
+/** config.toml for this version of containerd. `cri` is what configures the CRI plugin, which is off without it. */
+export function containerdConfig(paths: ContainerdPaths, version: string, cri?: string): string {
+  const format = configFormat(version);
   return `version = ${format}
 root = ${JSON.stringify(paths.root)}
 state = ${JSON.stringify(paths.state)}
-disabled_plugins = ${JSON.stringify(disabledPlugins)}
+disabled_plugins = ${JSON.stringify(cri === undefined ? [...criPlugins, ...disabledPlugins] : disabledPlugins)}
 
 [grpc]
 address = ${JSON.stringify(paths.socket)}
@@ -57,7 +64,7 @@ address = ${JSON.stringify(`${paths.socket}.ttrpc`)}
 
 [debug]
 level = "debug"
-`;
+${cri ?? ''}`;
 }
 
 export function siltConfig(seeds: string, settings: SiltSettings): string {

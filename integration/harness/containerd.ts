@@ -20,12 +20,16 @@ import { basename, delimiter, join } from 'node:path';
 import { binDirectory } from './checkout';
 import { runCommand, startCommand, type BackgroundCommand, type CommandOptions, type CommandResult } from './command';
 import {
+  configFormat,
   containerdConfig,
   containerdPaths,
   siltConfig,
   type ContainerdPaths,
   type SiltSettings,
 } from './containerd-config';
+import { criConfig, type CriSettings } from './cri/config';
+import { PodNetwork } from './cri/network';
+import { buildPauseImage } from './cri/pause-image';
 import { waitFor } from './deadline';
 import { buildImage, imageName } from './image';
 import type { Ownership } from './leak-check';
@@ -37,6 +41,8 @@ export interface ContainerdOptions {
   readonly silt?: SiltSettings;
   /** Runtime of `run`, such as `io.containerd.silt.v1`. */
   readonly runtime: string;
+  /** With CRI: the namespace is then k8s.io, and pods have a network of this run's own. */
+  readonly cri?: CriSettings;
 }
 
 /** How `run` starts a container; further `ctr run` flags go to `flags`. */
@@ -56,8 +62,10 @@ function baseDirectory(): string {
 
 export class Containerd {
   readonly directory = mkdtempSync(join(baseDirectory(), 'silt-'));
-  /** containerd's namespace of this run, named after the directory: cgroup paths carry it. */
-  readonly namespace = basename(this.directory).replace(/[^A-Za-z0-9-]/g, '-');
+  /** What cgroup paths of this run carry, after the directory. */
+  readonly mark = basename(this.directory).replace(/[^A-Za-z0-9-]/g, '-');
+  /** containerd's namespace: this run's own, or the one that CRI uses. */
+  readonly namespace: string;
   readonly peer: Peer;
   readonly runtime: string;
   readonly paths: ContainerdPaths = containerdPaths(this.directory);
@@ -66,6 +74,7 @@ export class Containerd {
   readonly siltRoot = join(this.directory, 'silt');
   private readonly fifos = join(this.directory, 'fifos');
   private readonly logPath = join(this.directory, 'containerd.log');
+  private readonly network: PodNetwork | undefined;
   private child: ChildProcess | undefined;
   private nextId = 0;
 
@@ -74,7 +83,12 @@ export class Containerd {
     this.runtime = options.runtime;
     const temporary = join(this.directory, 'tmp');
     for (const path of [this.seeds, this.fifos, temporary]) mkdirSync(path);
-    writeFileSync(join(this.directory, 'config.toml'), containerdConfig(this.paths, this.peer.version));
+    this.namespace = options.cri === undefined ? this.mark : 'k8s.io';
+    this.network = options.cri && new PodNetwork(this.directory, this.mark);
+    const { version } = this.peer;
+    const cri =
+      options.cri && criConfig(configFormat(version), { network: this.network?.configurations ?? '' }, options.cri);
+    writeFileSync(join(this.directory, 'config.toml'), containerdConfig(this.paths, version, cri));
     this.configureSilt(options.silt ?? {});
   }
 
@@ -97,7 +111,7 @@ export class Containerd {
   get ownership(): Ownership {
     return {
       directory: this.directory,
-      namespace: this.namespace,
+      namespace: this.mark,
       except: () => (this.pid === undefined ? [] : [this.pid]),
       fileRoots: [
         { path: this.paths.state, depth: 6 },
@@ -253,12 +267,23 @@ export class Containerd {
     await this.mustCtr(['containers', 'delete', id]);
   }
 
-  async importImage(): Promise<void> {
+  async importImages(): Promise<void> {
+    await this.importImage(await buildImage());
+    if (this.network !== undefined) await this.importImage(await buildPauseImage());
+  }
+
+  private async importImage(archive: Buffer): Promise<void> {
     const path = join(this.directory, 'image.tar');
-    writeFileSync(path, await buildImage());
+    writeFileSync(path, archive);
     const local = this.peer.version.startsWith('1.6') ? [] : ['--local'];
     await this.mustCtr(['images', 'import', ...local, '--snapshotter', 'overlayfs', path]);
     rmSync(path);
+  }
+
+  /** Has containerd remove now what nothing refers to any more; it would otherwise wait for further changes. */
+  async collectGarbage(): Promise<void> {
+    await this.mustCtr(['leases', 'create', '--id', 'collect']);
+    await this.mustCtr(['leases', 'delete', '--sync', 'collect']);
   }
 
   /** Directory of a task's bundle. */
@@ -280,6 +305,7 @@ export class Containerd {
   async destroy(): Promise<void> {
     await this.stop();
     await clearUp(this.ownership);
+    await this.network?.remove();
     if (process.env['SILT_TEST_KEEP'] === undefined) rmSync(this.directory, { recursive: true, force: true });
   }
 }
@@ -289,7 +315,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const containerd = new Containerd(options);
   try {
     await containerd.start();
-    await containerd.importImage();
+    await containerd.importImages();
   } catch (error) {
     await containerd.destroy();
     throw error;

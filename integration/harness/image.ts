@@ -82,16 +82,24 @@ const topLayer: TarEntry[] = [
   { name: 'bin/not-a-program', content: '\x7fELF, or so it says\n', mode: 0o755 },
 ];
 
-/** An OCI image layout with that image, as one tar for `ctr images import`. */
+/** The image, as one tar for `ctr images import`. */
 export async function buildImage(): Promise<Buffer> {
   const busybox = readBusybox();
   const listed = (await mustRun([busybox.path, '--list'])).stdout.toString().trim().split('\n');
   const applets = listed.filter((name) => name !== 'busybox').sort();
-  const layers = [baseLayer(busybox.bytes, applets), changeLayer, topLayer].map(tarArchive);
+  return imageLayout(imageName, [baseLayer(busybox.bytes, applets), changeLayer, topLayer], {
+    Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+    Cmd: ['sh'],
+  });
+}
+
+/** An OCI image layout with one image, as a tar. `run` is the `config` of the image's configuration. */
+export function imageLayout(name: string, contents: readonly (readonly TarEntry[])[], run: object): Buffer {
+  const layers = contents.map(tarArchive);
   const config = json({
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
-    config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], Cmd: ['sh'] },
+    config: run,
     rootfs: { type: 'layers', diff_ids: layers.map(digest) },
     history: layers.map((_, index) => ({ created_by: `silt tests, layer ${index + 1}` })),
   });
@@ -106,7 +114,10 @@ export async function buildImage(): Promise<Buffer> {
     manifests: [
       {
         ...descriptor('application/vnd.oci.image.manifest.v1+json', manifest),
-        annotations: { 'io.containerd.image.name': imageName, 'org.opencontainers.image.ref.name': '1' },
+        annotations: {
+          'io.containerd.image.name': name,
+          'org.opencontainers.image.ref.name': name.slice(name.lastIndexOf(':') + 1),
+        },
       },
     ],
   });

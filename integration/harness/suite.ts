@@ -1,6 +1,7 @@
 /** How integration tests are declared: which containerd and runtime, what is skipped and why, and the closing leak check. */
 import { Containerd, startContainerd } from './containerd';
 import type { SiltSettings } from './containerd-config';
+import type { CriSettings } from './cri/config';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { takeInventory, waitForNoLeaks, type Inventory } from './leak-check';
@@ -37,6 +38,16 @@ export interface SuiteSettings extends SiltSettings {
   readonly runcLeaves?: string;
   /** What containerd itself may leave behind in such tests. */
   readonly containerdLeaves?: RegExp;
+  /** Starts containerd with CRI. */
+  readonly cri?: CriSettings;
+  /** What is done once before the inventory that the closing check compares with; a first container unless told. */
+  readonly warmUp?: (containerd: Containerd) => Promise<void>;
+}
+
+/** What only a first container makes (the namespace's cgroup, directories for sockets) is no leak. */
+async function runFirstContainer(containerd: Containerd): Promise<void> {
+  const first = await containerd.run(['true']);
+  if (first.code !== 0) throw new Error(`the first container failed: ${first.stderr}\n${containerd.logTail()}`);
 }
 
 /**
@@ -56,10 +67,10 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
     const host = (): Containerd => containerd ?? neverStarted();
 
     beforeAll(async () => {
-      containerd = await startContainerd({ peer: requirePeer(await findPeer(peerName)), silt: settings, runtime });
-      // What only a first container makes (the namespace's cgroup, directories for sockets) is no leak.
-      const warmUp = await containerd.run(['true']);
-      if (warmUp.code !== 0) throw new Error(`the first container failed: ${warmUp.stderr}\n${containerd.logTail()}`);
+      const { cri } = settings;
+      const peer = requirePeer(await findPeer(peerName));
+      containerd = await startContainerd({ peer, silt: settings, runtime, ...(cri ? { cri } : {}) });
+      await (settings.warmUp ?? runFirstContainer)(containerd);
       before = takeInventory(containerd.ownership);
       before = await settle(containerd, before);
     }, 120_000);
@@ -74,6 +85,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
     testIf(isSilt || settings.runcLeaves === undefined, `runc leaves ${settings.runcLeaves ?? ''}`)(
       'leaves nothing behind',
       async () => {
+        await host().collectGarbage();
         const left = await waitForNoLeaks(before!, host().ownership, settings.containerdLeaves);
         expect(left).toEqual([]);
       },

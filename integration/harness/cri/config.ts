@@ -1,0 +1,56 @@
+/** The CRI plugin's part of containerd's configuration. */
+import { cniPlugins } from './network';
+import { pauseImageName } from './pause-image';
+
+export interface CriSettings {
+  /** Who holds a pod: containerd with a pause container, or the shim itself (containerd 2). */
+  readonly sandboxer?: 'podsandbox' | 'shim';
+}
+
+interface Places {
+  /** Directory of the pods' network configuration. */
+  readonly network: string;
+}
+
+/** For format 2 of the configuration, or for 3, where CRI is three plugins. */
+export function criConfig(format: 2 | 3, places: Places, settings: CriSettings): string {
+  const runtimes = (plugin: string): string => `
+[plugins.'${plugin}'.containerd]
+default_runtime_name = "silt"
+${format === 2 ? 'snapshotter = "overlayfs"' : ''}
+[plugins.'${plugin}'.containerd.runtimes.silt]
+runtime_type = "io.containerd.silt.v1"
+pod_annotations = ["dev.gvisor.*"]
+container_annotations = ["dev.gvisor.*"]
+${format === 3 ? `sandboxer = "${settings.sandboxer ?? 'podsandbox'}"` : ''}
+[plugins.'${plugin}'.containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+pod_annotations = ["dev.gvisor.*"]
+container_annotations = ["dev.gvisor.*"]
+[plugins.'${plugin}'.cni]
+bin_dir = "${cniPlugins}"
+conf_dir = ${JSON.stringify(places.network)}
+`;
+  // restrict_oom_score_adj: a pod wants -998, which takes CAP_SYS_RESOURCE.
+  const host = `restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+`;
+  const nri = `
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+`;
+  if (format === 2) {
+    const plugin = 'io.containerd.grpc.v1.cri';
+    return `
+[plugins.'${plugin}']
+sandbox_image = "${pauseImageName}"
+${host}${runtimes(plugin)}${nri}`;
+  }
+  return `
+[plugins.'io.containerd.cri.v1.images']
+snapshotter = "overlayfs"
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = "${pauseImageName}"
+[plugins.'io.containerd.cri.v1.runtime']
+${host}${runtimes('io.containerd.cri.v1.runtime')}${nri}`;
+}
