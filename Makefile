@@ -13,6 +13,9 @@ CC := gcc
 # For `make integration`: which test files (a pattern of paths) and which containerds (system,trixie,sid).
 SUITE ?=
 PEERS ?=
+# For `make bench`: what to measure (everything) and how often.
+CASES ?=
+ROUNDS ?= 11
 # no: leave out the closing `tests: …` line (the caller prints it).
 CLOSING ?= yes
 
@@ -122,8 +125,8 @@ integration: build build/tools.stamp ## integration tests only; SUITE=pattern PE
 peers: build/tools.stamp ## fetch the newer containerds that the tests also run against
 	$(NODE) build/tools/peers.js
 
-bench: build build/tools.stamp ## measure, beside runc
-	$(if $(wildcard integration/bench/main.ts),$(NODE) build/tools/bench.js,@echo "there are no benchmarks yet")
+bench: build build/tools.stamp ## measure, beside others; CASES='T1 T2' ROUNDS=11
+	@$(NODE) build/tools/bench.js --rounds=$(ROUNDS) $(CASES)
 
 install: build ## install under PREFIX (/usr/local), below DESTDIR if set
 	@tools/install $(PREFIX)

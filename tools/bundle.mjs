@@ -23,6 +23,7 @@ const programs = {
 
 const tools = {
   'tools/bench': 'integration/bench/main.ts',
+  'bench-archiver': 'integration/bench/archiver.ts',
   'tools/demo': 'tools/demo.ts',
   'tools/peers': 'tools/peers.ts',
   'tools/run-tests': 'tools/run-tests.ts',
@@ -45,7 +46,6 @@ const options = {
   platform: 'node',
   target: 'node24',
   minifySyntax: true,
-  keepNames: true,
   // Beside the bundle and not named in it: node reads it only when told to (--enable-source-maps and a comment).
   sourcemap: 'external',
   logLevel: 'warning',

@@ -1,0 +1,36 @@
+/**
+ * One packing or unpacking, as a process, so that it can be compared with those of other programs:
+ *
+ *   archiver silt|tar-fs pack|unpack DIRECTORY ARCHIVE
+ *
+ * Prints the most memory that the process had, in KiB.
+ */
+import { closeSync, constants, createReadStream, createWriteStream, openSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { loadNative } from '../../native';
+import { pack, performPrivileged, unpack } from '../../sandbox/archive';
+
+async function main([who, what, directory = '', archive = '']: readonly string[]): Promise<void> {
+  if (who === 'tar-fs') {
+    const tar = await import('tar-fs');
+    if (what === 'pack') await pipeline(tar.pack(directory), createWriteStream(archive));
+    else await pipeline(createReadStream(archive), tar.extract(directory));
+  } else {
+    const runner = loadNative();
+    const upperFd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    const fd = openSync(archive, what === 'pack' ? 'w' : 'r');
+    const warnings: string[] = [];
+    const onWarning = (message: string): void => void warnings.push(message);
+    if (what === 'pack') await pack({ runner, upperFd, outFd: fd, onWarning });
+    else {
+      const privileged = (request: Parameters<typeof performPrivileged>[1]): void => performPrivileged(runner, request);
+      await unpack({ runner, archiveFd: fd, upperFd, privileged, onWarning });
+    }
+    closeSync(fd);
+    closeSync(upperFd);
+    if (warnings.length > 0) console.error(warnings.slice(0, 10).join('\n'));
+  }
+  console.log(process.resourceUsage().maxRSS);
+}
+
+void main(process.argv.slice(2));

@@ -1,0 +1,47 @@
+/**
+ * `make bench`: measures silt beside others, in turns within one run.
+ *
+ *   bench [--rounds=N] [--directory=DIR] [CASE…]
+ *
+ * Cases: T1 T2 T3 T4 (archives of these trees). All of them without a case. DIR, by default a tmpfs
+ * that is mounted for it, holds trees and archives.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { benchArchives } from './archives';
+import { trees } from './trees';
+
+const cases = trees.map(({ name }) => name);
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { rounds: { type: 'string', default: '11' }, directory: { type: 'string' } },
+  });
+  const only = positionals.length > 0 ? positionals : cases;
+  const unknown = only.filter((name) => !cases.includes(name));
+  if (unknown.length > 0) throw new Error(`there is no case ${unknown.join(', ')}; the cases are ${cases.join(', ')}`);
+  const rounds = Number(values.rounds);
+  const print = (text: string): void => void process.stdout.write(text);
+  print(`Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB; times are medians\n\n`); // prettier-ignore
+  await inDirectory(values.directory, (directory) => benchArchives({ only, rounds, directory, print }));
+}
+
+/** An empty directory below the one that was given, or a tmpfs. */
+async function inDirectory(parent: string | undefined, use: (directory: string) => Promise<void>): Promise<void> {
+  const top = mkdtempSync(join(parent ?? tmpdir(), 'silt-bench-'));
+  if (parent === undefined) execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16g,mode=700', 'silt-bench', top]);
+  const directory = join(top, 'work');
+  try {
+    mkdirSync(directory);
+    await use(directory);
+  } finally {
+    if (parent === undefined) execFileSync('umount', ['--lazy', top]);
+    rmSync(top, { recursive: true });
+  }
+}
+
+void main();
