@@ -46,7 +46,7 @@ packages: $(packages)
 
 # Generated code. Each generator writes what its name says and is run again when it or its input is newer.
 
-generated: build/proto.stamp build/constants.stamp
+generated: build/proto.stamp build/constants.stamp build/baseline.stamp
 
 build/proto.stamp: $(packages) $(wildcard proto/*.mjs proto/contracts/*.proto)
 	@mkdir -p build
@@ -56,6 +56,11 @@ build/proto.stamp: $(packages) $(wildcard proto/*.mjs proto/contracts/*.proto)
 build/constants.stamp: $(packages) $(wildcard syscall/constants/*)
 	@mkdir -p build
 	$(if $(wildcard syscall/constants/generate.mjs),$(NODE) syscall/constants/generate.mjs)
+	@touch $@
+
+build/baseline.stamp: build/constants.stamp $(filter-out %.test.ts,$(wildcard oci/seccomp/*.ts oci/seccomp/baseline/*.ts)) tools/bundle.mjs
+	$(NODE) tools/bundle.mjs --generators
+	$(NODE) build/tools/generate-baseline.js build
 	@touch $@
 
 # The native part has its own Makefile, which knows what is out of date.
@@ -83,7 +88,7 @@ build/node: | $(packages)
 	@mkdir -p build
 	ln -sfn $(NODE) $@
 
-build/bundles.stamp: build/proto.stamp build/constants.stamp $(packages) $(sources) tools/bundle.mjs tsconfig.json | build/node
+build/bundles.stamp: build/proto.stamp build/constants.stamp build/baseline.stamp $(packages) $(sources) tools/bundle.mjs tsconfig.json | build/node
 	$(NODE) tools/bundle.mjs
 	@touch $@
 

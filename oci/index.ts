@@ -14,4 +14,4 @@ export {
 } from './capabilities';
 export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
-export { compileSeccomp, type SeccompFilter } from './seccomp';
+export { BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';

@@ -12,6 +12,7 @@ const DEFAULTS: Config = {
   upperSize: '50%',
   usernsFirstId: 0x70000000,
   usernsRanges: 4096,
+  baseline: 'docker',
 };
 
 describe('a configuration', () => {
@@ -27,6 +28,7 @@ describe('a configuration', () => {
       upper-size = "2g"
       userns-first-id = 1000000
       userns-ranges = 10
+      baseline = "strict"
     `;
     expect(parseConfig(text, FILE)).toEqual({
       userns: 'auto',
@@ -35,6 +37,7 @@ describe('a configuration', () => {
       upperSize: '2g',
       usernsFirstId: 1_000_000,
       usernsRanges: 10,
+      baseline: 'strict',
     });
   });
 
@@ -48,6 +51,7 @@ describe('a configuration', () => {
     ['upper-size = "10%"', { upperSize: '10%' }],
     ['userns-first-id = 65536', { usernsFirstId: 65536 }],
     ['userns-ranges = 1', { usernsRanges: 1 }],
+    ['baseline = "none"', { baseline: 'none' }],
     ['userns-ranges = 32768', { usernsRanges: 32768 }],
     ['userns-first-id = 4294836224\nuserns-ranges = 1', { usernsFirstId: 4_294_836_224, usernsRanges: 1 }],
   ])('%s', (text, expected) => {
@@ -57,6 +61,8 @@ describe('a configuration', () => {
   test.each([
     ['userns = "yes"', 'userns must be "auto" or "none"'],
     ['userns = true', 'userns must be "auto" or "none"'],
+    ['baseline = "Docker"', 'baseline must be "docker", "strict" or "none"'],
+    ['baseline = false', 'baseline must be "docker", "strict" or "none"'],
     ['allow-rootfs-tar-annotation = "true"', 'allow-rootfs-tar-annotation must be true or false'],
     ['rootfs-tar-directories = "/srv"', 'rootfs-tar-directories must be a list of absolute paths'],
     ['rootfs-tar-directories = ["/srv", "seeds"]', 'rootfs-tar-directories must be a list of absolute paths'],
@@ -88,7 +94,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, upper-size, userns-first-id, userns-ranges`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, upper-size, userns-first-id, userns-ranges, baseline`,
         details: { path: FILE },
       });
     },

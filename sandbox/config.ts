@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, normalize } from 'node:path';
 import { parse } from 'smol-toml';
 import { SiltError } from '../errors';
+import { BASELINES, type BaselineName } from '../oci';
 
 /** What the operator decides, in /etc/silt/config.toml. */
 export interface Config {
@@ -16,6 +17,8 @@ export interface Config {
   /** The first host id of the ranges that pods with `userns = "auto"` get, and how many ranges of 65536 there are. */
   readonly usernsFirstId: number;
   readonly usernsRanges: number;
+  /** The seccomp filter of every container that is not privileged, besides the one of its spec. */
+  readonly baseline: BaselineName | 'none';
 }
 
 /** Ids of one pod. */
@@ -33,6 +36,7 @@ const DEFAULTS: Config = {
   // Far above the ranges of /etc/subuid and systemd's (uid ranges in systemd's UIDS-GIDS.md end at 0x77777777).
   usernsFirstId: 0x7000_0000,
   usernsRanges: 4096,
+  baseline: 'docker',
 };
 
 /** One entry per key of the file: the check and how it is stored. */
@@ -52,6 +56,10 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     isInteger(value, 65536, 0xfffe_0000) ? { usernsFirstId: value } : 'must be a number from 65536 to 4294836224',
   'userns-ranges': (value) =>
     isInteger(value, 1, 32768) ? { usernsRanges: value } : 'must be a number from 1 to 32768',
+  baseline: (value) => {
+    const baseline = ([...BASELINES, 'none'] as const).find((name) => name === value);
+    return baseline ? { baseline } : 'must be "docker", "strict" or "none"';
+  },
 };
 
 function isStringArray(value: unknown): value is string[] {

@@ -7,7 +7,11 @@ import { planProcess } from './process-plan';
 import type { ProcessPlan } from './programs/process';
 import { FixedHost } from './recorded-host.fixture';
 
-const surroundings = { kernel: new Kernel(loadNative(), -1), host: new FixedHost('v2') };
+const surroundings = {
+  kernel: new Kernel(loadNative(), -1),
+  host: new FixedHost('v2'),
+  config: { baseline: 'none' as const },
+};
 
 function plan(changes: Partial<Process> = {}, linux: SpecChanges['linux'] = {}, layers: string[] = []): ProcessPlan {
   const spec = ctrSpec({ process: changes, linux });
@@ -29,6 +33,7 @@ test('the process of a ctr spec', () => {
     capabilities: { bounding: bits, effective: bits, permitted: bits, inheritable: 0n, ambient: 0n },
     lastCapability: 40,
     noNewPrivileges: true,
+    baseline: undefined,
     seccomp: undefined,
     rlimits: [
       {

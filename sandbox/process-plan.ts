@@ -1,5 +1,6 @@
 import { SiltError } from '../errors';
 import {
+  baselineFilter,
   capabilityMasks,
   compileSeccomp,
   execCandidates,
@@ -7,6 +8,7 @@ import {
   rlimitNumbers,
   type Spec,
 } from '../oci';
+import type { Config } from './config';
 import type { Host } from './host';
 import { homeOf } from './home';
 import type { ProcessPlan } from './programs/process';
@@ -15,6 +17,7 @@ import type { Kernel } from '../syscall';
 export interface ProcessSurroundings {
   readonly kernel: Kernel;
   readonly host: Host;
+  readonly config: Pick<Config, 'baseline'>;
 }
 
 const DEFAULT_UMASK = 0o022;
@@ -27,7 +30,7 @@ const NO_CAPABILITIES = {};
  * @throws SiltError for what the spec has that this host cannot do.
  */
 export function planProcess(
-  { kernel, host }: ProcessSurroundings,
+  { kernel, host, config }: ProcessSurroundings,
   spec: Spec,
   process: ProcessSpec,
   { layers }: { readonly layers: readonly string[] },
@@ -36,6 +39,7 @@ export function planProcess(
   if (argv.length === 0)
     throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
   const uid = process.user?.uid ?? 0;
+  const capabilities = capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability);
   const env = [...(process.env ?? [])];
   if (!env.some((entry) => entry.startsWith('HOME='))) env.push(`HOME=${homeOf(kernel, layers, uid)}`);
   return {
@@ -47,9 +51,10 @@ export function planProcess(
     gid: process.user?.gid ?? 0,
     additionalGids: process.user?.additionalGids ?? [],
     umask: process.user?.umask ?? DEFAULT_UMASK,
-    capabilities: capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability),
+    capabilities,
     lastCapability: host.lastCapability,
     noNewPrivileges: process.noNewPrivileges ?? false,
+    baseline: baselineFilter(config.baseline, capabilities.bounding),
     seccomp: spec.linux?.seccomp ? compileSeccomp(spec.linux.seccomp) : undefined,
     rlimits: rlimitNumbers(process.rlimits ?? []).map((limit) => ({
       ...limit,

@@ -1,6 +1,6 @@
 /**
  * Bundles with esbuild, one file per process that silt runs, into build/; with --tools the repository's own tools, into
- * build/tools/. Entries that do not exist yet are left out.
+ * build/tools/; with --generators what writes generated code. Entries that do not exist yet are left out.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -37,7 +37,12 @@ function commit() {
   return git.status === 0 ? git.stdout.trim() : '';
 }
 
-const entries = process.argv.includes('--tools') ? tools : programs;
+const generators = {
+  'tools/generate-baseline': 'oci/seccomp/baseline/generate.ts',
+};
+
+const asked = (flag) => process.argv.includes(flag);
+const entries = asked('--tools') ? tools : asked('--generators') ? generators : programs;
 const options = {
   absWorkingDir: checkout,
   outdir: 'build',

@@ -30,6 +30,7 @@ export interface SiltSettings {
   readonly userns?: 'none' | 'auto';
   /** False: seeds by annotation are refused. */
   readonly allowSeeds?: boolean;
+  readonly baseline?: 'docker' | 'strict' | 'none';
 }
 
 export interface ContainerdPaths {
@@ -71,5 +72,6 @@ export function siltConfig(seeds: string, settings: SiltSettings): string {
   return `userns = ${JSON.stringify(settings.userns ?? 'none')}
 allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
 rootfs-tar-directories = [${JSON.stringify(seeds)}]
+baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
 `;
 }

@@ -38,6 +38,8 @@ export interface SuiteSettings extends SiltSettings {
   readonly runcLeaves?: string;
   /** What containerd itself may leave behind in such tests. */
   readonly containerdLeaves?: RegExp;
+  /** For what does not depend on containerd's version: the suite runs against this one only. */
+  readonly onlyPeer?: 'system';
   /** Starts containerd with CRI. */
   readonly cri?: CriSettings;
   /** What is done once before the inventory that the closing check compares with; a first container unless told. */
@@ -55,7 +57,11 @@ async function runFirstContainer(containerd: Containerd): Promise<void> {
  * left. When the chosen containerd cannot be had here, every test of the group is skipped with that reason.
  */
 export function containerdSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
-  const unavailable = process.env['SILT_TEST_SKIP'];
+  const { onlyPeer = peerName } = settings;
+  const unavailable =
+    onlyPeer === peerName
+      ? process.env['SILT_TEST_SKIP']
+      : `does not depend on containerd, runs with that of ${onlyPeer}`;
   const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
   if (unavailable !== undefined && unavailable !== '') {
     describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));

@@ -3,6 +3,7 @@ import { type Arch, C, syscallNumbers } from '../../syscall';
 import type { Seccomp, SeccompArg, SeccompOperator } from '../spec-linux';
 import { abisOf, X32_BIT } from './abis';
 import { encodeProgram, type Instruction } from './bpf';
+import { call } from './filter.fixture';
 import { assembleFilter, compileSeccomp } from './compile';
 
 const AUDIT = { x86_64: C.AUDIT_ARCH_X86_64, aarch64: C.AUDIT_ARCH_AARCH64 };
@@ -10,38 +11,6 @@ const ALLOW = C.SECCOMP_RET_ALLOW;
 const errno = (number: number): number => C.SECCOMP_RET_ERRNO + number;
 const EPERM = errno(1);
 const ENOSYS = errno(38);
-
-/** What the kernel does with a filter: `struct seccomp_data` in, the returned value out (bpf(4), seccomp(2)). */
-function interpret(program: readonly Instruction[], data: Uint8Array): number {
-  const words = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  let accumulator = 0;
-  for (let pc = 0; pc < program.length; pc++) {
-    const { code, jt, jf, k } = program[pc]!;
-    const jump = (yes: boolean): void => void (pc += yes ? jt : jf);
-    if (code === 0x20) accumulator = words.getUint32(k, true);
-    else if (code === 0x54) accumulator = (accumulator & k) >>> 0;
-    else if (code === 0x06) return k;
-    else if (code === 0x05) pc += k;
-    else if (code === 0x15) jump(accumulator === k);
-    else if (code === 0x25) jump(accumulator > k);
-    else if (code === 0x35) jump(accumulator >= k);
-    else throw new Error(`instruction ${pc} has the unknown code ${code}`);
-  }
-  throw new Error('ran off the end');
-}
-
-function call(
-  program: readonly Instruction[],
-  audit: number,
-  nr: number,
-  args: readonly (number | bigint)[] = [],
-): number {
-  const data = Buffer.alloc(64);
-  data.writeUInt32LE(nr >>> 0, 0);
-  data.writeUInt32LE(audit, 4);
-  args.forEach((arg, i) => data.writeBigUInt64LE(BigInt.asUintN(64, BigInt(arg)), 16 + i * 8));
-  return interpret(program, data);
-}
 
 function named(
   program: readonly Instruction[],

@@ -1,2 +1,3 @@
 /** Seccomp profiles of the OCI spec, compiled to classic BPF. */
 export { compileSeccomp, type SeccompFilter } from './compile';
+export { BASELINES, baselineFilter, type BaselineName } from './baseline';

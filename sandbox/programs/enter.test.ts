@@ -10,7 +10,11 @@ const OF_A_POD = ['CLONE_NEWNS', 'CLONE_NEWPID', 'CLONE_NEWNET', 'CLONE_NEWIPC',
 
 function plan(changes: SpecChanges = {}, parts: Partial<EnterPlan> = {}): EnterPlan {
   const spec = ctrSpec(changes);
-  const surroundings = { kernel: new Kernel(loadNative(), -1), host: new FixedHost('v2') };
+  const surroundings = {
+    kernel: new Kernel(loadNative(), -1),
+    host: new FixedHost('v2'),
+    config: { baseline: 'none' as const },
+  };
   return {
     namespaces: OF_A_POD,
     cgroupFiles: ['/sys/fs/cgroup/default/web/cgroup.procs'],

@@ -20,6 +20,7 @@ import {
   close,
   open,
 } from '../../syscall';
+import type { SeccompFilter } from '../../oci';
 import { report } from './reports';
 
 export interface CapabilityPlan {
@@ -54,7 +55,10 @@ export interface ProcessPlan {
   /** The last capability that the kernel knows (/proc/sys/kernel/cap_last_cap). */
   readonly lastCapability: number;
   readonly noNewPrivileges: boolean;
-  readonly seccomp: { readonly bpf: Uint8Array; readonly flags: number } | undefined;
+  /** What the operator has for every container; undefined for a privileged one. */
+  readonly baseline: SeccompFilter | undefined;
+  /** What the spec asks for. */
+  readonly seccomp: SeccompFilter | undefined;
   readonly rlimits: readonly RlimitPlan[];
   readonly oomScoreAdj: number | undefined;
   readonly terminal: boolean;
@@ -151,7 +155,12 @@ function capabilityName(cap: number): string {
   return found?.[0] ?? `${cap}`;
 }
 
+/** Both filters, when there are two: the kernel asks each and takes the stricter answer. The spec's may have no `seccomp`. */
 function applySeccomp(p: ProgramBuilder, plan: ProcessPlan): void {
+  if (plan.baseline) {
+    p.step('installing the baseline seccomp filter');
+    setSeccompFilter(p, plan.baseline.bpf, plan.baseline.flags);
+  }
   if (!plan.seccomp) return;
   p.step('installing the seccomp filter');
   setSeccompFilter(p, plan.seccomp.bpf, plan.seccomp.flags);

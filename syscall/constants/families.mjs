@@ -102,7 +102,7 @@ export const libcHeaders = ['sys/socket.h', 'sys/mount.h', 'sys/eventfd.h', 'sys
 
 export const libcMacros = [
   /^(UMOUNT|MNT)_[A-Z]+$/,
-  /^AF_(UNSPEC|UNIX|INET|INET6|NETLINK|PACKET|VSOCK)$/,
+  /^AF_(UNSPEC|UNIX|INET|INET6|NETLINK|PACKET|ALG|VSOCK)$/,
   /^SOCK_[A-Z]+$/,
   /^SOL_SOCKET$/,
   /^MSG_[A-Z]/,
