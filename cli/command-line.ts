@@ -1,14 +1,23 @@
 import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
+import { registerCpuFeatures } from './commands/cpu-features';
+import { registerFeatures } from './commands/features';
 import { registerProgram } from './commands/program';
+import { registerSpec } from './commands/spec';
 import { registerTar } from './commands/tar';
 import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
 import { fromGoFlags, type IgnoredFlag } from './go-flags';
-import { versionText } from './version';
+import { VERSION_TEXT } from './version';
 
 /** Each adds its command (a file of cli/commands is one command); in the order of the help. */
-const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [registerTar, registerProgram];
+const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
+  registerSpec,
+  registerTar,
+  registerProgram,
+  registerFeatures,
+  registerCpuFeatures,
+];
 
 /** Exit status of a command that failed: runc's. */
 const FAILED = 1;
@@ -18,7 +27,7 @@ const FAILED_IN: Readonly<Record<string, number>> = { exec: 255 };
 export function buildCommandLine(): { silt: Command; frame: Frame } {
   const silt = new Command('silt')
     .description('pods and containers with root filesystems that start from a tar and can be saved to one')
-    .version(versionText(), '-v, --version', 'print the version')
+    .version(VERSION_TEXT, '-v, --version', 'print the version')
     .enablePositionalOptions()
     .showSuggestionAfterError(true);
   addGlobalFlags(silt);

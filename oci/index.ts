@@ -3,6 +3,8 @@ export * from './spec';
 export * from './spec-linux';
 export { parseProcess, parseResources, parseSpec, specWarnings, type SpecHost } from './check';
 export { type Unsupported, unsupportedFields } from './unsupported';
+export { defaultSpec, type DefaultSpecChoices } from './default-spec';
+export { features } from './features';
 export { sysctlPath } from './checks/sysctl';
 export {
   CAPABILITY_SETS,

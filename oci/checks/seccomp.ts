@@ -2,7 +2,7 @@
 import type { Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompRule } from '../spec-linux';
 import { type Check, integer, list, nonEmpty, object, oneOf, refuse, string, text, wide64 } from './shape';
 
-const ACTIONS: readonly SeccompAction[] = [
+export const SECCOMP_ACTIONS: readonly SeccompAction[] = [
   'SCMP_ACT_KILL',
   'SCMP_ACT_KILL_PROCESS',
   'SCMP_ACT_KILL_THREAD',
@@ -13,11 +13,13 @@ const ACTIONS: readonly SeccompAction[] = [
   'SCMP_ACT_LOG',
   'SCMP_ACT_NOTIFY',
 ];
-const OPERATORS: readonly SeccompOperator[] = [
+export const SECCOMP_OPERATORS: readonly SeccompOperator[] = [
   ...['SCMP_CMP_NE' as const, 'SCMP_CMP_LT' as const, 'SCMP_CMP_LE' as const, 'SCMP_CMP_EQ' as const],
   ...['SCMP_CMP_GE' as const, 'SCMP_CMP_GT' as const, 'SCMP_CMP_MASKED_EQ' as const],
 ];
-const FLAGS = ['TSYNC', 'LOG', 'SPEC_ALLOW', 'WAIT_KILLABLE_RECV'].map((name) => `SECCOMP_FILTER_FLAG_${name}`);
+export const SECCOMP_FLAGS = ['TSYNC', 'LOG', 'SPEC_ALLOW', 'WAIT_KILLABLE_RECV'].map(
+  (name) => `SECCOMP_FILTER_FLAG_${name}`,
+);
 
 /** Also those that no program here could have: profiles are written for all machines. */
 const architecture = text(
@@ -28,14 +30,15 @@ const architecture = text(
 /** What a program can get as an errno ends at 4095 (MAX_ERRNO); a tracer gets 16 bits. */
 const errnoRet = integer(0, 0xffff);
 
-const arg = object<SeccompArg>({ index: integer(0, 5), value: wide64, valueTwo: wide64, op: oneOf(...OPERATORS) }, [
-  ...['index' as const, 'value' as const, 'op' as const],
-]);
+const arg = object<SeccompArg>(
+  { index: integer(0, 5), value: wide64, valueTwo: wide64, op: oneOf(...SECCOMP_OPERATORS) },
+  [...['index' as const, 'value' as const, 'op' as const]],
+);
 
-const ruleShape = object<SeccompRule>({ names: list(nonEmpty), action: oneOf(...ACTIONS), errnoRet, args: list(arg) }, [
-  'names',
-  'action',
-]);
+const ruleShape = object<SeccompRule>(
+  { names: list(nonEmpty), action: oneOf(...SECCOMP_ACTIONS), errnoRet, args: list(arg) },
+  ['names', 'action'],
+);
 
 function checkErrno(action: SeccompAction, errno: number | undefined, path: string): void {
   if (errno === undefined) return;
@@ -53,10 +56,10 @@ function rule(value: unknown, path: string): SeccompRule {
 
 const shape = object<Seccomp>(
   {
-    defaultAction: oneOf(...ACTIONS),
+    defaultAction: oneOf(...SECCOMP_ACTIONS),
     defaultErrnoRet: errnoRet,
     architectures: list(architecture),
-    flags: list(oneOf(...FLAGS)),
+    flags: list(oneOf(...SECCOMP_FLAGS)),
     listenerPath: string,
     listenerMetadata: string,
     syscalls: list(rule),

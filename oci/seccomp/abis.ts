@@ -45,3 +45,10 @@ export function abisOf(arch: Arch, architectures: readonly string[]): Abi[] {
   const abis = [own, ...listed].map(({ table, ...kind }) => ({ ...kind, numbers: syscallNumbers(table) }));
   return abis.filter(({ name, numbers }) => name === own.name || Object.keys(numbers).length > 0);
 }
+
+/** Every name that a profile can give with an effect, on one kind of machine or another. */
+export function knownArchitectures(): string[] {
+  return Object.values(KINDS)
+    .flatMap((kinds) => kinds.map(({ name }) => name))
+    .sort();
+}
