@@ -233,3 +233,12 @@ describe('a recorded process', () => {
     expect([gone, isSameProcess(gone)]).toEqual([{ pid: 4194305, startTime: '' }, false]);
   });
 });
+
+test('of several that take a pod down one gets its state', () => {
+  state.addPod(POD);
+  expect(state.pods()).toEqual([{ version: 1, ...POD }]);
+  expect(state.takeDownPod('pod')).toEqual({ version: 1, ...POD });
+  expect(state.takeDownPod('pod')).toBeUndefined();
+  expect(state.hasPod('pod')).toBe(false);
+  expect(readdirSync(root)).toEqual([]);
+});

@@ -28,6 +28,8 @@ export interface PodState {
   readonly idMaps: IdMaps | null;
   /** Number of the range in IdRanges that the pod has, to be released. */
   readonly idRange?: number;
+  /** Where the shim that keeps the pod listens; none for a pod of the command line. */
+  readonly socket?: string;
 }
 
 /** `<container id>/container.json` in the pod's directory. */
@@ -109,6 +111,33 @@ export class StateDirectory {
   containerIfAny(id: string): ContainerState | undefined {
     const found = this.#containers().find((one) => one.id === id);
     return found && ifFound(() => this.#readContainer(found));
+  }
+
+  /** Is there a directory of this pod? */
+  hasPod(pod: string): boolean {
+    return existsSync(this.podPath(pod));
+  }
+
+  /** All pods whose state can be read. */
+  pods(): PodState[] {
+    return directories(this.root).flatMap((pod) => ifFound(() => this.readPod(pod)) ?? []);
+  }
+
+  /**
+   * Removes a pod's directory. Of several processes that clean up after it at the same time one gets its state: that one has
+   * to release what the pod had.
+   */
+  takeDownPod(pod: string): PodState | undefined {
+    const gone = join(this.root, `.gone-${process.pid}-${pod}`);
+    try {
+      renameSync(this.podPath(pod), gone);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+    const state = ifFound(() => readVersioned(join(gone, 'pod.json'), `pod ${pod}`) as PodState);
+    rmSync(gone, { recursive: true, force: true });
+    return state;
   }
 
   /** Ids of the containers that have a directory in the pod's. */

@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Spec } from '../oci';
+import { removeLeftPod } from './leftovers';
 import { NO_PROCESS, Pod, podIdRanges, podPlan, recordProcess, type Workshop } from '../sandbox';
 
 /** The shim's one pod: started for its first container, ended with its last. */
@@ -12,7 +13,9 @@ export class PodKeeper {
   constructor(
     private readonly workshop: Workshop,
     private readonly id: string,
-    root: string,
+    private readonly root: string,
+    /** Where the shim listens; '' when that is not known. */
+    private readonly socket: string,
   ) {
     this.#ranges = podIdRanges(root, workshop.config);
   }
@@ -30,6 +33,8 @@ export class PodKeeper {
 
   async #start(spec: Spec): Promise<Pod> {
     const { kernel, state, config } = this.workshop;
+    // Who listens on the pod's socket is its only shim: a state of that name is of one that was killed.
+    if (state.hasPod(this.id)) await removeLeftPod(this.root, state, this.id);
     const claimIds = () => {
       const { index, idMaps } = this.#ranges.claim();
       this.#range = index;
@@ -42,7 +47,8 @@ export class PodKeeper {
         fds[kind] = openNamespace(kind, path);
       }
       const range = this.#range === undefined ? {} : { idRange: this.#range };
-      const record = { id: this.id, idMaps: plan.sandbox.idMaps, ...range };
+      const socket = this.socket === '' ? {} : { socket: this.socket };
+      const record = { id: this.id, idMaps: plan.sandbox.idMaps, ...range, ...socket };
       // Before the sandbox is there: whoever cleans up after this process has to know of the range.
       state.addPod({ ...record, sandbox: NO_PROCESS });
       const pod = await Pod.start(kernel, plan.sandbox, fds);

@@ -10,6 +10,7 @@ import type { ShimArguments } from './arguments';
 import { openLog } from './log';
 import { PodKeeper } from './pod-keeper';
 import { Publisher } from './publisher';
+import { sweep } from './leftovers';
 import { siltRoot } from '../sandbox/root';
 import { TaskService } from './task-service';
 
@@ -17,6 +18,8 @@ const EVENTS_AT_END_MS = 2000;
 /** How long a shim without containers waits for containerd: to connect for the first time, and to come back. */
 const FIRST_CONNECTION_MS = 5000;
 const ABANDONED_MS = 3000;
+/** When a shim first looks for what others have left: after the pod's start, which nothing may slow down. */
+const SWEEP_AFTER_MS = 5000;
 
 /**
  * Serves one pod until its Shutdown.
@@ -46,7 +49,12 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
     onError: (message) => log.warn(message),
   });
   const server = new TtrpcServer({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
-  const pod = new PodKeeper(workshop, args.id, siltRoot());
+  const pod = new PodKeeper(workshop, args.id, siltRoot(), args.socket);
+  const clearUp = (): Promise<void> =>
+    sweep(siltRoot(), workshop.state, workshop.kernel).catch((error: unknown) =>
+      log.warn('cannot remove what other shims have left', { error: describe(error) }),
+    );
+  setTimeout(() => void clearUp(), SWEEP_AFTER_MS).unref();
   const stop = (): void => {
     // First of all, while the name is still this server's: a later start of the same id makes a new socket there.
     if (args.socket !== '') rmSync(args.socket, { force: true });
@@ -55,6 +63,7 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
       await pod.end();
       await publisher.close(EVENTS_AT_END_MS);
       await server.shutdown({ timeoutMs: 1000 });
+      await clearUp();
       process.exit(0);
     })();
   };

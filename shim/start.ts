@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
-import { C, Kernel, ProgramBuilder } from '../syscall';
+import { Kernel } from '../syscall';
 import type { ShimArguments } from './arguments';
 import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
+import { answers, listenAt, lockSockets } from './sockets';
 
 /** The annotation by which containerd's CRI plugin says to which pod a container belongs. */
 const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
@@ -20,7 +20,8 @@ export async function startServer(args: ShimArguments): Promise<void> {
   const params = readBootstrapParams(readStdin(), args.id, args.namespace);
   const pod = podOf(args.id);
   const path = socketPath(siltRoot(), args.address, args.namespace, pod);
-  if (!(await answers(path))) await start(args, pod, path);
+  const listening = await listenUnlessAnswered(path);
+  if (listening !== undefined) await serveAt(listening, args, pod, path);
   const address = `unix://${path}`;
   writeFileSync('.address', address);
   renameSync('.address', 'address');
@@ -47,23 +48,24 @@ function podOf(id: string): string {
   }
 }
 
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
+/** A listening socket at the path, the caller's to close; undefined when a shim listens there already. */
+async function listenUnlessAnswered(path: string): Promise<number | undefined> {
+  const directory = dirname(path);
+  mkdirSync(dirname(directory), { recursive: true, mode: 0o711 });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const kernel = new Kernel(loadNative(), -1);
+  const lock = lockSockets(kernel, directory, true);
+  try {
+    if (await answers(path)) return undefined;
+    rmSync(path, { force: true });
+    return listenAt(kernel, path);
+  } finally {
+    closeSync(lock);
+  }
 }
 
-async function start(args: ShimArguments, pod: string, path: string): Promise<void> {
-  mkdirSync(dirname(dirname(path)), { recursive: true, mode: 0o711 });
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  rmSync(path, { force: true });
-  const native = loadNative();
-  const listening = listen(new Kernel(native, -1), path);
+/** Starts the pod's server on a listening socket, which is closed here. */
+async function serveAt(listening: number, args: ShimArguments, pod: string, path: string): Promise<void> {
   const flags = [
     '-namespace',
     args.namespace,
@@ -91,20 +93,4 @@ async function start(args: ShimArguments, pod: string, path: string): Promise<vo
   } finally {
     closeSync(listening);
   }
-}
-
-/** A listening unix socket, the caller's to close. Node's own server would remove the socket's file when it is let go. */
-function listen(kernel: Kernel, path: string): number {
-  const BACKLOG = 128;
-  const p = new ProgramBuilder();
-  p.step(`listening on ${path}`);
-  const fd = p.slot('socket');
-  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: fd });
-  // struct sockaddr_un, unix(7): the family in two bytes, then the path with its NUL.
-  const name = Buffer.from(`\0\0${path}\0`);
-  name.writeUInt16LE(C.AF_UNIX, 0);
-  p.call('bind', [fd, p.bytes(name), name.length]);
-  p.call('fchmodat', [C.AT_FDCWD, p.string(path), 0o600, 0]);
-  p.call('listen', [fd, BACKLOG]);
-  return kernel.run(p.build()).get(fd);
 }

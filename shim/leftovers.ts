@@ -1,0 +1,75 @@
+import { closeSync, openSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { cgroups, isSameProcess, NO_PROCESS, podIdRanges, readConfig, type StateDirectory } from '../sandbox';
+import type { Kernel } from '../syscall';
+import { answers, removeDeadSockets } from './sockets';
+
+type ContainerState = NonNullable<ReturnType<StateDirectory['containerIfAny']>>;
+
+/**
+ * How long a pod without shim is left to containerd, which usually runs `delete` for it and gives that 5 seconds
+ * (`cleanupTimeout`); a `delete` that was killed is not repeated before containerd's next start.
+ */
+const LEFT_TO_CONTAINERD_MS = 6000;
+
+/**
+ * Removes a container whose shim is dead, and its pod when it was the last. The sandbox has ended with the shim, or is ended here,
+ * and with it every process and mount of the pod; what is left are cgroups and files.
+ * @param container what its state says, undefined when it was never written
+ * @returns the pid that the container's first process had, 0 when that is not known
+ */
+export async function removeLeftContainer(
+  root: string,
+  state: StateDirectory,
+  pod: string,
+  container: ContainerState | undefined,
+): Promise<number> {
+  const podState = state.podIfAny(pod);
+  if (podState && isSameProcess(podState.sandbox)) process.kill(podState.sandbox.pid, 'SIGKILL');
+  if (container) {
+    // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
+    if (container.init.pid !== NO_PROCESS.pid) await cgroups.killAll(container.cgroup);
+    await cgroups.removeCgroup(container.cgroup);
+    state.removeContainer(pod, container.id);
+  }
+  if (state.containersOf(pod).every((id) => state.containerIfAny(id) === undefined)) {
+    // Only who takes the pod down releases its range: several may be at work here, and the range may be another's soon after.
+    const range = state.takeDownPod(pod)?.idRange;
+    if (range !== undefined) podIdRanges(root, readConfig()).release(range);
+  }
+  return container?.init.pid ?? 0;
+}
+
+/** Removes all of a pod whose shim is dead. */
+export async function removeLeftPod(root: string, state: StateDirectory, pod: string): Promise<void> {
+  for (const id of state.containersOf(pod)) {
+    await removeLeftContainer(root, state, pod, state.containerIfAny(id));
+  }
+  await removeLeftContainer(root, state, pod, undefined);
+}
+
+/**
+ * Removes what killed shims have left below a root and nobody else will remove: sockets at once, pods after they have been
+ * seen without their shim twice. Every shim does this for all, so that a machine that goes on starting containers stays clean.
+ */
+export async function sweep(root: string, state: StateDirectory, kernel: Kernel): Promise<void> {
+  await removeDeadSockets(kernel, join(root, 's'));
+  for (const { id, socket } of state.pods()) {
+    // A pod of the command line has no shim to lose.
+    if (socket === undefined || (await answers(socket))) continue;
+    if (hasBeenAbandonedFor(join(state.podPath(id), 'abandoned'), LEFT_TO_CONTAINERD_MS)) {
+      await removeLeftPod(root, state, id);
+    }
+  }
+}
+
+/** Marks the time of the first call in a file, and says whether that is long enough ago. */
+function hasBeenAbandonedFor(mark: string, ms: number): boolean {
+  try {
+    closeSync(openSync(mark, 'ax', 0o600));
+    return false;
+  } catch {
+    const since = statSync(mark, { throwIfNoEntry: false })?.mtimeMs;
+    return since !== undefined && Date.now() - since > ms;
+  }
+}

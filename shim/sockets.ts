@@ -1,0 +1,81 @@
+import { closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { C, type Kernel, ProgramBuilder } from '../syscall';
+
+/**
+ * Takes the lock under which sockets in `<root>/s` are bound, made to listen, and removed, by the native front too: a socket that is
+ * bound and does not listen yet refuses connections as a dead one does, so who holds the lock and is refused has found a dead one.
+ * @param wait false: returns undefined when another process holds it
+ * @returns an fd to close, which releases the lock (flock(2))
+ */
+export function lockSockets(kernel: Kernel, directory: string, wait: true): number;
+export function lockSockets(kernel: Kernel, directory: string, wait: boolean): number | undefined;
+export function lockSockets(kernel: Kernel, directory: string, wait: boolean): number | undefined {
+  const p = new ProgramBuilder();
+  p.step(`locking ${directory}`);
+  const [fd, result] = [p.slot('directory'), p.slot('result')];
+  p.call('openat', [C.AT_FDCWD, p.string(directory), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: fd });
+  p.call('flock', [fd, wait ? C.LOCK_EX : C.LOCK_EX | C.LOCK_NB], { out: result, tolerate: ['EAGAIN'], retry: true });
+  const done = p.label();
+  p.jumpIfZero(result, done);
+  p.call('close', [fd]);
+  p.place(done);
+  const ran = kernel.run(p.build());
+  return ran.get(result) === 0 ? ran.get(fd) : undefined;
+}
+
+/** Does somebody listen on the socket? */
+export function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    // A full queue: it listens, and has much to do.
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN'));
+  });
+}
+
+/** A listening unix socket, the caller's to close. Node's own server would remove the socket's file when it is let go. */
+export function listenAt(kernel: Kernel, path: string): number {
+  const BACKLOG = 128;
+  const p = new ProgramBuilder();
+  p.step(`listening on ${path}`);
+  const fd = p.slot('socket');
+  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: fd });
+  // Before bind, which gives the file the socket's own mode: nobody else can ever connect.
+  p.call('fchmod', [fd, 0o600]);
+  // struct sockaddr_un, unix(7): the family in two bytes, then the path with its NUL.
+  const name = Buffer.from(`\0\0${path}\0`);
+  name.writeUInt16LE(C.AF_UNIX, 0);
+  p.call('bind', [fd, p.bytes(name), name.length]);
+  p.call('listen', [fd, BACKLOG]);
+  return kernel.run(p.build()).get(fd);
+}
+
+/**
+ * Removes the sockets in a directory that nobody listens on: a shim that was killed leaves its own, and containerd does not
+ * always ask for its removal. Does nothing when another process is at work there.
+ */
+export async function removeDeadSockets(kernel: Kernel, directory: string): Promise<void> {
+  const lock = lockSockets(kernel, directory, false);
+  if (lock === undefined) return;
+  try {
+    // Asking the kernel's list first keeps the live shims out of it.
+    const listed = boundSockets();
+    for (const name of readdirSync(directory)) {
+      const path = join(directory, name);
+      if (!listed.has(path) && !(await answers(path))) rmSync(path, { force: true });
+    }
+  } finally {
+    closeSync(lock);
+  }
+}
+
+/** Paths of the unix sockets of this network namespace that are bound (proc_net(5)). */
+function boundSockets(): Set<string> {
+  const lines = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return new Set(lines.flatMap((line) => /\/.*$/.exec(line)?.[0] ?? []));
+}
