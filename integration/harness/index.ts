@@ -11,6 +11,7 @@ export {
   containerdSuite,
   untilRead,
   isSilt,
+  onMachinesContainerd,
   runtime,
   sandboxPid,
   shimPid,

@@ -33,6 +33,9 @@ export const siltTest = testIf(isSilt, 'is about silt, and another runtime is un
 /** Which containerd the tests of this run are for; decided by the test runner before jest starts. */
 const peerName = process.env['SILT_TEST_PEER'] ?? 'system';
 
+/** A test that is slow and about nothing that differs between versions of containerd. */
+export const onMachinesContainerd = testIf(peerName === 'system', 'runs on the machine’s own containerd only');
+
 export interface SuiteSettings extends SiltSettings {
   /** What runc leaves behind after such tests: the closing check is then silt's alone. */
   readonly runcLeaves?: string;
