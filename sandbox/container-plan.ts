@@ -1,10 +1,12 @@
 import { SiltError } from '../errors';
-import { type IdMaps, planRoot, type RootPlanInput } from '../gofer';
+import { planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
-import type { PodNamespaces } from './pod';
+import { hasOwn, pidMode } from './exec-plan';
+import type { PodTraits } from './pod';
+import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
-import type { LaunchPlan, PidMode } from './programs/launch';
+import type { LaunchPlan } from './programs/launch';
 import type { Workshop } from './workshop';
 
 /** What a container is created from, apart from its pod. */
@@ -20,6 +22,8 @@ export interface ContainerRequest {
   readonly stdio: Readonly<Record<string, number>>;
   /** Called with the pty's master, which it then owns. */
   readonly onTerminal: (master: number) => void;
+  /** `with-caller` unless told. A container that lives on its own is started through its state directory. */
+  readonly lifetime?: Lifetime;
 }
 
 /** Everything about one container that is decided before the first side effect. */
@@ -34,8 +38,8 @@ export interface ContainerPlan {
  */
 export function planContainer(
   workshop: Workshop,
-  pod: { readonly idMaps: IdMaps | null; readonly namespaces: PodNamespaces },
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
+  pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers' | 'lifetime'>,
   mountPoint: string,
 ): ContainerPlan {
   const { host } = workshop;
@@ -63,6 +67,7 @@ export function planContainer(
     id: request.id,
     pid: pidMode(spec),
     userns: pod.idMaps !== null,
+    gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
     cgroupNamespace,
     join: pod.namespaces,
     cgroupFiles: joinFiles(cgroup.cgroup),
@@ -76,14 +81,4 @@ function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {
   if (cgroup.mode === 'v2') return 'v2';
   const { binds, links } = describeInsideView(cgroup);
   return { directories: binds.map(({ source, name }) => ({ name, hostPath: source })), links };
-}
-
-function hasOwn(spec: Spec, type: string): boolean {
-  return (spec.linux?.namespaces ?? []).some((namespace) => namespace.type === type && !namespace.path);
-}
-
-function pidMode(spec: Spec): PidMode {
-  const namespace = (spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
-  if (!namespace) return 'host';
-  return namespace.path ? 'pod' : 'container';
 }

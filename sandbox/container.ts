@@ -2,19 +2,21 @@ import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
 import type { RootPlan } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
-import { C, type Report, type Started } from '../syscall';
-import { type Cgroup, createCgroup, joinFiles, removeCgroup } from './cgroup';
+import { C, type FailureNames, type Report, type Started } from '../syscall';
+import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
 import type { Config } from './config';
 import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
+import { planExec } from './exec-plan';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
-import { planProcess } from './process-plan';
-import { type LaunchPlan, launchProgram } from './programs/launch';
+import { launchProgram } from './programs/launch';
+import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
 import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
+import { listenForStart } from './start-socket';
 import { NO_PROCESS, recordProcess } from './state';
 import { createUpper, modeBits } from './upper';
 import type { Workshop } from './workshop';
@@ -65,6 +67,7 @@ export class Container {
     readonly init: Process,
     private readonly launch: Started,
     private startFd: number | undefined,
+    private readonly startFailures: FailureNames | undefined,
   ) {}
 
   get id(): string {
@@ -87,12 +90,12 @@ export class Container {
     const { state } = workshop;
     const undo = new UndoStack();
     try {
-      const mountPoint = state.addContainer(pod.plan.id, request.id);
-      undo.add(() => state.removeContainer(pod.plan.id, request.id));
+      const mountPoint = state.addContainer(pod.id, request.id);
+      undo.add(() => state.removeContainer(pod.id, request.id));
       const plan = planContainer(workshop, pod, request, mountPoint);
       const record = {
         id: request.id,
-        pod: pod.plan.id,
+        pod: pod.id,
         bundle: request.bundle,
         created: new Date().toISOString(),
         annotations: request.spec.annotations ?? {},
@@ -100,6 +103,7 @@ export class Container {
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of the cgroup.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: { path: '', device: 0 } });
+      state.writeSpec(pod.id, request.id, request.spec);
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const { deviceProgram } = plan.cgroup;
@@ -111,7 +115,10 @@ export class Container {
           ...record,
           init: recordProcess(container.init.pid),
           upper: { path: `/${request.id}/fs`, device: fstatSync(upper).dev },
+          ...(container.startFailures ? { startFailures: container.startFailures } : {}),
         });
+        // The process is on record: from here on others find it.
+        if (request.lifetime === 'of-its-own') container.#release();
         return container;
       } finally {
         closeSync(upper);
@@ -133,6 +140,9 @@ export class Container {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
     const pidns = openPidNamespace(request.spec);
+    const lifetime = request.lifetime ?? 'with-caller';
+    const directory = workshop.state.containerPath(pod.id, request.id);
+    const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
     const [startRead, startWrite] = kernel.pipe();
     let init: Process | undefined;
     const abort = (): void => {
@@ -142,6 +152,7 @@ export class Container {
       const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, upper, start: startRead };
       if (pod.userns !== undefined) donations['userns'] = pod.userns;
       if (pidns !== undefined) donations['pidns'] = pidns;
+      if (socket !== undefined) donations[START_SOCKET] = socket;
       const started = kernel.start(program, donations);
       undo.add(async () => {
         abort();
@@ -149,7 +160,7 @@ export class Container {
         await pod.dropUpper(request.id);
       });
       const onReport = ({ name, fds }: Report): boolean => {
-        if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+        if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
         else if (name === 'terminal') request.onTerminal(fds[0]!);
         else return false;
         return true;
@@ -159,13 +170,14 @@ export class Container {
         onReport,
         abort,
       });
-      return new Container(workshop, pod, request, plan, init!, started, startWrite);
+      const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
+      return new Container(workshop, pod, request, plan, init!, started, startWrite, failures);
     } catch (error) {
       closeSync(startWrite);
       throw execFailure(error, plan.launch.process);
     } finally {
       closeSync(startRead);
-      if (pidns !== undefined) closeSync(pidns);
+      for (const fd of [pidns, socket]) if (fd !== undefined) closeSync(fd);
     }
   }
 
@@ -201,6 +213,13 @@ export class Container {
     }
   }
 
+  /** Lets the parked process live on when this one ends, to wait at its socket. */
+  #release(): void {
+    writeSync(this.startFd!, 'x');
+    this.#dropStart();
+    this.launch.reports.close();
+  }
+
   #dropStart(): void {
     if (this.startFd !== undefined) closeSync(this.startFd);
     this.startFd = undefined;
@@ -220,11 +239,7 @@ export class Container {
         id: this.id,
       });
     }
-    const plan = {
-      namespaces: namespacesOf(this.plan.launch),
-      cgroupFiles: joinFiles(this.cgroup),
-      process: planProcess(this.workshop, this.spec, process, { layers: this.request.layers }),
-    };
+    const plan = planExec(this.workshop, this, process, this.request.layers);
     const exec = new Exec(this.workshop.kernel, id, plan, this.init);
     this.execs.set(id, exec);
     return exec;
@@ -246,22 +261,8 @@ export class Container {
     this.launch.reports.close();
     await this.pod.dropUpper(this.id);
     await removeCgroup(this.cgroup);
-    this.workshop.state.removeContainer(this.pod.plan.id, this.id);
+    this.workshop.state.removeContainer(this.pod.id, this.id);
   }
-}
-
-/** The namespaces that an exec has to enter. Those that the container shares with the host are left out. */
-function namespacesOf(launch: LaunchPlan): string[] {
-  const wanted: Readonly<Record<string, boolean>> = {
-    CLONE_NEWUSER: launch.userns,
-    CLONE_NEWNS: true,
-    CLONE_NEWPID: launch.pid !== 'host',
-    CLONE_NEWNET: launch.join.network,
-    CLONE_NEWIPC: launch.join.ipc,
-    CLONE_NEWUTS: launch.join.uts,
-    CLONE_NEWCGROUP: launch.cgroupNamespace,
-  };
-  return Object.keys(wanted).filter((name) => wanted[name]);
 }
 
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close. */

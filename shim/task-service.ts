@@ -80,7 +80,7 @@ export class TaskService implements Handlers {
       const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () =>
         publisher.publish('/tasks/oom', { containerId: id }),
       );
-      const directory = workshop.state.containerPath(pod.plan.id, id);
+      const directory = workshop.state.containerPath(pod.id, id);
       publisher.publish('/tasks/create', {
         containerId: id,
         bundle,
@@ -308,7 +308,7 @@ export class TaskService implements Handlers {
   /** Whether the containers that there are have been cleaned up from outside: containerd took this shim for dead. */
   get forgotten(): boolean {
     const { state } = this.options.workshop;
-    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.plan.id, init.id));
+    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.id, init.id));
     return this.#creating.size === 0 && [...this.#tasks.values()].every(gone);
   }
 
