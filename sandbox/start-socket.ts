@@ -1,7 +1,15 @@
 import { closeSync, constants, existsSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
-import { C, type FailureNames, type Kernel, namedFailures, ProgramBuilder, ReportChannel, unixAddress } from '../syscall';
+import {
+  C,
+  type FailureNames,
+  type Kernel,
+  namedFailures,
+  ProgramBuilder,
+  ReportChannel,
+  unixAddress,
+} from '../syscall';
 
 /**
  * The socket in a container's state directory at which its parked process waits to be started, when the one who creates
