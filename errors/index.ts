@@ -40,6 +40,10 @@ export const errorTable = {
     meaning: 'the program to run is not there or not executable (runc’s status and words)',
   },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
+  FLAG_REFUSED: {
+    status: 'PermissionDenied',
+    meaning: 'the operator does not allow a container to change this setting',
+  },
   SEED_UNREADABLE: { status: 'InvalidArgument', meaning: 'the seed’s path is missing or not a regular file' },
   ARCHIVE_INVALID: { status: 'InvalidArgument', meaning: 'an archive is malformed or would leave the root filesystem' },
   ARCHIVE_TRUNCATED: { status: 'InvalidArgument', meaning: 'an archive ends in the middle of an entry' },

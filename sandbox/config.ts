@@ -3,6 +3,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { parse } from 'smol-toml';
 import { SiltError } from '../errors';
 import { BASELINES, type BaselineName } from '../oci';
+import { DEFAULT_OVERLAY, type OverlayMode, parseOverlay2 } from './overlay-mode';
 
 /** What the operator decides, in /etc/silt/config.toml. */
 export interface Config {
@@ -12,7 +13,11 @@ export interface Config {
   readonly allowRootfsTarAnnotation: boolean;
   /** Directories that such seeds may lie in, absolute and without symlinks; none means nowhere. */
   readonly rootfsTarDirectories: readonly string[];
-  /** tmpfs(5) size of an upper whose container has no memory limit. */
+  /** Where the writes of containers go. */
+  readonly overlay: OverlayMode;
+  /** Flags that a container's annotations (`dev.gvisor.flag.NAME`) may change: by name, or all of them, or none. */
+  readonly allowFlagOverride: boolean | readonly string[];
+  /** tmpfs(5) size of an upper in memory whose container has no memory limit. */
   readonly upperSize: string;
   /** The first host id of the ranges that pods with `userns = "auto"` get, and how many ranges of 65536 there are. */
   readonly usernsFirstId: number;
@@ -32,6 +37,8 @@ const DEFAULTS: Config = {
   userns: 'none',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
+  overlay: DEFAULT_OVERLAY,
+  allowFlagOverride: false,
   upperSize: '50%',
   // Far above the ranges of /etc/subuid and systemd's (uid ranges in systemd's UIDS-GIDS.md end at 0x77777777).
   usernsFirstId: 0x7000_0000,
@@ -48,6 +55,16 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     if (!isStringArray(value) || !value.every((path) => isAbsolute(path))) return 'must be a list of absolute paths';
     return { rootfsTarDirectories: value.map((path) => normalize(path)) };
   },
+  overlay2: (value) => {
+    const overlay = typeof value === 'string' ? parseOverlay2(value) : 'must be a string';
+    return typeof overlay === 'string' ? overlay : { overlay };
+  },
+  'file-access': checkFileAccess,
+  'file-access-mounts': checkFileAccess,
+  'allow-flag-override': (value) =>
+    typeof value === 'boolean' || isStringArray(value)
+      ? { allowFlagOverride: value }
+      : 'must be true, false or a list of names of flags',
   'upper-size': (value) =>
     typeof value === 'string' && /^\d+([kmg]|%)?$/i.test(value)
       ? { upperSize: value }
@@ -61,6 +78,13 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     return baseline ? { baseline } : 'must be "docker", "strict" or "none"';
   },
 };
+
+/** gVisor's `--file-access`: mounts are the kernel's own and coherent in both, so it is checked and changes nothing. */
+export function checkFileAccess(value: unknown): Partial<Config> | string {
+  return value === 'exclusive' || value === 'shared'
+    ? {}
+    : `must be exclusive or shared; it is ${JSON.stringify(value)}`;
+}
 
 function isStringArray(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');

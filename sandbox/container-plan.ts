@@ -1,12 +1,14 @@
 import { SiltError } from '../errors';
-import { planRoot, type RootPlanInput } from '../gofer';
+import { type EngineRoot, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
 import { hasOwn, pidMode } from './exec-plan';
+import { withFlagAnnotations } from './flag-annotations';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
 import type { LaunchPlan } from './programs/launch';
+import { planUpper, type UpperPlan, upperNames } from './upper';
 import type { Workshop } from './workshop';
 
 /** What a container is created from, apart from its pod. */
@@ -14,8 +16,8 @@ export interface ContainerRequest {
   readonly id: string;
   readonly bundle: string;
   readonly spec: Spec;
-  /** Read-only layers of the root filesystem, the topmost first, as absolute host paths. */
-  readonly layers: readonly string[];
+  /** What the engine gave as root filesystem. */
+  readonly rootfs: EngineRoot;
   /** Host path of the archive that the upper starts from, already allowed. */
   readonly seed: string | undefined;
   /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
@@ -28,6 +30,7 @@ export interface ContainerRequest {
 
 /** Everything about one container that is decided before the first side effect. */
 export interface ContainerPlan {
+  readonly upper: UpperPlan;
   readonly cgroup: CgroupPlan;
   readonly launch: LaunchPlan;
 }
@@ -39,11 +42,13 @@ export interface ContainerPlan {
 export function planContainer(
   workshop: Workshop,
   pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers' | 'lifetime'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime'>,
   mountPoint: string,
 ): ContainerPlan {
   const { host } = workshop;
-  const { spec } = request;
+  const { spec, rootfs } = request;
+  const upper = planUpper(rootfs, spec, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
+  const { layers } = rootfs;
   const cgroup = planCgroup({
     id: request.id,
     cgroupsPath: spec.linux?.cgroupsPath,
@@ -54,7 +59,10 @@ export function planContainer(
   const root = planRoot({
     spec,
     bundle: request.bundle,
-    layers: request.layers,
+    // The engine's own upper is no layer when it is what is written to.
+    layers: upper.kind === 'engine' ? layers.slice(1) : layers,
+    upper: upperNames(upper),
+    cover: false,
     mountPoint,
     idMaps: pod.idMaps,
     kindOf: (path) => host.kindOf(path),
@@ -72,9 +80,9 @@ export function planContainer(
     join: pod.namespaces,
     cgroupFiles: joinFiles(cgroup.cgroup),
     root,
-    process: planProcess(workshop, spec, process, { layers: request.layers }),
+    process: planProcess(workshop, spec, process, { layers }),
   };
-  return { cgroup, launch };
+  return { upper, cgroup, launch };
 }
 
 function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {

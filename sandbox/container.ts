@@ -1,10 +1,8 @@
 import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
-import type { RootPlan } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C, type FailureNames, type Report, type Started } from '../syscall';
 import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
-import type { Config } from './config';
 import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
@@ -17,7 +15,7 @@ import { execFailure } from './exec-failure';
 import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
-import { NO_PROCESS, recordProcess } from './state';
+import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
 import { createUpper, modeBits } from './upper';
 import type { Workshop } from './workshop';
 
@@ -102,7 +100,7 @@ export class Container {
         cgroup: plan.cgroup.cgroup,
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of the cgroup.
-      state.writeContainer({ ...record, init: NO_PROCESS, upper: { path: '', device: 0 } });
+      state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
       state.writeSpec(pod.id, request.id, request.spec);
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
@@ -114,14 +112,14 @@ export class Container {
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
-          upper: { path: `/${request.id}/fs`, device: fstatSync(upper).dev },
+          upper: recordUpper(request.id, plan, upper),
           ...(container.startFailures ? { startFailures: container.startFailures } : {}),
         });
         // The process is on record: from here on others find it.
         if (request.lifetime === 'of-its-own') container.#release();
         return container;
       } finally {
-        closeSync(upper);
+        if (upper !== undefined) closeSync(upper);
       }
     } catch (error) {
       await undo.run();
@@ -134,7 +132,7 @@ export class Container {
     pod: Pod,
     request: ContainerRequest,
     plan: ContainerPlan,
-    upper: number,
+    upper: number | undefined,
     undo: UndoStack,
   ): Promise<Container> {
     const { kernel } = workshop;
@@ -149,7 +147,8 @@ export class Container {
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
     };
     try {
-      const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, upper, start: startRead };
+      const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, start: startRead };
+      if (upper !== undefined) donations['upper'] = upper;
       if (pod.userns !== undefined) donations['userns'] = pod.userns;
       if (pidns !== undefined) donations['pidns'] = pidns;
       if (socket !== undefined) donations[START_SOCKET] = socket;
@@ -157,7 +156,7 @@ export class Container {
       undo.add(async () => {
         abort();
         await init?.exited;
-        await pod.dropUpper(request.id);
+        if (upper !== undefined) await pod.dropUpper(request.id);
       });
       const onReport = ({ name, fds }: Report): boolean => {
         if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
@@ -239,7 +238,7 @@ export class Container {
         id: this.id,
       });
     }
-    const plan = planExec(this.workshop, this, process, this.request.layers);
+    const plan = planExec(this.workshop, this, process, this.request.rootfs.layers);
     const exec = new Exec(this.workshop.kernel, id, plan, this.init);
     this.execs.set(id, exec);
     return exec;
@@ -259,36 +258,47 @@ export class Container {
     if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
     await this.init.exited;
     this.launch.reports.close();
-    await this.pod.dropUpper(this.id);
+    if (this.plan.launch.root.upper) await this.pod.dropUpper(this.id);
     await removeCgroup(this.cgroup);
     this.workshop.state.removeContainer(this.pod.id, this.id);
   }
 }
 
-/** The container's upper, seeded when the request says so. Returns its fd, the caller's to close. */
+function recordUpper(id: string, { launch }: ContainerPlan, upper: number | undefined): ContainerState['upper'] {
+  const names = launch.root.upper;
+  return upper === undefined || names === null
+    ? NO_UPPER
+    : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };
+}
+
+/** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
 async function makeUpper(
   workshop: Workshop,
   pod: Pod,
   request: ContainerRequest,
   plan: ContainerPlan,
-): Promise<number> {
-  const { kernel, config } = workshop;
-  const top = request.layers[0]!;
-  const stat = statSync(top);
-  const root: RootPlan = plan.launch.root;
-  const upper = createUpper(kernel, {
+): Promise<number | undefined> {
+  const { kernel } = workshop;
+  const stat = statSync(request.rootfs.layers[0]!);
+  const { owner, upper: names } = plan.launch.root;
+  const upper = createUpper(kernel, plan.upper, {
     id: request.id,
-    owner: root.owner,
-    rootOwner: { uid: stat.uid + (pod.idMaps ? root.owner.uid : 0), gid: stat.gid + (pod.idMaps ? root.owner.gid : 0) },
+    owner,
+    rootOwner: { uid: stat.uid + (pod.idMaps ? owner.uid : 0), gid: stat.gid + (pod.idMaps ? owner.gid : 0) },
     rootMode: modeBits(stat),
-    size: upperSize(request.spec, config),
+    userns: pod.userns,
   });
+  const { seed, spec, rootfs } = request;
+  if (seed === undefined) return upper;
+  if (upper === undefined) {
+    const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;
+    throw new SiltError('SEED_REFUSED', message, { path: seed });
+  }
   try {
-    if (request.seed !== undefined) {
-      const { seed, spec } = request;
-      const { cgroupFiles } = plan.launch;
-      await seedUpper(workshop, { seed, upper, idMaps: pod.idMaps, cgroupFiles, devices: allowedDevices(spec) });
-    }
+    const { cgroupFiles } = plan.launch;
+    const directory = names!.fs;
+    const devices = allowedDevices(spec);
+    await seedUpper(workshop, { seed, upper, directory, idMaps: pod.idMaps, cgroupFiles, devices });
     return upper;
   } catch (error) {
     closeSync(upper);
@@ -301,11 +311,4 @@ function allowedDevices(spec: Spec): AllowedDevice[] {
   return (spec.linux?.devices ?? []).flatMap(({ type, major = 0, minor = 0 }) =>
     type === 'p' ? [] : [{ type: type === 'b' ? ('block' as const) : ('char' as const), major, minor }],
   );
-}
-
-/** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
-function upperSize(spec: Spec, config: Config): string {
-  const limit = spec.linux?.resources?.memory?.limit;
-  if (limit === undefined || limit <= 0) return config.upperSize;
-  return `${Math.max(Math.floor(limit / 2), 65536)}`;
 }

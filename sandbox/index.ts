@@ -7,6 +7,7 @@ export { FreezeRecord } from './freeze';
 export { Host } from './host';
 export { podIdRanges } from './id-ranges';
 export { watchOom } from './oom';
+export { type OverlayMode, parseOverlay, parseOverlay2 } from './overlay-mode';
 export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
 export { planPrograms } from './plan-programs';

@@ -15,6 +15,8 @@ export interface SeedRequest {
   readonly seed: string;
   /** A detached upper, see createUpper. Borrowed. */
   readonly upper: number;
+  /** The name of the upper's directory in it. */
+  readonly directory: string;
   /** The pod's ids, or null. */
   readonly idMaps: IdMaps | null;
   readonly cgroupFiles: readonly string[];
@@ -45,7 +47,7 @@ export async function seedUpper({ kernel, host }: { kernel: Kernel; host: Host }
   };
   try {
     const archive = keep(openSeed(request.seed));
-    const upper = keep(openUpper(kernel, request.upper));
+    const upper = keep(openUpper(kernel, request));
     const program = unpackProgram(
       {
         idMaps: request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS },
@@ -95,12 +97,16 @@ function openSeed(path: string): number {
   throw new SiltError('SEED_UNREADABLE', `the archive is ${kind}, not a regular file`, { path });
 }
 
-function openUpper(kernel: Kernel, upper: number): number {
+function openUpper(kernel: Kernel, { upper, directory }: SeedRequest): number {
   const p = new ProgramBuilder();
   const fd = p.slot('fs');
-  p.step('opening the upper').call('openat', [upper, p.string('fs'), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0], {
-    out: fd,
-  });
+  p.step('opening the upper').call(
+    'openat',
+    [upper, p.string(directory), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0],
+    {
+      out: fd,
+    },
+  );
   return kernel.run(p.build()).get(fd);
 }
 

@@ -112,6 +112,10 @@ async function freezeLease(
 
 /** Opens the upper through the sandbox's root, and makes sure that it is the one that was recorded. */
 function openUpper(sandbox: ContainerState['init'], container: ContainerState): number {
+  if (container.upper.path === '') {
+    const message = `container ${container.id} has no upper: with overlay2=none it writes to its engine's root filesystem, which is no overlay`;
+    throw new SiltError('WRONG_STATE', message, { id: container.id });
+  }
   const path = `/proc/${sandbox.pid}/root${container.upper.path}`;
   let fd: number;
   try {

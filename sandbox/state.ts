@@ -32,6 +32,9 @@ export interface RecordedProcess {
 /** Recorded while there is no process yet. */
 export const NO_PROCESS: RecordedProcess = { pid: 0, startTime: '' };
 
+/** Recorded while a container has no upper, or for good when its writes go to a root filesystem that is no overlay. */
+export const NO_UPPER = { path: '', device: 0 } as const;
+
 /** `pod.json`. */
 export interface PodState {
   readonly version: number;

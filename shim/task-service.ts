@@ -61,7 +61,7 @@ export class TaskService implements Handlers {
     let stdio: Stdio | undefined;
     try {
       const spec = readSpec(bundle);
-      const layers = takeApart(request.rootfs, spec.root?.path, bundle);
+      const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const seed = seedOf(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
@@ -71,7 +71,7 @@ export class TaskService implements Handlers {
         id,
         bundle,
         spec: { ...spec, ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}) },
-        layers,
+        rootfs,
         seed: allowed,
         stdio: stdio.donate(),
         onTerminal: (master) => given.attachTerminal(master),

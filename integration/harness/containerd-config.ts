@@ -31,6 +31,10 @@ export interface SiltSettings {
   /** False: seeds by annotation are refused. */
   readonly allowSeeds?: boolean;
   readonly baseline?: 'docker' | 'strict' | 'none';
+  /** Where containers write to; annotations of a container may say otherwise. */
+  readonly overlay2?: string;
+  /** Further lines of the configuration. */
+  readonly more?: string;
 }
 
 export interface ContainerdPaths {
@@ -69,9 +73,13 @@ ${cri ?? ''}`;
 }
 
 export function siltConfig(seeds: string, settings: SiltSettings): string {
-  return `userns = ${JSON.stringify(settings.userns ?? 'none')}
+  // SILT_TEST_USERNS and SILT_TEST_OVERLAY2 turn the defaults of a whole run, for the suites that do not care.
+  return `userns = ${JSON.stringify(settings.userns ?? process.env['SILT_TEST_USERNS'] ?? 'none')}
 allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
 rootfs-tar-directories = [${JSON.stringify(seeds)}]
 baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
+overlay2 = ${JSON.stringify(settings.overlay2 ?? process.env['SILT_TEST_OVERLAY2'] ?? 'root:memory')}
+allow-flag-override = true
+${settings.more ?? ''}
 `;
 }

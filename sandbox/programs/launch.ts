@@ -82,7 +82,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   waitForChild(p, gofer.pid);
   p.step('waiting for the root filesystem');
   close(p, mine);
-  keepUpper(p, plan);
+  if (plan.root.upper) keepUpper(p, plan);
   report(p, 'built');
   return p.build();
 }
