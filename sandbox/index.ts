@@ -12,7 +12,7 @@ export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
 export { planPrograms } from './plan-programs';
 export { Process } from './process';
-export { allowSeed, SEED_ANNOTATION, seedOf } from './seed-policy';
+export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './seed-policy';
 export { snapshotToFd, snapshotToFile } from './snapshot';
 export { DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';
 export type { Workshop } from './workshop';

@@ -23,6 +23,7 @@ import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
 import { Stdio } from './stdio';
 import { type Ended, ExecTask, InitTask, type TaskProcess } from './task';
+import { UnmatchedSeeds } from './unmatched-seeds';
 
 type Handlers = { [Name in TaskMethod]: (request: TaskRequest<Name>) => Promise<TaskAnswer<Name>> | TaskAnswer<Name> };
 
@@ -49,7 +50,11 @@ export class TaskService implements Handlers {
   /** Ids that a Create is working on: a second Create with the same id must not pass. */
   readonly #creating = new Set<string>();
 
-  constructor(private readonly options: TaskServiceOptions) {}
+  readonly #unmatchedSeeds: UnmatchedSeeds;
+
+  constructor(private readonly options: TaskServiceOptions) {
+    this.#unmatchedSeeds = new UnmatchedSeeds((message) => options.log.warn(message));
+  }
 
   async Create(request: TaskRequest<'Create'>): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
@@ -63,6 +68,7 @@ export class TaskService implements Handlers {
       const spec = readSpec(bundle);
       const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const seed = seedOf(spec.annotations ?? {});
+      this.#unmatchedSeeds.add(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
       const pod = await this.options.pod.get(spec);
@@ -133,6 +139,8 @@ export class TaskService implements Handlers {
 
   async #deleteTask(task: Task): Promise<TaskAnswer<'Delete'>> {
     const { init } = task;
+    // With the container that holds the pod it ends; a moment later containerd reads this shim's log no more.
+    if (init.id === this.options.pod.id) this.#unmatchedSeeds.report();
     await init.container.delete();
     const exit = await init.wait();
     task.stopOomWatch();

@@ -1,7 +1,7 @@
 /** Every container of a pod with a seed of its own, and a snapshot of its own, while the others run on. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { plainNames, readTar, runCommand, siltProgram, siltTest, tarArchive } from '../harness';
+import { plainNames, readTar, runCommand, siltProgram, siltTest, tarArchive, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 import type { Kubelet } from '../harness/cri/kubelet';
 
@@ -10,7 +10,13 @@ const annotation = 'dev.gvisor.tar.rootfs.upper';
 /** An archive with /seeded, in the directory that silt's configuration allows. */
 function seed(kubelet: Kubelet, name: string): string {
   const path = join(kubelet.containerd.seeds, `${name}.tar`);
-  writeFileSync(path, tarArchive([{ name: './', type: 'directory' }, { name: './seeded', content: name }]));
+  writeFileSync(
+    path,
+    tarArchive([
+      { name: './', type: 'directory' },
+      { name: './seeded', content: name },
+    ]),
+  );
   return path;
 }
 
@@ -32,6 +38,9 @@ criSuite('seeds and snapshots in a pod', {}, (kubelet) => {
       expect(await pod.sh(other, read)).toBe('all');
       expect(await pod.sh(described, read)).toBe('own');
     });
+    const told = (): number => kubelet().containerd.log().split(`${annotation}.wbe gives the seed`).length - 1;
+    await waitFor('the misspelt name to be told', () => told() > 0);
+    expect(told()).toBe(1);
   });
 
   siltTest('a container whose archive is missing fails with the reason, its sibling runs on', async () => {
@@ -54,7 +63,9 @@ criSuite('seeds and snapshots in a pod', {}, (kubelet) => {
     const root = join(containerd.siltRoot, containerd.namespace);
     const file = join(containerd.seeds, 'snapshot.tar');
     const take = (id: string): Promise<{ code: number; stderr: string }> =>
-      runCommand([siltProgram, '--root', root, 'tar', 'rootfs-upper', '--file', file, id], { env: containerd.environment });
+      runCommand([siltProgram, '--root', root, 'tar', 'rootfs-upper', '--file', file, id], {
+        env: containerd.environment,
+      });
     await kubelet().withPod({}, async (pod) => {
       const first = await pod.run(['sh', '-c', 'while :; do echo x >> /grows; done']);
       const later = await pod.run(['sh', '-c', 'echo state > /kept; exec sleep 1000']);
