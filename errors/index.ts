@@ -31,6 +31,10 @@ export const errorTable = {
   },
   REQUEST_INVALID: { status: 'InvalidArgument', meaning: 'an argument of the call is malformed' },
   CONFIG_INVALID: { status: 'InvalidArgument', meaning: 'silt’s own configuration file is malformed' },
+  ENGINE_CONFIG_INVALID: {
+    status: 'InvalidArgument',
+    meaning: 'a configuration of Docker or containerd cannot be read, or not be changed safely',
+  },
   ROOTFS_INVALID: {
     status: 'InvalidArgument',
     meaning: 'the root filesystem or a mount given by the engine cannot be used',
