@@ -1,7 +1,7 @@
 import { SiltError } from '../errors';
 import { C, type Kernel, type Report } from '../syscall';
 import { execFailure } from './exec-failure';
-import { type Lifetime, Process, pidOf } from './process';
+import { Process, pidOf } from './process';
 import { type EnterPlan, enterProgram } from './programs/enter';
 import { awaitReports } from './started';
 
@@ -14,9 +14,7 @@ export class Exec {
     private readonly kernel: Kernel,
     readonly id: string,
     readonly plan: EnterPlan,
-    /** The container's first process. */
-    private readonly init: Pick<Process, 'fd'>,
-    private readonly lifetime: Lifetime = 'with-caller',
+    private readonly init: Process,
   ) {}
 
   /** The process; undefined until it has been started. */
@@ -36,7 +34,7 @@ export class Exec {
     const started = this.kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
     let process: Process | undefined;
     const onReport = ({ name, fds }: Report): boolean => {
-      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);
+      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!);
       else if (name === 'terminal') onTerminal(fds[0]!);
       else return false;
       return true;

@@ -15,8 +15,6 @@ export interface PublisherOptions {
 }
 
 const CALL_TIMEOUT_MS = 5000;
-/** Every so many attempts containerd's publish binary is tried instead of its ttrpc socket, which may have moved or lost the service. */
-const BINARY_EVERY = 4;
 const RETRY_MS = [20, 50, 100, 250, 500, 1000] as const;
 /** Events kept while containerd is away; beyond that the oldest go, since a task's end matters more than its start. */
 const MAX_QUEUED = 4096;
@@ -51,7 +49,7 @@ export class Publisher {
     for (let failures = 0; this.#queue.length > 0 && !this.#stopped;) {
       const request = this.#queue[0]!;
       try {
-        await this.#send(request, failures);
+        await this.#send(request);
         // Unless the queue has overflowed meanwhile: then it was the oldest, and is gone already.
         if (this.#queue[0] === request) this.#queue.shift();
         failures = 0;
@@ -67,8 +65,8 @@ export class Publisher {
     this.#draining = undefined;
   }
 
-  async #send(request: ForwardRequest, failures: number): Promise<void> {
-    if (this.options.ttrpcAddress === '' || failures % BINARY_EVERY === BINARY_EVERY - 1) {
+  async #send(request: ForwardRequest): Promise<void> {
+    if (this.options.ttrpcAddress === '') {
       await this.#sendByBinary(request);
       return;
     }
@@ -83,21 +81,17 @@ export class Publisher {
     }
   }
 
-  /** containerd's own publisher, which the shim is given by name: one process per event, so only where ttrpc fails. */
+  /** containerd's own publisher, which the shim is given by name: one process per event, so only without ttrpc. */
   #sendByBinary(request: ForwardRequest): Promise<void> {
     const { address, publishBinary, namespace } = this.options;
     const { topic, event } = request.envelope!;
     return new Promise((resolve, reject) => {
       const args = ['--address', address, 'publish', '--topic', topic, '--namespace', namespace];
-      const child = spawn(publishBinary, args, {
-        stdio: ['pipe', 'ignore', 'ignore'],
-        timeout: CALL_TIMEOUT_MS,
-        killSignal: 'SIGKILL',
-      });
+      const child = spawn(publishBinary, args, { stdio: ['pipe', 'ignore', 'ignore'] });
       child.once('error', reject);
-      child.once('exit', (code, signal) => {
+      child.once('exit', (code) => {
         if (code === 0) resolve();
-        else reject(new SiltError('INTERNAL', `${publishBinary} ended with ${code ?? signal}`));
+        else reject(new SiltError('INTERNAL', `${publishBinary} ended with ${code}`));
       });
       child.stdin.on('error', () => undefined);
       child.stdin.end(Any.encode(event!));
