@@ -16,6 +16,8 @@ export default {
     '<rootDir>/tools',
   ],
   testMatch: ['**/*.test.ts'],
+  // A machine that does other things as well is slow, not wrong.
+  testTimeout: 30_000,
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',

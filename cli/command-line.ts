@@ -2,9 +2,11 @@ import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
 import { registerCpuFeatures } from './commands/cpu-features';
 import { registerFeatures } from './commands/features';
+import { registerInstall } from './commands/install';
 import { registerProgram } from './commands/program';
 import { registerSpec } from './commands/spec';
 import { registerTar } from './commands/tar';
+import { registerUninstall } from './commands/uninstall';
 import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
 import { fromGoFlags, type IgnoredFlag } from './go-flags';
@@ -17,6 +19,8 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerProgram,
   registerFeatures,
   registerCpuFeatures,
+  registerInstall,
+  registerUninstall,
 ];
 
 /** Exit status of a command that failed: runc's. */

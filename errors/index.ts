@@ -31,6 +31,10 @@ export const errorTable = {
   },
   REQUEST_INVALID: { status: 'InvalidArgument', meaning: 'an argument of the call is malformed' },
   CONFIG_INVALID: { status: 'InvalidArgument', meaning: 'silt’s own configuration file is malformed' },
+  ENGINE_CONFIG_INVALID: {
+    status: 'InvalidArgument',
+    meaning: 'a configuration of Docker or containerd cannot be read, or not be changed safely',
+  },
   ROOTFS_INVALID: {
     status: 'InvalidArgument',
     meaning: 'the root filesystem or a mount given by the engine cannot be used',
@@ -40,6 +44,10 @@ export const errorTable = {
     meaning: 'the program to run is not there or not executable (runc’s status and words)',
   },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
+  FLAG_REFUSED: {
+    status: 'PermissionDenied',
+    meaning: 'the operator does not allow a container to change this setting',
+  },
   SEED_UNREADABLE: { status: 'InvalidArgument', meaning: 'the seed’s path is missing or not a regular file' },
   ARCHIVE_INVALID: { status: 'InvalidArgument', meaning: 'an archive is malformed or would leave the root filesystem' },
   ARCHIVE_TRUNCATED: { status: 'InvalidArgument', meaning: 'an archive ends in the middle of an entry' },

@@ -1,8 +1,9 @@
 import { refusal } from '../errors/testing/refusal';
-import { type EngineMount, takeApart } from './engine-mounts';
+import { type EngineMount, type EngineRoot, takeApart } from './engine-mounts';
 
 const overlay = (...options: string[]): EngineMount => ({ type: 'overlay', source: 'overlay', options });
-const layersOf = (...options: string[]): string[] => takeApart([overlay(...options)], 'rootfs', '/bundle');
+const rootOf = (...options: string[]): EngineRoot => takeApart([overlay(...options)], 'rootfs', '/bundle');
+const layersOf = (...options: string[]): string[] => rootOf(...options).layers as string[];
 
 describe('without a mount the root filesystem is what the spec says', () => {
   test.each([
@@ -11,7 +12,7 @@ describe('without a mount the root filesystem is what the spec says', () => {
     ['/images/one', '/images/one'],
     [undefined, '/bundle/rootfs'],
   ])('%p is %s', (rootPath, layer) => {
-    expect(takeApart([], rootPath, '/bundle')).toEqual([layer]);
+    expect(takeApart([], rootPath, '/bundle')).toEqual({ layers: [layer], own: { upper: layer, work: undefined } });
   });
 });
 
@@ -29,8 +30,13 @@ describe('an overlay', () => {
     expect(layers).toEqual([5, 4, 1].map((n) => `${SNAPSHOTS}/${n}/fs`));
   });
 
+  test('says which directories take the writes of the container', () => {
+    const { own } = rootOf('workdir=/s/1\\:/work', 'upperdir=/s/1\\:/fs', 'lowerdir=/a');
+    expect(own).toEqual({ upper: '/s/1:/fs', work: '/s/1:/work' });
+  });
+
   test('of a read-only view has lowers only', () => {
-    expect(layersOf('ro', 'lowerdir=/b:/a')).toEqual(['/b', '/a']);
+    expect(rootOf('ro', 'lowerdir=/b:/a')).toEqual({ layers: ['/b', '/a'], own: undefined });
   });
 
   test('has colons and backslashes of names escaped', () => {
@@ -70,7 +76,8 @@ describe('a bind mount is one layer', () => {
     ['by the option bind', { type: 'none', source: '/snapshots/7', options: ['bind', 'rw'] }],
     ['by the option rbind', { type: '', source: '/snapshots/7', options: ['rbind', 'rw'] }],
   ])('%s', (_, mount) => {
-    expect(takeApart([mount], 'rootfs', '/bundle')).toEqual(['/snapshots/7']);
+    const own = mount.options.includes('ro') ? undefined : { upper: '/snapshots/7', work: undefined };
+    expect(takeApart([mount], 'rootfs', '/bundle')).toEqual({ layers: ['/snapshots/7'], own });
   });
 });
 

@@ -8,6 +8,21 @@ export interface EngineMount {
   readonly options: readonly string[];
 }
 
+/** The root filesystem that an engine gave, in directories of the host. */
+export interface EngineRoot {
+  /** Layers that one overlay can use as its lower ones, the topmost first; absolute. The engine's own upper is the first of them. */
+  readonly layers: readonly string[];
+  /** What is this container's alone and takes its writes when silt puts no overlay in front; undefined for a read-only view. */
+  readonly own: OwnRoot | undefined;
+}
+
+export interface OwnRoot {
+  /** The upper of the engine's overlay, or the whole root filesystem: the first layer. */
+  readonly upper: string;
+  /** The work directory of the engine's overlay; undefined when {@link upper} is the whole root filesystem. */
+  readonly work: string | undefined;
+}
+
 /**
  * Takes the engine's root filesystem apart into directories that one overlay can use as its lower layers, the topmost
  * first. containerd's overlay snapshotter gives an overlay mount whose own upper (empty, or holding what `docker commit` and the
@@ -16,8 +31,8 @@ export interface EngineMount {
  * @param rootPath `root.path` of the spec, absolute or relative to the bundle
  * @throws SiltError ROOTFS_INVALID naming the mount.
  */
-export function takeApart(mounts: readonly EngineMount[], rootPath: string | undefined, bundle: string): string[] {
-  if (mounts.length === 0) return [path.resolve(bundle, rootPath ?? 'rootfs')];
+export function takeApart(mounts: readonly EngineMount[], rootPath: string | undefined, bundle: string): EngineRoot {
+  if (mounts.length === 0) return wholeRoot(path.resolve(bundle, rootPath ?? 'rootfs'), true);
   if (mounts.length > 1) {
     const types = mounts.map(({ type }) => type).join(', ');
     throw new SiltError(
@@ -26,28 +41,31 @@ export function takeApart(mounts: readonly EngineMount[], rootPath: string | und
     );
   }
   const [mount] = mounts as [EngineMount];
-  if (mount.type === 'overlay') return overlayLayers(mount);
-  if (mount.type === 'bind' || mount.options.includes('bind') || mount.options.includes('rbind')) return [mount.source];
+  if (mount.type === 'overlay') return overlayRoot(mount);
+  if (mount.type === 'bind' || mount.options.includes('bind') || mount.options.includes('rbind'))
+    return wholeRoot(mount.source, !mount.options.includes('ro'));
   throw new SiltError(
     'ROOTFS_INVALID',
     `cannot use a root filesystem of type ${mount.type} from ${mount.source}; use a snapshotter that gives overlay or bind mounts, such as overlayfs or native`,
   );
 }
 
-function overlayLayers(mount: EngineMount): string[] {
-  let upper: string[] = [];
-  let lower: string[] = [];
-  for (const option of mount.options) {
-    if (option.startsWith('lowerdir=')) lower = splitLayers(option.slice('lowerdir='.length));
-    else if (option.startsWith('upperdir=')) upper = [unescape(option.slice('upperdir='.length))];
-  }
-  const layers = [...upper, ...lower];
+function wholeRoot(directory: string, writable: boolean): EngineRoot {
+  return { layers: [directory], own: writable ? { upper: directory, work: undefined } : undefined };
+}
+
+function overlayRoot(mount: EngineMount): EngineRoot {
+  const valueOf = (key: string): string | undefined =>
+    mount.options.findLast((option) => option.startsWith(`${key}=`))?.slice(key.length + 1);
+  const [upper, work] = [valueOf('upperdir'), valueOf('workdir')].map((value) => value && unescape(value));
+  const lower = splitLayers(valueOf('lowerdir') ?? '');
+  const layers = [...(upper ? [upper] : []), ...lower];
   if (lower.length === 0)
     throw new SiltError('ROOTFS_INVALID', `the engine's overlay mount has no lowerdir: ${mount.options.join(',')}`);
-  const relative = layers.find((layer) => !path.isAbsolute(layer));
+  const relative = [...layers, ...(work ? [work] : [])].find((layer) => !path.isAbsolute(layer));
   if (relative !== undefined)
     throw new SiltError('ROOTFS_INVALID', `layer ${relative} of the engine's overlay mount is no absolute path`);
-  return layers;
+  return { layers, own: upper && work ? { upper, work } : undefined };
 }
 
 /** Layers are separated by colons; a colon or backslash in a name is escaped by a backslash (overlayfs.rst). */

@@ -28,6 +28,8 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     spec: { ociVersion: '1.2.0', ...spec },
     bundle: '/run/bundle',
     layers: ['/layers/1'],
+    upper: { fs: 'fs', work: 'work' },
+    cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
     idMaps: null,
     kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),

@@ -46,8 +46,12 @@ export interface CgroupV1View {
 }
 
 export interface RootPlan {
-  /** Read-only layers, the topmost first, as absolute host paths. */
+  /** Read-only layers, the topmost first, as absolute host paths. Without an upper the first is the root itself. */
   readonly layers: readonly string[];
+  /** The names of the upper and the overlay's work directory in the mount that the gofer is given; null: there is no overlay. */
+  readonly upper: { readonly fs: string; readonly work: string } | null;
+  /** The gofer is given a layer of whiteouts, to lie above the others. */
+  readonly cover: boolean;
   /** An empty host directory that the root is attached to while it is built. */
   readonly mountPoint: string;
   /** The pod has a user namespace: layers and volumes are idmapped, the finished tree is locked. */
@@ -75,6 +79,8 @@ export interface RootPlanInput {
   /** The bundle directory: relative bind sources start there. */
   readonly bundle: string;
   readonly layers: readonly string[];
+  readonly upper: RootPlan['upper'];
+  readonly cover: boolean;
   readonly mountPoint: string;
   /** The pod's ids, or null when it has no user namespace. */
   readonly idMaps: IdMaps | null;
@@ -104,6 +110,8 @@ export function planRoot(input: RootPlanInput): RootPlan {
   }
   return {
     layers: input.layers,
+    upper: input.upper,
+    cover: input.cover,
     mountPoint: input.mountPoint,
     userns: idMaps !== null,
     owner,

@@ -10,6 +10,8 @@ const PRIVATE = { type: C.MS_PRIVATE, recursive: false };
 function planOf(parts: Partial<RootPlan>): RootPlan {
   return {
     layers: ['/layers/top', '/layers/base'],
+    upper: { fs: 'fs', work: 'work' },
+    cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
     userns: false,
     owner: { uid: 0, gid: 0 },
@@ -140,6 +142,22 @@ describe('the overlay', () => {
     const fsmount = (userns: boolean) => callsOf({ userns }, 'mounting the overlay')[1];
     expect(fsmount(false)).toBe('fsmount($overlay_fs, FSMOUNT_CLOEXEC, 0) = $overlay');
     expect(fsmount(true)).toBe('fsmount($overlay_fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV) = $overlay');
+  });
+
+  test('can have a layer of whiteouts above the others', () => {
+    expect(callsOf({ cover: true }, 'opening the overlay').at(-1)).toBe(
+      'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, <cover>)',
+    );
+  });
+
+  test('is left out without an upper: the layer itself is the root', () => {
+    const calls = callsOf({ upper: null, layers: ['/root'], userns: true }, 'adding the layer');
+    expect(calls.slice(0, 4)).toEqual([
+      'open_tree(AT_FDCWD, "/root", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
+      'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_IDMAP, userns}, 32)',
+      'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_NODEV}, 32)',
+      'move_mount($layer, "", AT_FDCWD, "/run/silt/pod/web/rootfs", MOVE_MOUNT_F_EMPTY_PATH)',
+    ]);
   });
 
   test('needs a layer', () => {

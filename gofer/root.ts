@@ -1,9 +1,7 @@
-import { SiltError } from '../errors';
 import { sysctlPath } from '../oci';
 import {
   AT_FDCWD,
   attach,
-  attachAt,
   C,
   chdir,
   cloneTree,
@@ -15,7 +13,6 @@ import {
   flags,
   flagsOf,
   fsconfigCreate,
-  fsconfigFd,
   fsconfigFlag,
   fsconfigString,
   fsmount,
@@ -23,8 +20,10 @@ import {
   mkdirat,
   mount,
   mountSetattr,
+  Named,
   open,
   pivotRoot,
+  prctl,
   type ProgramBuilder,
   type Slot,
   symlinkat,
@@ -32,13 +31,14 @@ import {
   write,
 } from '../syscall';
 import { makeDeviceLinks, makeDevices } from './devices';
+import { USERNS } from './fds';
 import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RootPlan } from './plan';
+import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
 
-/** Names of the fds that the gofer's part of a program needs. */
-export const UPPER = 'upper';
-export const USERNS = 'userns';
+/** linux/securebits.h: SECURE_NO_SETUID_FIXUP is bit 2. */
+const SECBIT_NO_SETUID_FIXUP = 1 << 2;
 
 /**
  * Adds what the gofer does, from a fresh mount namespace to a root that the pod can be given: the process must be host
@@ -48,10 +48,11 @@ export const USERNS = 'userns';
  * and flag is locked. `sendTerminal` is called with the fd of the pty's master when the plan has a terminal.
  */
 export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (master: Slot) => void): void {
+  if (plan.userns) createFilesAs(p, plan.owner);
   p.step('cutting the gofer’s mounts off from the host’s');
   mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
   setSysctls(p, plan.sysctls);
-  const root = mountOverlay(p, plan);
+  const root = mountRoot(p, plan);
   for (const step of plan.mounts) {
     p.step(`mounting ${describe(step)} on ${step.destination}`);
     p.scope(() => addMount(p, root, step, plan));
@@ -79,6 +80,17 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (mast
 }
 
 /**
+ * What the gofer makes in the container's filesystems (mount points, devices) is the pod's root's: an idmapped filesystem takes no
+ * file of an owner that has no id there. It stays host root otherwise: the secure bit keeps setfsuid(2) from dropping capabilities.
+ */
+function createFilesAs(p: ProgramBuilder, { uid, gid }: Owner): void {
+  p.step('creating files as the pod’s root');
+  prctl(p, 'PR_SET_SECUREBITS', new Named(SECBIT_NO_SETUID_FIXUP, 'SECBIT_NO_SETUID_FIXUP'));
+  p.call('setfsgid', [gid]);
+  p.call('setfsuid', [uid]);
+}
+
+/**
  * Sysctls of the network, ipc and uts namespaces are written through the host's /proc by a process that is in those
  * namespaces: proc_sys looks up the tables of the caller, not of the mount.
  */
@@ -91,46 +103,6 @@ export function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): voi
       close(p, fd);
     });
   }
-}
-
-/** The overlay of the layers and the upper, attached to the plan's mount point. Returns the O_PATH fd of its root. */
-function mountOverlay(p: ProgramBuilder, plan: RootPlan): Slot {
-  if (plan.layers.length === 0) throw new SiltError('ROOTFS_INVALID', 'a root filesystem needs at least one layer');
-  const root = p.slot('root');
-  p.scope(() => {
-    p.step('opening the overlay filesystem');
-    const context = fsopen(p, 'overlay');
-    fsconfigString(p, context, 'source', 'overlay');
-    const layers = plan.layers.map((layer) => {
-      p.step(`adding the layer ${layer}`);
-      const tree = cloneTree(p, AT_FDCWD, layer, { name: 'layer' });
-      if (plan.userns) mountSetattr(p, tree, { userns: p.donated(USERNS) });
-      fsconfigFd(p, context, 'lowerdir+', tree);
-      return tree;
-    });
-    p.step('adding the upper');
-    const upper = p.slot('fs');
-    const work = p.slot('work');
-    p.call('openat', [p.donated(UPPER), p.string('fs'), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: upper });
-    p.call('openat', [p.donated(UPPER), p.string('work'), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: work });
-    fsconfigFd(p, context, 'upperdir', upper);
-    fsconfigFd(p, context, 'workdir', work);
-    // A seed is a stranger's archive: marks in it that lead elsewhere must not be followed, and new ones are not made,
-    // so that an upper stays a plain layer.
-    fsconfigString(p, context, 'redirect_dir', 'nofollow');
-    fsconfigString(p, context, 'metacopy', 'off');
-    fsconfigString(p, context, 'index', 'off');
-    p.step('mounting the overlay');
-    fsconfigCreate(p, context);
-    // The superblock belongs to the initial user namespace, which has no implicit nodev: for a pod with a user namespace
-    // the flag has to be given, and the lock keeps it.
-    const overlay = fsmount(p, context, plan.userns ? C.MOUNT_ATTR_NODEV : 0, 'overlay');
-    for (const tree of layers) close(p, tree);
-    attachAt(p, overlay, AT_FDCWD, plan.mountPoint);
-    p.call('openat', [AT_FDCWD, p.string(plan.mountPoint), flags('O_PATH|O_DIRECTORY|O_CLOEXEC'), 0], { out: root });
-    for (const fd of [upper, work, context, overlay]) close(p, fd);
-  });
-  return root;
 }
 
 function describe(step: MountStep): string {

@@ -1,6 +1,6 @@
 /*
  * `start` of a new pod: bind the socket, start the server with it, print the address. Clients may connect from then on
- * and wait in the socket's queue while Node is loading.
+ * and wait in the socket's queue while Node is loading. `start` of a container in a pod that runs: print its address.
  *
  * Killed at any point this leaves one of two things: a socket that refuses, which the next start replaces, or a server
  * that answers, which the next start finds.
@@ -197,16 +197,24 @@ void front_start(const struct front *front, const struct front_flags *flags)
 {
 	char path[FRONT_SOCKET_PATH_SIZE], address[FRONT_SOCKET_PATH_SIZE + 8], pod[FRONT_NAME_SIZE];
 	struct failure failure = DONE, end = DONE;
-	int listener, report[2];
+	enum front_grouping grouping = front_read_config("", flags->id, pod);
+	struct front_flags place = *flags;
+	int listener = -1, report[2];
 	int64_t pid = 0;
 
-	if (!front_socket_path(path, front->root, flags) || front_read_config("", flags->id, pod) != FRONT_OWN_POD)
+	if (grouping == FRONT_IN_POD)
+		place.id = pod;
+	if (grouping == FRONT_UNCLEAR || !front_socket_path(path, front->root, &place))
+		return;
+	/* A container only ever joins a pod that runs; Node says so if it does not. */
+	if (grouping == FRONT_IN_POD && front_ask_socket(path) != 0)
 		return;
 	if (!front_take_stdin())
 		return;
 	JOIN(address, "unix://", path);
 
-	listener = listen_at(front->root, path);
+	if (grouping == FRONT_OWN_POD)
+		listener = listen_at(front->root, path);
 	if (listener >= 0) {
 		pid = spawn(front, flags, path, listener, report);
 		if (silt_is_error(pid))

@@ -1,7 +1,7 @@
 /*
  * The front: containerd-shim-silt-v1 and silt in one small program, static and without libc as silt-interp is.
  * containerd runs `start` and `delete` for every task, and a start of Node costs more than all else that they do. So
- * `start` of a new pod and `delete` of what is gone are done here; everything else becomes Node by exec, as if it had
+ * `start` of a pod or in a pod, and `delete` of what is gone, are done here; everything else becomes Node by exec, as if it had
  * been Node from the beginning.
  *
  *   front.c          who is called, where Node is, what goes through to it

@@ -375,7 +375,7 @@ describe('start', () => {
 
 describe('start of what Node has to look at', () => {
   test.each([
-    ['of the pod of another', '{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}'],
+    ['of a pod that does not run', '{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}'],
     ['whose pod is hard to tell', '{"annotations":{"io.kubernetes.cri.sandbox-id":"we\\u0062"}}'],
     ['that mentions the annotation', '{"args":["io.kubernetes.cri.sandbox-id"]}'],
   ])('passes on a container %s', (_, config) => {
@@ -400,6 +400,15 @@ describe('start of what Node has to look at', () => {
     const annotation = '{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}';
     writeFileSync(join(bundle, 'config.json'), `${' '.repeat(300_000)}${annotation}`);
     expect(start('web').status).toBe(42);
+  });
+
+  test('answers for a container of a pod that runs', async () => {
+    const server = await startServer('pod');
+    writeFileSync(join(bundle, 'config.json'), '{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}');
+    rmSync(join(bundle, 'address'));
+    expect(start('web')).toEqual(started('pod'));
+    expect(readFileSync(join(bundle, 'address'), 'utf8')).toBe(`unix://${pathFor('pod')}`);
+    expect(serverPids()).toEqual([server]);
   });
 
   test('starts the pod itself', () => {

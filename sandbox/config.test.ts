@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../errors/testing/refusal';
+import { OVERLAY_FORM } from './overlay-mode';
 import { type Config, parseConfig, readConfig } from './config';
 
 const FILE = '/etc/silt/test.toml';
@@ -9,14 +10,12 @@ const DEFAULTS: Config = {
   userns: 'none',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
+  overlay: { scope: 'root', medium: { kind: 'memory' } },
+  allowFlagOverride: false,
   upperSize: '50%',
   usernsFirstId: 0x70000000,
   usernsRanges: 4096,
   baseline: 'docker',
-  seed: 'share',
-  seedLayers: '/var/lib/silt/layers',
-  seedLayersSize: 16 * 2 ** 30,
-  seedIdentity: 'stat',
 };
 
 describe('a configuration', () => {
@@ -29,27 +28,25 @@ describe('a configuration', () => {
       userns = "auto"
       allow-rootfs-tar-annotation = true
       rootfs-tar-directories = ["/srv/seeds", "/var//lib/./seeds/"]
+      overlay2 = "all:dir=/srv/files,size=1g"
+      file-access = "exclusive"
+      file-access-mounts = "shared"
+      allow-flag-override = ["overlay2"]
       upper-size = "2g"
       userns-first-id = 1000000
       userns-ranges = 10
       baseline = "strict"
-      seed = "copy"
-      seed-layers = "/srv//layers"
-      seed-layers-size = "512M"
-      seed-identity = "digest"
     `;
     expect(parseConfig(text, FILE)).toEqual({
       userns: 'auto',
       allowRootfsTarAnnotation: true,
       rootfsTarDirectories: ['/srv/seeds', '/var/lib/seeds/'],
+      overlay: { scope: 'all', medium: { kind: 'directory', directory: '/srv/files', sizeBytes: 2 ** 30 } },
+      allowFlagOverride: ['overlay2'],
       upperSize: '2g',
       usernsFirstId: 1_000_000,
       usernsRanges: 10,
       baseline: 'strict',
-      seed: 'copy',
-      seedLayers: '/srv/layers',
-      seedLayersSize: 512 * 2 ** 20,
-      seedIdentity: 'digest',
     });
   });
 
@@ -57,6 +54,8 @@ describe('a configuration', () => {
     ['userns = "none"', { userns: 'none' }],
     ['allow-rootfs-tar-annotation = false', { allowRootfsTarAnnotation: false }],
     ['rootfs-tar-directories = []', { rootfsTarDirectories: [] }],
+    ['overlay2 = "none"', { overlay: { scope: 'none' } }],
+    ['allow-flag-override = true', { allowFlagOverride: true }],
     ['upper-size = "1048576"', { upperSize: '1048576' }],
     ['upper-size = "512M"', { upperSize: '512M' }],
     ['upper-size = "64k"', { upperSize: '64k' }],
@@ -75,6 +74,10 @@ describe('a configuration', () => {
     ['userns = true', 'userns must be "auto" or "none"'],
     ['baseline = "Docker"', 'baseline must be "docker", "strict" or "none"'],
     ['baseline = false', 'baseline must be "docker", "strict" or "none"'],
+    ['overlay2 = true', 'overlay2 must be a string'],
+    ['overlay2 = "root"', `overlay2 must be ${OVERLAY_FORM}; it is "root"`],
+    ['file-access = "x"', 'file-access must be exclusive or shared; it is "x"'],
+    ['allow-flag-override = 1', 'allow-flag-override must be true, false or a list of names of flags'],
     ['allow-rootfs-tar-annotation = "true"', 'allow-rootfs-tar-annotation must be true or false'],
     ['rootfs-tar-directories = "/srv"', 'rootfs-tar-directories must be a list of absolute paths'],
     ['rootfs-tar-directories = ["/srv", "seeds"]', 'rootfs-tar-directories must be a list of absolute paths'],
@@ -106,7 +109,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, upper-size, userns-first-id, userns-ranges, baseline, seed, seed-layers, seed-layers-size, seed-identity`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline`,
         details: { path: FILE },
       });
     },

@@ -3,6 +3,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { parse } from 'smol-toml';
 import { SiltError } from '../errors';
 import { BASELINES, type BaselineName } from '../oci';
+import { DEFAULT_OVERLAY, type OverlayMode, parseOverlay2 } from './overlay-mode';
 
 /** What the operator decides, in /etc/silt/config.toml. */
 export interface Config {
@@ -12,20 +13,17 @@ export interface Config {
   readonly allowRootfsTarAnnotation: boolean;
   /** Directories that such seeds may lie in, absolute and without symlinks; none means nowhere. */
   readonly rootfsTarDirectories: readonly string[];
-  /** tmpfs(5) size of an upper whose container has no memory limit. */
+  /** Where the writes of containers go. */
+  readonly overlay: OverlayMode;
+  /** Flags that a container's annotations (`dev.gvisor.flag.NAME`) may change: by name, or all of them, or none. */
+  readonly allowFlagOverride: boolean | readonly string[];
+  /** tmpfs(5) size of an upper in memory whose container has no memory limit. */
   readonly upperSize: string;
   /** The first host id of the ranges that pods with `userns = "auto"` get, and how many ranges of 65536 there are. */
   readonly usernsFirstId: number;
   readonly usernsRanges: number;
   /** The seccomp filter of every container that is not privileged, besides the one of its spec. */
   readonly baseline: BaselineName | 'none';
-  /** Whether containers that start from one archive share a layer that is made of it, or each gets a copy in its upper. */
-  readonly seed: 'share' | 'copy';
-  /** Where those layers are kept, and how many bytes they may have together. */
-  readonly seedLayers: string;
-  readonly seedLayersSize: number;
-  /** What an archive is known by: its inode, size and times, or its contents. */
-  readonly seedIdentity: 'stat' | 'digest';
 }
 
 /** Ids of one pod. */
@@ -39,15 +37,13 @@ const DEFAULTS: Config = {
   userns: 'none',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
+  overlay: DEFAULT_OVERLAY,
+  allowFlagOverride: false,
   upperSize: '50%',
   // Far above the ranges of /etc/subuid and systemd's (uid ranges in systemd's UIDS-GIDS.md end at 0x77777777).
   usernsFirstId: 0x7000_0000,
   usernsRanges: 4096,
   baseline: 'docker',
-  seed: 'share',
-  seedLayers: '/var/lib/silt/layers',
-  seedLayersSize: 16 * 2 ** 30,
-  seedIdentity: 'stat',
 };
 
 /** One entry per key of the file: the check and how it is stored. */
@@ -59,6 +55,16 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     if (!isStringArray(value) || !value.every((path) => isAbsolute(path))) return 'must be a list of absolute paths';
     return { rootfsTarDirectories: value.map((path) => normalize(path)) };
   },
+  overlay2: (value) => {
+    const overlay = typeof value === 'string' ? parseOverlay2(value) : 'must be a string';
+    return typeof overlay === 'string' ? overlay : { overlay };
+  },
+  'file-access': checkFileAccess,
+  'file-access-mounts': checkFileAccess,
+  'allow-flag-override': (value) =>
+    typeof value === 'boolean' || isStringArray(value)
+      ? { allowFlagOverride: value }
+      : 'must be true, false or a list of names of flags',
   'upper-size': (value) =>
     typeof value === 'string' && /^\d+([kmg]|%)?$/i.test(value)
       ? { upperSize: value }
@@ -71,23 +77,13 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     const baseline = ([...BASELINES, 'none'] as const).find((name) => name === value);
     return baseline ? { baseline } : 'must be "docker", "strict" or "none"';
   },
-  seed: (value) => (value === 'share' || value === 'copy' ? { seed: value } : 'must be "share" or "copy"'),
-  'seed-layers': (value) =>
-    typeof value === 'string' && isAbsolute(value) ? { seedLayers: normalize(value) } : 'must be an absolute path',
-  'seed-layers-size': (value) => {
-    const size = typeof value === 'string' ? parseSize(value) : undefined;
-    return size === undefined ? 'must be a size such as "16g"' : { seedLayersSize: size };
-  },
-  'seed-identity': (value) =>
-    value === 'stat' || value === 'digest' ? { seedIdentity: value } : 'must be "stat" or "digest"',
 };
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
-
-/** Bytes of `512m`; undefined for what is no size. */
-function parseSize(text: string): number | undefined {
-  const [, digits, unit = ''] = /^(\d{1,10})([kmgt]?)$/i.exec(text) ?? [];
-  return digits === undefined ? undefined : Number(digits) * UNITS[unit.toLowerCase()]!;
+/** gVisor's `--file-access`: mounts are the kernel's own and coherent in both, so it is checked and changes nothing. */
+export function checkFileAccess(value: unknown): Partial<Config> | string {
+  return value === 'exclusive' || value === 'shared'
+    ? {}
+    : `must be exclusive or shared; it is ${JSON.stringify(value)}`;
 }
 
 function isStringArray(value: unknown): value is string[] {

@@ -1,10 +1,14 @@
 import { SiltError } from '../errors';
-import { type IdMaps, planRoot, type RootPlanInput } from '../gofer';
+import { type EngineRoot, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
-import type { PodNamespaces } from './pod';
+import { hasOwn, pidMode } from './exec-plan';
+import { withFlagAnnotations } from './flag-annotations';
+import type { PodTraits } from './pod';
+import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
-import type { LaunchPlan, PidMode } from './programs/launch';
+import type { LaunchPlan } from './programs/launch';
+import { planUpper, type UpperPlan, upperNames } from './upper';
 import type { Workshop } from './workshop';
 
 /** What a container is created from, apart from its pod. */
@@ -12,18 +16,21 @@ export interface ContainerRequest {
   readonly id: string;
   readonly bundle: string;
   readonly spec: Spec;
-  /** Read-only layers of the root filesystem, the topmost first, as absolute host paths. */
-  readonly layers: readonly string[];
+  /** What the engine gave as root filesystem. */
+  readonly rootfs: EngineRoot;
   /** Host path of the archive that the upper starts from, already allowed. */
   readonly seed: string | undefined;
   /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
   readonly stdio: Readonly<Record<string, number>>;
   /** Called with the pty's master, which it then owns. */
   readonly onTerminal: (master: number) => void;
+  /** `with-caller` unless told. A container that lives on its own is started through its state directory. */
+  readonly lifetime?: Lifetime;
 }
 
 /** Everything about one container that is decided before the first side effect. */
 export interface ContainerPlan {
+  readonly upper: UpperPlan;
   readonly cgroup: CgroupPlan;
   readonly launch: LaunchPlan;
 }
@@ -34,14 +41,14 @@ export interface ContainerPlan {
  */
 export function planContainer(
   workshop: Workshop,
-  pod: { readonly idMaps: IdMaps | null; readonly namespaces: PodNamespaces },
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
+  pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime'>,
   mountPoint: string,
-  /** The layer of the container's seed, above those of the image. */
-  seedLayer?: string,
 ): ContainerPlan {
   const { host } = workshop;
-  const { spec } = request;
+  const { spec, rootfs } = request;
+  const upper = planUpper(rootfs, spec, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
+  const { layers } = rootfs;
   const cgroup = planCgroup({
     id: request.id,
     cgroupsPath: spec.linux?.cgroupsPath,
@@ -52,7 +59,10 @@ export function planContainer(
   const root = planRoot({
     spec,
     bundle: request.bundle,
-    layers: seedLayer === undefined ? request.layers : [seedLayer, ...request.layers],
+    // The engine's own upper is no layer when it is what is written to.
+    layers: upper.kind === 'engine' ? layers.slice(1) : layers,
+    upper: upperNames(upper),
+    cover: false,
     mountPoint,
     idMaps: pod.idMaps,
     kindOf: (path) => host.kindOf(path),
@@ -65,27 +75,18 @@ export function planContainer(
     id: request.id,
     pid: pidMode(spec),
     userns: pod.idMaps !== null,
+    gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
     cgroupNamespace,
     join: pod.namespaces,
     cgroupFiles: joinFiles(cgroup.cgroup),
     root,
-    process: planProcess(workshop, spec, process, { layers: request.layers }),
+    process: planProcess(workshop, spec, process, { layers }),
   };
-  return { cgroup, launch };
+  return { upper, cgroup, launch };
 }
 
 function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {
   if (cgroup.mode === 'v2') return 'v2';
   const { binds, links } = describeInsideView(cgroup);
   return { directories: binds.map(({ source, name }) => ({ name, hostPath: source })), links };
-}
-
-function hasOwn(spec: Spec, type: string): boolean {
-  return (spec.linux?.namespaces ?? []).some((namespace) => namespace.type === type && !namespace.path);
-}
-
-function pidMode(spec: Spec): PidMode {
-  const namespace = (spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
-  if (!namespace) return 'host';
-  return namespace.path ? 'pod' : 'container';
 }

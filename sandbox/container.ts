@@ -1,21 +1,21 @@
 import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
-import type { RootPlan } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
-import { C, type Report, type Started } from '../syscall';
-import { type Cgroup, createCgroup, joinFiles, removeCgroup } from './cgroup';
-import type { Config } from './config';
+import { C, type FailureNames, type Report, type Started } from '../syscall';
+import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
 import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
+import { planExec } from './exec-plan';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
-import { planProcess } from './process-plan';
-import { type LaunchPlan, launchProgram } from './programs/launch';
+import { launchProgram } from './programs/launch';
+import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
-import { Seeding } from './seeding';
+import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
-import { NO_PROCESS, recordProcess } from './state';
+import { listenForStart } from './start-socket';
+import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
 import { createUpper, modeBits } from './upper';
 import type { Workshop } from './workshop';
 
@@ -65,6 +65,7 @@ export class Container {
     readonly init: Process,
     private readonly launch: Started,
     private startFd: number | undefined,
+    private readonly startFailures: FailureNames | undefined,
   ) {}
 
   get id(): string {
@@ -87,39 +88,38 @@ export class Container {
     const { state } = workshop;
     const undo = new UndoStack();
     try {
-      const mountPoint = state.addContainer(pod.plan.id, request.id);
-      undo.add(() => state.removeContainer(pod.plan.id, request.id));
-      const seeding = await Seeding.open(workshop, pod, request);
-      undo.add(() => seeding?.giveUp());
-      const layer = seeding?.layer;
-      const plan = planContainer(workshop, pod, request, mountPoint, layer?.path);
+      const mountPoint = state.addContainer(pod.id, request.id);
+      undo.add(() => state.removeContainer(pod.id, request.id));
+      const plan = planContainer(workshop, pod, request, mountPoint);
       const record = {
         id: request.id,
-        pod: pod.plan.id,
+        pod: pod.id,
         bundle: request.bundle,
         created: new Date().toISOString(),
         annotations: request.spec.annotations ?? {},
         cgroup: plan.cgroup.cgroup,
-        ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.layers } }),
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of the cgroup.
-      state.writeContainer({ ...record, init: NO_PROCESS, upper: { path: '', device: 0 } });
+      state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
+      state.writeSpec(pod.id, request.id, request.spec);
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const { deviceProgram } = plan.cgroup;
       if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
-      const upper = await makeUpper(workshop, pod, request, plan, seeding);
-      seeding?.close();
+      const upper = await makeUpper(workshop, pod, request, plan);
       try {
         const container = await Container.#launch(workshop, pod, request, plan, upper, undo);
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
-          upper: { path: `/${request.id}/fs`, device: fstatSync(upper).dev },
+          upper: recordUpper(request.id, plan, upper),
+          ...(container.startFailures ? { startFailures: container.startFailures } : {}),
         });
+        // The process is on record: from here on others find it.
+        if (request.lifetime === 'of-its-own') container.#release();
         return container;
       } finally {
-        closeSync(upper);
+        if (upper !== undefined) closeSync(upper);
       }
     } catch (error) {
       await undo.run();
@@ -132,29 +132,34 @@ export class Container {
     pod: Pod,
     request: ContainerRequest,
     plan: ContainerPlan,
-    upper: number,
+    upper: number | undefined,
     undo: UndoStack,
   ): Promise<Container> {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
     const pidns = openPidNamespace(request.spec);
+    const lifetime = request.lifetime ?? 'with-caller';
+    const directory = workshop.state.containerPath(pod.id, request.id);
+    const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
     const [startRead, startWrite] = kernel.pipe();
     let init: Process | undefined;
     const abort = (): void => {
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
     };
     try {
-      const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, upper, start: startRead };
+      const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, start: startRead };
+      if (upper !== undefined) donations['upper'] = upper;
       if (pod.userns !== undefined) donations['userns'] = pod.userns;
       if (pidns !== undefined) donations['pidns'] = pidns;
+      if (socket !== undefined) donations[START_SOCKET] = socket;
       const started = kernel.start(program, donations);
       undo.add(async () => {
         abort();
         await init?.exited;
-        await pod.dropUpper(request.id);
+        if (upper !== undefined) await pod.dropUpper(request.id);
       });
       const onReport = ({ name, fds }: Report): boolean => {
-        if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+        if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
         else if (name === 'terminal') request.onTerminal(fds[0]!);
         else return false;
         return true;
@@ -164,13 +169,14 @@ export class Container {
         onReport,
         abort,
       });
-      return new Container(workshop, pod, request, plan, init!, started, startWrite);
+      const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
+      return new Container(workshop, pod, request, plan, init!, started, startWrite, failures);
     } catch (error) {
       closeSync(startWrite);
       throw execFailure(error, plan.launch.process);
     } finally {
       closeSync(startRead);
-      if (pidns !== undefined) closeSync(pidns);
+      for (const fd of [pidns, socket]) if (fd !== undefined) closeSync(fd);
     }
   }
 
@@ -206,6 +212,13 @@ export class Container {
     }
   }
 
+  /** Lets the parked process live on when this one ends, to wait at its socket. */
+  #release(): void {
+    writeSync(this.startFd!, 'x');
+    this.#dropStart();
+    this.launch.reports.close();
+  }
+
   #dropStart(): void {
     if (this.startFd !== undefined) closeSync(this.startFd);
     this.startFd = undefined;
@@ -225,11 +238,7 @@ export class Container {
         id: this.id,
       });
     }
-    const plan = {
-      namespaces: namespacesOf(this.plan.launch),
-      cgroupFiles: joinFiles(this.cgroup),
-      process: planProcess(this.workshop, this.spec, process, { layers: this.request.layers }),
-    };
+    const plan = planExec(this.workshop, this, process, this.request.rootfs.layers);
     const exec = new Exec(this.workshop.kernel, id, plan, this.init);
     this.execs.set(id, exec);
     return exec;
@@ -249,47 +258,47 @@ export class Container {
     if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
     await this.init.exited;
     this.launch.reports.close();
-    await this.pod.dropUpper(this.id);
+    if (this.plan.launch.root.upper) await this.pod.dropUpper(this.id);
     await removeCgroup(this.cgroup);
-    this.workshop.state.removeContainer(this.pod.plan.id, this.id);
+    this.workshop.state.removeContainer(this.pod.id, this.id);
   }
 }
 
-/** The namespaces that an exec has to enter. Those that the container shares with the host are left out. */
-function namespacesOf(launch: LaunchPlan): string[] {
-  const wanted: Readonly<Record<string, boolean>> = {
-    CLONE_NEWUSER: launch.userns,
-    CLONE_NEWNS: true,
-    CLONE_NEWPID: launch.pid !== 'host',
-    CLONE_NEWNET: launch.join.network,
-    CLONE_NEWIPC: launch.join.ipc,
-    CLONE_NEWUTS: launch.join.uts,
-    CLONE_NEWCGROUP: launch.cgroupNamespace,
-  };
-  return Object.keys(wanted).filter((name) => wanted[name]);
+function recordUpper(id: string, { launch }: ContainerPlan, upper: number | undefined): ContainerState['upper'] {
+  const names = launch.root.upper;
+  return upper === undefined || names === null
+    ? NO_UPPER
+    : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };
 }
 
-/** The container's upper, seeded when the request says so. Returns its fd, the caller's to close. */
+/** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
 async function makeUpper(
   workshop: Workshop,
   pod: Pod,
   request: ContainerRequest,
   plan: ContainerPlan,
-  seeding: Seeding | undefined,
-): Promise<number> {
-  const { kernel, config } = workshop;
-  const top = seeding?.layer?.hasRoot ? seeding.layer.path : request.layers[0]!;
-  const stat = statSync(top);
-  const root: RootPlan = plan.launch.root;
-  const upper = createUpper(kernel, {
+): Promise<number | undefined> {
+  const { kernel } = workshop;
+  const stat = statSync(request.rootfs.layers[0]!);
+  const { owner, upper: names } = plan.launch.root;
+  const upper = createUpper(kernel, plan.upper, {
     id: request.id,
-    owner: root.owner,
-    rootOwner: { uid: stat.uid + (pod.idMaps ? root.owner.uid : 0), gid: stat.gid + (pod.idMaps ? root.owner.gid : 0) },
+    owner,
+    rootOwner: { uid: stat.uid + (pod.idMaps ? owner.uid : 0), gid: stat.gid + (pod.idMaps ? owner.gid : 0) },
     rootMode: modeBits(stat),
-    size: upperSize(request.spec, config),
+    userns: pod.userns,
   });
+  const { seed, spec, rootfs } = request;
+  if (seed === undefined) return upper;
+  if (upper === undefined) {
+    const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;
+    throw new SiltError('SEED_REFUSED', message, { path: seed });
+  }
   try {
-    await seeding?.fill(upper, plan);
+    const { cgroupFiles } = plan.launch;
+    const directory = names!.fs;
+    const devices = allowedDevices(spec);
+    await seedUpper(workshop, { seed, upper, directory, idMaps: pod.idMaps, cgroupFiles, devices });
     return upper;
   } catch (error) {
     closeSync(upper);
@@ -297,9 +306,9 @@ async function makeUpper(
   }
 }
 
-/** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
-function upperSize(spec: Spec, config: Config): string {
-  const limit = spec.linux?.resources?.memory?.limit;
-  if (limit === undefined || limit <= 0) return config.upperSize;
-  return `${Math.max(Math.floor(limit / 2), 65536)}`;
+/** The device nodes that the spec gives the container may also stand in its seed. */
+function allowedDevices(spec: Spec): AllowedDevice[] {
+  return (spec.linux?.devices ?? []).flatMap(({ type, major = 0, minor = 0 }) =>
+    type === 'p' ? [] : [{ type: type === 'b' ? ('block' as const) : ('char' as const), major, minor }],
+  );
 }

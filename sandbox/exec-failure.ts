@@ -5,7 +5,7 @@ import { LOOKUP_STEP, type ProcessPlan } from './programs/process';
  * The error of a program that is not there or cannot be executed, in the words that runc (Go's os/exec) has for it and that
  * tests and tools of users look for; any other error as it is.
  */
-export function execFailure(error: unknown, process: ProcessPlan): unknown {
+export function execFailure(error: unknown, process: Pick<ProcessPlan, 'argv' | 'cwd'>): unknown {
   if (!(error instanceof SiltError) || error.code !== 'SYSCALL_FAILED') return error;
   const name = process.argv[0] ?? '';
   const errno = error.details.errno ?? '';

@@ -1,7 +1,7 @@
 import { SiltError } from '../errors';
 import { C, type Kernel, type Report } from '../syscall';
 import { execFailure } from './exec-failure';
-import { Process, pidOf } from './process';
+import { type Lifetime, Process, pidOf } from './process';
 import { type EnterPlan, enterProgram } from './programs/enter';
 import { awaitReports } from './started';
 
@@ -14,7 +14,9 @@ export class Exec {
     private readonly kernel: Kernel,
     readonly id: string,
     readonly plan: EnterPlan,
-    private readonly init: Process,
+    /** The container's first process. */
+    private readonly init: Pick<Process, 'fd'>,
+    private readonly lifetime: Lifetime = 'with-caller',
   ) {}
 
   /** The process; undefined until it has been started. */
@@ -34,7 +36,7 @@ export class Exec {
     const started = this.kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
     let process: Process | undefined;
     const onReport = ({ name, fds }: Report): boolean => {
-      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!);
+      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);
       else if (name === 'terminal') onTerminal(fds[0]!);
       else return false;
       return true;

@@ -33,7 +33,12 @@ const workshopOf = ({ userns = 'none', cgroups = 'v2' }: Setting) => ({
 
 /** The programs that start the fixture's container, with changes to its spec. */
 function programs(setting: Setting, changes?: SpecChanges): Record<'sandbox' | 'container', Program> {
-  const request = { id: 'web', bundle: '/bundle', spec: ctrSpec(changes), layers: ['/layers/2', '/layers/1'] };
+  const request = {
+    id: 'web',
+    bundle: '/bundle',
+    spec: ctrSpec(changes),
+    rootfs: { layers: ['/layers/2', '/layers/1'], own: undefined },
+  };
   return planPrograms(workshopOf(setting), request);
 }
 
@@ -207,8 +212,9 @@ describe('the ids', () => {
     ]);
   });
 
-  test('of the gofer stay host root’s', () => {
-    expect([idsIn({ userns: 'none' }, 'gofer'), idsIn({ userns: 'auto' }, 'gofer')]).toEqual([[], []]);
+  test('of the gofer stay host root’s, but for those of the files that it makes', () => {
+    expect(idsIn({ userns: 'none' }, 'gofer')).toEqual([]);
+    expect(idsIn({ userns: 'auto' }, 'gofer')).toEqual(['setfsgid(1000000)', 'setfsuid(1000000)']);
   });
 
   test('under which the upper is kept are the pod’s root’s, as the host numbers them', () => {
@@ -394,12 +400,22 @@ describe('what cannot be planned is refused before anything is made', () => {
     planContainer(
       workshopOf({}),
       { idMaps: null, namespaces: { network: true, ipc: true, uts: true } },
-      { id: 'web', bundle: '/bundle', spec: { ...ctrSpec(changes) }, layers: ['/layers/1'] },
+      {
+        id: 'web',
+        bundle: '/bundle',
+        spec: { ...ctrSpec(changes) },
+        rootfs: { layers: ['/layers/1'], own: undefined },
+      },
       '/mnt',
     );
 
   test('a container without a process', () => {
-    const request = { id: 'web', bundle: '/bundle', spec: { ociVersion: '1.2.0' }, layers: ['/layers/1'] };
+    const request = {
+      id: 'web',
+      bundle: '/bundle',
+      spec: { ociVersion: '1.2.0' },
+      rootfs: { layers: ['/layers/1'], own: undefined },
+    };
     const pod = { idMaps: null, namespaces: { network: true, ipc: true, uts: true } };
     expect(() => planContainer(workshopOf({}), pod, request, '/mnt')).toThrow(
       expect.objectContaining({ code: 'SPEC_INVALID', details: { jsonPath: '$.process' } }) as Error,

@@ -10,7 +10,7 @@ import type { Workshop } from './workshop';
 /** The programs that starting a bundle as a pod of its own would run, for people to read. Nothing is started or made. */
 export function planPrograms(
   workshop: Workshop,
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'layers'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs'>,
 ): Record<'sandbox' | 'container', Program> {
   const { config, state } = workshop;
   const range = [{ containerID: 0, hostID: config.usernsFirstId, size: 65536 }];

@@ -1,10 +1,12 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
 import { C, type Kernel } from '../syscall';
 import { Process, pidOf } from './process';
 import { dropUpperProgram, LAUNCH_FDS } from './programs/launch';
 import { SANDBOX_FDS, sandboxProgram, type SandboxPlan } from './programs/sandbox';
 import { awaitReports } from './started';
+import { openRecorded, type PodState } from './state';
 
 export interface PodNamespaceFds {
   /** Fds of namespaces that the pod joins instead of having its own; borrowed. */
@@ -24,19 +26,52 @@ export function podNamespaces({ network, ipc, uts }: SandboxPlan): PodNamespaces
   return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
 }
 
+/** What is known of a pod apart from its sandbox. */
+export interface PodTraits {
+  readonly id: string;
+  readonly idMaps: IdMaps | null;
+  readonly namespaces: PodNamespaces;
+}
+
 /** A running pod: its sandbox process, and what holds it. */
-export class Pod {
+export class Pod implements PodTraits {
+  readonly id: string;
+  readonly idMaps: IdMaps | null;
+  readonly namespaces: PodNamespaces;
   #control: number | undefined;
+  #userns: number | undefined;
 
   private constructor(
     private readonly kernel: Kernel,
-    readonly plan: SandboxPlan,
+    traits: PodTraits,
     readonly sandbox: Process,
-    control: number,
-    /** The pod's user namespace, for idmapped mounts; undefined without one. */
-    readonly userns: number | undefined,
+    control: number | undefined,
   ) {
+    this.id = traits.id;
+    this.idMaps = traits.idMaps;
+    this.namespaces = traits.namespaces;
     this.#control = control;
+    this.#userns = traits.idMaps ? openSync(`/proc/${sandbox.pid}/ns/user`, 'r') : undefined;
+  }
+
+  /** The pod's user namespace, for idmapped mounts; undefined without one. */
+  get userns(): number | undefined {
+    return this.#userns;
+  }
+
+  /**
+   * A pod that another process has started, by its state. To be closed by {@link detach}, or by {@link close}, which ends it.
+   * @throws SiltError WRONG_STATE when it has ended.
+   */
+  static attach(kernel: Kernel, state: PodState): Pod {
+    const { id, idMaps, sandbox } = state;
+    const fd = openRecorded(kernel, sandbox);
+    if (fd === undefined || state.namespaces === undefined) {
+      if (fd !== undefined) closeSync(fd);
+      throw new SiltError('WRONG_STATE', `pod ${id} has ended: its sandbox is gone; delete its containers`, { id });
+    }
+    const traits = { id, idMaps, namespaces: state.namespaces };
+    return new Pod(kernel, traits, new Process(kernel, sandbox.pid, fd, 'of-its-own'), undefined);
   }
 
   /**
@@ -63,8 +98,8 @@ export class Pod {
         },
       });
       started.reports.close();
-      const userns = plan.idMaps ? openSync(`/proc/${sandbox!.pid}/ns/user`, 'r') : undefined;
-      return new Pod(kernel, plan, sandbox!, controlWrite, userns);
+      const traits = { id: plan.id, idMaps: plan.idMaps, namespaces: podNamespaces(plan) };
+      return new Pod(kernel, traits, sandbox!, controlWrite);
     } catch (error) {
       closeSync(controlWrite);
       await sandbox?.exited;
@@ -72,14 +107,6 @@ export class Pod {
     } finally {
       closeSync(controlRead);
     }
-  }
-
-  get namespaces(): PodNamespaces {
-    return podNamespaces(this.plan);
-  }
-
-  get idMaps(): IdMaps | null {
-    return this.plan.idMaps;
   }
 
   /** Takes a container's upper out of the sandbox; a pod that has ended has none any more. */
@@ -96,14 +123,21 @@ export class Pod {
     }
   }
 
+  /** Lets the pod live on when this process ends: whoever ends it finds it by its state. */
+  detach(): void {
+    if (this.#control !== undefined) writeSync(this.#control, 'x');
+    this.#letGo();
+  }
+
   /** Ends the pod and everything in it, and waits until the sandbox is gone. */
   async close(): Promise<void> {
-    if (this.#control !== undefined) {
-      closeSync(this.#control);
-      this.#control = undefined;
-      if (this.userns !== undefined) closeSync(this.userns);
-      if (!this.sandbox.exit) this.kernel.signal(this.sandbox.fd, C.SIGKILL);
-    }
+    this.#letGo();
+    if (!this.sandbox.exit) this.kernel.signal(this.sandbox.fd, C.SIGKILL);
     await this.sandbox.exited;
+  }
+
+  #letGo(): void {
+    for (const fd of [this.#control, this.#userns]) if (fd !== undefined) closeSync(fd);
+    this.#control = this.#userns = undefined;
   }
 }

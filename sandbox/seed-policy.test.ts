@@ -23,6 +23,11 @@ describe('the seed that annotations ask for', () => {
       '/a.tar',
     ],
     ['none when only another container is named', { [NAME]: 'db', [`${SEED_ANNOTATION}.web`]: '/web.tar' }, undefined],
+    [
+      'none for the container that only holds the pod',
+      { 'io.kubernetes.cri.container-type': 'sandbox', [SEED_ANNOTATION]: '/a.tar' },
+      undefined,
+    ],
     ['none for a named one without a name', { [`${SEED_ANNOTATION}.web`]: '/web.tar' }, undefined],
   ])('%s', (_, annotations, seed) => {
     expect(seedOf(annotations)).toBe(seed);

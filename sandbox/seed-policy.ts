@@ -5,14 +5,32 @@ import type { Config } from './config';
 
 /** gVisor's annotation: the archive that a container's upper starts from. */
 export const SEED_ANNOTATION = 'dev.gvisor.tar.rootfs.upper';
-/** Set by containerd's CRI plugin on every container of a pod but the sandbox container itself. */
+/** Set by containerd's CRI plugin: the name of every container of a pod but the sandbox container itself. */
 const CONTAINER_NAME = 'io.kubernetes.cri.container-name';
+const CONTAINER_TYPE = 'io.kubernetes.cri.container-type';
 
-/** The seed that the annotations ask for. One that names the container, which a pod can carry for all, goes first. */
-export function seedOf(annotations: Readonly<Record<string, string>>): string | undefined {
+type Annotations = Readonly<Record<string, string>>;
+
+/**
+ * The seed that the annotations ask for. One that names the container, which a pod can carry for all, goes first. The
+ * container that only holds a pod has the pod's annotations too, and no seed.
+ */
+export function seedOf(annotations: Annotations): string | undefined {
   const name = annotations[CONTAINER_NAME];
+  if (name === undefined && annotations[CONTAINER_TYPE] === 'sandbox') return undefined;
   const named = name === undefined ? undefined : annotations[`${SEED_ANNOTATION}.${name}`];
   return named ?? annotations[SEED_ANNOTATION];
+}
+
+/** The containers' names that a pod's annotations give seeds for. */
+export function seededNames(annotations: Annotations): string[] {
+  const prefix = `${SEED_ANNOTATION}.`;
+  return Object.keys(annotations).flatMap((key) => (key.startsWith(prefix) ? [key.slice(prefix.length)] : []));
+}
+
+/** The name that a container has in its pod; undefined for one that CRI has not made. */
+export function containerName(annotations: Annotations): string | undefined {
+  return annotations[CONTAINER_NAME];
 }
 
 /**

@@ -12,11 +12,9 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
-import { pack, type SharedSeed } from './archive';
+import { pack } from './archive';
 import { FreezeRecord } from './freeze';
-import { ImageView } from './image-view';
-import { mountLayer } from './layers';
-import { type ContainerState, isSameProcess, type PodState, type StateDirectory } from './state';
+import { type ContainerState, isSameProcess, type StateDirectory } from './state';
 
 export interface SnapshotOptions {
   readonly kernel: Kernel;
@@ -84,7 +82,6 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
   const container = state.findContainer(id);
   const pod = state.readPod(container.pod);
   const upper = openUpper(pod.sandbox, container);
-  const shared = openShared(kernel, pod, container);
   try {
     const thaw = live ? undefined : await freezeLease(kernel, state, container);
     try {
@@ -93,35 +90,14 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
         upperFd: upper,
         outFd: fd,
         onWarning,
-        ...(shared && { shared }),
         ...(pod.idMaps ? { idMaps: pod.idMaps } : {}),
       });
     } finally {
       await thaw?.();
     }
   } finally {
-    shared?.close();
     closeSync(upper);
   }
-}
-
-/** The layer that the upper lies on, as the pod sees it: what was seeded is part of the snapshot. */
-function openShared(
-  kernel: Kernel,
-  pod: PodState,
-  { seedLayer }: ContainerState,
-): (SharedSeed & { close(): void }) | undefined {
-  if (!seedLayer) return undefined;
-  const fd = mountLayer(kernel, seedLayer.path, pod.idMaps ? pod.sandbox.pid : undefined);
-  const image = new ImageView(kernel, seedLayer.image);
-  return {
-    fd,
-    isInImage: (path) => image.has(path),
-    close: () => {
-      closeSync(fd);
-      image.close();
-    },
-  };
 }
 
 /** A container whose process has ended needs no freezing; its cgroup may be gone. */
@@ -136,6 +112,10 @@ async function freezeLease(
 
 /** Opens the upper through the sandbox's root, and makes sure that it is the one that was recorded. */
 function openUpper(sandbox: ContainerState['init'], container: ContainerState): number {
+  if (container.upper.path === '') {
+    const message = `container ${container.id} has no upper: with overlay2=none it writes to its engine's root filesystem, which is no overlay`;
+    throw new SiltError('WRONG_STATE', message, { id: container.id });
+  }
   const path = `/proc/${sandbox.pid}/root${container.upper.path}`;
   let fd: number;
   try {

@@ -1,9 +1,21 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
+import { parseSpec, type Spec } from '../oci';
+import type { FailureNames, Kernel } from '../syscall';
 import type { Cgroup } from './cgroup';
-import { startTimeOf } from './process';
+import type { PodNamespaces } from './pod';
+import { isZombie, startTimeOf } from './process';
 
 /** Format of the state files. A silt reads every format up to its own and refuses newer ones by name. */
 const VERSION = 1;
@@ -20,12 +32,17 @@ export interface RecordedProcess {
 /** Recorded while there is no process yet. */
 export const NO_PROCESS: RecordedProcess = { pid: 0, startTime: '' };
 
+/** Recorded while a container has no upper, or for good when its writes go to a root filesystem that is no overlay. */
+export const NO_UPPER = { path: '', device: 0 } as const;
+
 /** `pod.json`. */
 export interface PodState {
   readonly version: number;
   readonly id: string;
   readonly sandbox: RecordedProcess;
   readonly idMaps: IdMaps | null;
+  /** What the sandbox holds; silt wrote it not from the first version on. */
+  readonly namespaces?: PodNamespaces;
   /** Number of the range in IdRanges that the pod has, to be released. */
   readonly idRange?: number;
   /** Where the shim that keeps the pod listens; none for a pod of the command line. */
@@ -44,8 +61,8 @@ export interface ContainerState {
   readonly cgroup: Cgroup;
   /** The upper in the sandbox's mount namespace, and the device number that it must still have there. */
   readonly upper: { readonly path: string; readonly device: number };
-  /** The shared layer that the upper lies on, the file that says so, and the layers of the image below it. */
-  readonly seedLayer?: { readonly path: string; readonly use: string; readonly image: readonly string[] };
+  /** What can still fail when the container is started from another process; see StartSocket. */
+  readonly startFailures?: FailureNames;
 }
 
 /**
@@ -91,10 +108,18 @@ export class StateDirectory {
     writeWhole(join(this.containerPath(state.pod, state.id), 'container.json'), { version: VERSION, ...state });
   }
 
-  /** Removes what is recorded of a container, and with it its claim to the layer that it lay on. */
+  /** Keeps the spec that a container is made from: its bundle may change, and commands that come later need it. */
+  writeSpec(pod: string, id: string, spec: Spec): void {
+    writeWhole(join(this.containerPath(pod, id), 'config.json'), spec);
+  }
+
+  /** @throws SiltError CONTAINER_NOT_FOUND for a container of an older silt, which did not keep it. */
+  readSpec({ pod, id }: { readonly pod: string; readonly id: string }): Spec {
+    const path = join(this.containerPath(pod, id), 'config.json');
+    return parseSpec(readState(path, `spec of container ${id}`), path);
+  }
+
   removeContainer(pod: string, id: string): void {
-    const recorded = ifFound(() => this.#readContainer({ pod, id }));
-    if (recorded?.seedLayer) rmSync(recorded.seedLayer.use, { force: true });
     rmSync(this.containerPath(pod, id), { recursive: true, force: true });
   }
 
@@ -192,9 +217,25 @@ function ifFound<T>(read: () => T): T | undefined {
   }
 }
 
-/** Is this still the process that was recorded? */
+/** Is this still the process that was recorded, and has it not ended? A zombie has: whose child it is reaps it when it likes. */
 export function isSameProcess(recorded: RecordedProcess): boolean {
-  return startTimeOf(recorded.pid) === recorded.startTime;
+  return recorded.pid !== NO_PROCESS.pid && startTimeOf(recorded.pid) === recorded.startTime && !isZombie(recorded.pid);
+}
+
+/** A pidfd of the recorded process, the caller's to close; undefined when it has ended, a zombie included. */
+export function openRecorded(kernel: Kernel, recorded: RecordedProcess): number | undefined {
+  if (!isSameProcess(recorded)) return undefined;
+  let fd: number;
+  try {
+    fd = kernel.pidfdOpen(recorded.pid);
+  } catch (error) {
+    if (error instanceof SiltError && error.code === 'PROCESS_NOT_FOUND') return undefined;
+    throw error;
+  }
+  // The pid may have changed hands before it was opened; from here on it cannot.
+  if (isSameProcess(recorded)) return fd;
+  closeSync(fd);
+  return undefined;
 }
 
 /** The process by its pid and start time; without a start time when it is gone already, which is no process ever. */
@@ -210,25 +251,35 @@ function directories(path: string): string[] {
   }
 }
 
+/** V8 has this since Node 21; the type library does not yet. */
+declare global {
+  interface JSON {
+    rawJSON(text: string): object;
+  }
+}
+
+/** Integers beyond 2^53, as specs have them, which parseJson reads again. */
+function exactly(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? JSON.rawJSON(`${value}`) : value;
+}
+
 /** Written aside and renamed, so that a reader sees the old or the new state and nothing between. */
 function writeWhole(path: string, state: object): void {
-  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
+  writeFileSync(`${path}.new`, JSON.stringify(state, exactly), { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
 
-function readVersioned(path: string, what: string): object {
-  let text: string;
+function readState(path: string, what: string): string {
   try {
-    text = readFileSync(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SiltError(
-      'CONTAINER_NOT_FOUND',
-      `there is no ${what}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    );
+    const message = `there is no ${what}: ${(error as Error).message}`;
+    throw new SiltError('CONTAINER_NOT_FOUND', message, { path }, { cause: error });
   }
-  const state = JSON.parse(text) as { version: number };
+}
+
+function readVersioned(path: string, what: string): object {
+  const state = JSON.parse(readState(path, what)) as { version: number };
   if (state.version > VERSION) {
     const message = `${what} was started by a newer silt (state version ${state.version}, this one knows ${VERSION}); use that one`;
     throw new SiltError('WRONG_STATE', message, { path });

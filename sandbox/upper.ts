@@ -1,7 +1,12 @@
 import type { Stats } from 'node:fs';
-import type { Owner } from '../gofer';
+import { basename, dirname } from 'node:path';
+import { SiltError } from '../errors';
+import type { EngineRoot, Owner } from '../gofer';
+import type { Spec } from '../oci';
 import {
+  AT_FDCWD,
   C,
+  cloneTree,
   close,
   fchmodat,
   fchownat,
@@ -11,8 +16,54 @@ import {
   fsopen,
   type Kernel,
   mkdirat,
+  mountSetattr,
   ProgramBuilder,
+  type Slot,
 } from '../syscall';
+import type { Config } from './config';
+
+/** What a container's writes go to. */
+export type UpperPlan =
+  /** A tmpfs. `size` as tmpfs(5) has it: bytes, or a percentage of the memory. */
+  | { readonly kind: 'memory'; readonly size: string }
+  /** The upper of the engine's own overlay: `fs` and `work` are names in `directory`. */
+  | { readonly kind: 'engine'; readonly directory: string; readonly fs: string; readonly work: string }
+  /** The engine's root filesystem itself, which is no overlay. */
+  | { readonly kind: 'none' };
+
+const NAMES = { fs: 'fs', work: 'work' };
+
+/** The names of the upper and the overlay's work directory in what {@link createUpper} makes; null without an upper. */
+export function upperNames(plan: UpperPlan): { fs: string; work: string } | null {
+  if (plan.kind === 'none') return null;
+  return plan.kind === 'engine' ? { fs: plan.fs, work: plan.work } : NAMES;
+}
+
+/**
+ * Decides where the writes of a container go.
+ * @throws SiltError ROOTFS_INVALID when the engine's root filesystem cannot take them and must.
+ */
+export function planUpper(rootfs: EngineRoot, spec: Spec, { overlay, upperSize }: Config): UpperPlan {
+  if (overlay.scope !== 'none') return { kind: 'memory', size: memorySize(spec, overlay.medium.sizeBytes, upperSize) };
+  const { own } = rootfs;
+  // A view that the engine does not want written to: what silt has to make in it (mount points) must not reach it.
+  if (own === undefined) return { kind: 'memory', size: memorySize(spec, undefined, upperSize) };
+  if (own.work === undefined) return { kind: 'none' };
+  const directory = dirname(own.upper);
+  if (dirname(own.work) !== directory) {
+    const message = `overlay2=none writes to the engine's own upper, which must lie beside its work directory; they are ${own.upper} and ${own.work}; choose another overlay2`;
+    throw new SiltError('ROOTFS_INVALID', message, { path: own.upper });
+  }
+  return { kind: 'engine', directory, fs: basename(own.upper), work: basename(own.work) };
+}
+
+/** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
+function memorySize(spec: Spec, wanted: number | undefined, configured: string): string {
+  if (wanted !== undefined) return `${wanted}`;
+  const limit = spec.linux?.resources?.memory?.limit;
+  if (limit === undefined || limit <= 0) return configured;
+  return `${Math.max(Math.floor(limit / 2), 65536)}`;
+}
 
 export interface UpperOptions {
   readonly id: string;
@@ -21,30 +72,48 @@ export interface UpperOptions {
   /** Who owns the root directory of the container's filesystem, and its mode: what the topmost layer says. */
   readonly rootOwner: Owner;
   readonly rootMode: number;
-  /** tmpfs(5) `size`: bytes, or a percentage of the memory. */
-  readonly size: string;
+  /** The pod's user namespace; borrowed. */
+  readonly userns: number | undefined;
 }
 
 /**
- * A tmpfs for one container's overlay: `fs`, the upper, and `work`, the overlay's work directory. It is attached nowhere.
- * Returns the fd of its root, the caller's to close; the tmpfs lives as long as that, or what it is attached to.
+ * Makes what the plan says: a mount, attached nowhere, with the upper and the overlay's work directory in it. Seen through it, ids
+ * are the pod's as the host numbers them.
+ * Returns the fd of its root, the caller's to close; a filesystem of its own lives as long as that, or what it is attached to.
+ * Undefined without an upper.
  */
-export function createUpper(kernel: Kernel, options: UpperOptions): number {
+export function createUpper(kernel: Kernel, plan: UpperPlan, options: UpperOptions): number | undefined {
+  if (plan.kind === 'none') return undefined;
   const p = new ProgramBuilder();
   p.step(`making the upper of ${options.id}`);
+  const upper = plan.kind === 'engine' ? cloneEngineUpper(p, plan.directory, options) : mountTmpfs(p, plan.size);
+  if (plan.kind !== 'engine') makeDirectories(p, upper, options);
+  return kernel.run(p.build()).get(upper);
+}
+
+function mountTmpfs(p: ProgramBuilder, size: string): Slot {
   const context = fsopen(p, 'tmpfs');
   fsconfigString(p, context, 'source', 'silt-upper');
   fsconfigString(p, context, 'mode', '700');
-  fsconfigString(p, context, 'size', options.size);
+  fsconfigString(p, context, 'size', size);
   fsconfigCreate(p, context);
   const upper = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'upper');
   close(p, context);
-  mkdirat(p, upper, 'fs', 0o755);
-  fchownat(p, upper, 'fs', options.rootOwner.uid, options.rootOwner.gid);
-  fchmodat(p, upper, 'fs', options.rootMode);
-  mkdirat(p, upper, 'work', 0o700);
-  fchownat(p, upper, 'work', options.owner.uid, options.owner.gid);
-  return kernel.run(p.build()).get(upper);
+  return upper;
+}
+
+function cloneEngineUpper(p: ProgramBuilder, directory: string, { userns }: UpperOptions): Slot {
+  const upper = cloneTree(p, AT_FDCWD, directory, { name: 'upper' });
+  mountSetattr(p, upper, { set: C.MOUNT_ATTR_NODEV, ...(userns === undefined ? {} : { userns }) });
+  return upper;
+}
+
+function makeDirectories(p: ProgramBuilder, upper: Slot, { rootOwner, rootMode, owner }: UpperOptions): void {
+  mkdirat(p, upper, NAMES.fs, 0o755);
+  fchownat(p, upper, NAMES.fs, rootOwner.uid, rootOwner.gid);
+  fchmodat(p, upper, NAMES.fs, rootMode);
+  mkdirat(p, upper, NAMES.work, 0o700);
+  fchownat(p, upper, NAMES.work, owner.uid, owner.gid);
 }
 
 /** The mode bits of a stat. */

@@ -12,7 +12,7 @@ export class PodKeeper {
 
   constructor(
     private readonly workshop: Workshop,
-    private readonly id: string,
+    readonly id: string,
     private readonly root: string,
     /** Where the shim listens; '' when that is not known. */
     private readonly socket: string,

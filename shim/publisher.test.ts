@@ -206,11 +206,24 @@ describe('closing', () => {
   });
 });
 
-describe('without a ttrpc address', () => {
-  const log = join(home, 'published');
-  const binary = join(home, 'containerd');
-  const script = (body: string): void => writeFileSync(binary, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+const log = join(home, 'published');
+const binary = join(home, 'containerd');
+const script = (body: string): void => writeFileSync(binary, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
 
+test('where the ttrpc socket has no events service, the publish binary takes the event', async () => {
+  const server = new Server();
+  rmSync(socket, { force: true });
+  await server.serve(createServer().listen(socket));
+  cleanUps.push(() => server.close());
+  script(`cat > ${log}.instead`);
+  const { publisher, errors } = publisherOf({ publishBinary: binary });
+  publish(publisher, 'a');
+  await publisher.close(4000);
+  expect(idIn(Any.decode(readFileSync(`${log}.instead`)))).toBe('a');
+  expect(errors).toHaveLength(1);
+});
+
+describe('without a ttrpc address', () => {
   test('each event goes through containerd’s own publisher, on its stdin', async () => {
     script(`echo "$*" >> ${log}.args; cat > ${log}.$(wc -l < ${log}.args)`);
     const { publisher, errors } = publisherOf({ ttrpcAddress: '', publishBinary: binary });

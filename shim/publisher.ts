@@ -15,6 +15,8 @@ export interface PublisherOptions {
 }
 
 const CALL_TIMEOUT_MS = 5000;
+/** Every so many attempts containerd's publish binary is tried instead of its ttrpc socket, which may have moved or lost the service. */
+const BINARY_EVERY = 4;
 const RETRY_MS = [20, 50, 100, 250, 500, 1000] as const;
 /** Events kept while containerd is away; beyond that the oldest go, since a task's end matters more than its start. */
 const MAX_QUEUED = 4096;
@@ -49,7 +51,7 @@ export class Publisher {
     for (let failures = 0; this.#queue.length > 0 && !this.#stopped;) {
       const request = this.#queue[0]!;
       try {
-        await this.#send(request);
+        await this.#send(request, failures);
         // Unless the queue has overflowed meanwhile: then it was the oldest, and is gone already.
         if (this.#queue[0] === request) this.#queue.shift();
         failures = 0;
@@ -65,8 +67,8 @@ export class Publisher {
     this.#draining = undefined;
   }
 
-  async #send(request: ForwardRequest): Promise<void> {
-    if (this.options.ttrpcAddress === '') {
+  async #send(request: ForwardRequest, failures: number): Promise<void> {
+    if (this.options.ttrpcAddress === '' || failures % BINARY_EVERY === BINARY_EVERY - 1) {
       await this.#sendByBinary(request);
       return;
     }
@@ -81,17 +83,21 @@ export class Publisher {
     }
   }
 
-  /** containerd's own publisher, which the shim is given by name: one process per event, so only without ttrpc. */
+  /** containerd's own publisher, which the shim is given by name: one process per event, so only where ttrpc fails. */
   #sendByBinary(request: ForwardRequest): Promise<void> {
     const { address, publishBinary, namespace } = this.options;
     const { topic, event } = request.envelope!;
     return new Promise((resolve, reject) => {
       const args = ['--address', address, 'publish', '--topic', topic, '--namespace', namespace];
-      const child = spawn(publishBinary, args, { stdio: ['pipe', 'ignore', 'ignore'] });
+      const child = spawn(publishBinary, args, {
+        stdio: ['pipe', 'ignore', 'ignore'],
+        timeout: CALL_TIMEOUT_MS,
+        killSignal: 'SIGKILL',
+      });
       child.once('error', reject);
-      child.once('exit', (code) => {
+      child.once('exit', (code, signal) => {
         if (code === 0) resolve();
-        else reject(new SiltError('INTERNAL', `${publishBinary} ended with ${code}`));
+        else reject(new SiltError('INTERNAL', `${publishBinary} ended with ${code ?? signal}`));
       });
       child.stdin.on('error', () => undefined);
       child.stdin.end(Any.encode(event!));

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { SiltError } from '../errors';
 import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
 import { Kernel } from '../syscall';
@@ -13,13 +14,18 @@ import { answers, listenAt, lockSockets } from './sockets';
 const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
 
 /**
- * `start`: prints the address of the pod's shim, starting it when there is none. The native front answers the usual case;
- * this is what it falls through to: a container that joins a pod, and containerd 2.3's parameters on stdin.
+ * `start`: prints the address of the pod's shim, starting it when there is none. The native front answers the usual cases;
+ * this is what it falls through to: a spec that takes a parser, and containerd 2.3's parameters on stdin.
+ * @throws SiltError CONTAINER_NOT_FOUND for a container whose pod has no shim: a pod begins with its own `start`.
  */
 export async function startServer(args: ShimArguments): Promise<void> {
   const params = readBootstrapParams(readStdin(), args.id, args.namespace);
   const pod = podOf(args.id);
   const path = socketPath(siltRoot(), args.address, args.namespace, pod);
+  if (pod !== args.id && !(await answers(path))) {
+    const message = `cannot start container ${args.id}: its annotation ${SANDBOX_ID} names the pod ${pod}, which does not run; start the pod first`;
+    throw new SiltError('CONTAINER_NOT_FOUND', message, { id: pod });
+  }
   const listening = await listenUnlessAnswered(path);
   if (listening !== undefined) await serveAt(listening, args, pod, path);
   const address = `unix://${path}`;

@@ -23,6 +23,7 @@ import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
 import { Stdio } from './stdio';
 import { type Ended, ExecTask, InitTask, type TaskProcess } from './task';
+import { UnmatchedSeeds } from './unmatched-seeds';
 
 type Handlers = { [Name in TaskMethod]: (request: TaskRequest<Name>) => Promise<TaskAnswer<Name>> | TaskAnswer<Name> };
 
@@ -49,7 +50,11 @@ export class TaskService implements Handlers {
   /** Ids that a Create is working on: a second Create with the same id must not pass. */
   readonly #creating = new Set<string>();
 
-  constructor(private readonly options: TaskServiceOptions) {}
+  readonly #unmatchedSeeds: UnmatchedSeeds;
+
+  constructor(private readonly options: TaskServiceOptions) {
+    this.#unmatchedSeeds = new UnmatchedSeeds((message) => options.log.warn(message));
+  }
 
   async Create(request: TaskRequest<'Create'>): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
@@ -61,8 +66,9 @@ export class TaskService implements Handlers {
     let stdio: Stdio | undefined;
     try {
       const spec = readSpec(bundle);
-      const layers = takeApart(request.rootfs, spec.root?.path, bundle);
+      const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const seed = seedOf(spec.annotations ?? {});
+      this.#unmatchedSeeds.add(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
       const pod = await this.options.pod.get(spec);
@@ -71,7 +77,7 @@ export class TaskService implements Handlers {
         id,
         bundle,
         spec: { ...spec, ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}) },
-        layers,
+        rootfs,
         seed: allowed,
         stdio: stdio.donate(),
         onTerminal: (master) => given.attachTerminal(master),
@@ -80,7 +86,7 @@ export class TaskService implements Handlers {
       const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () =>
         publisher.publish('/tasks/oom', { containerId: id }),
       );
-      const directory = workshop.state.containerPath(pod.plan.id, id);
+      const directory = workshop.state.containerPath(pod.id, id);
       publisher.publish('/tasks/create', {
         containerId: id,
         bundle,
@@ -133,6 +139,8 @@ export class TaskService implements Handlers {
 
   async #deleteTask(task: Task): Promise<TaskAnswer<'Delete'>> {
     const { init } = task;
+    // With the container that holds the pod it ends; a moment later containerd reads this shim's log no more.
+    if (init.id === this.options.pod.id) this.#unmatchedSeeds.report();
     await init.container.delete();
     const exit = await init.wait();
     task.stopOomWatch();
@@ -308,7 +316,7 @@ export class TaskService implements Handlers {
   /** Whether the containers that there are have been cleaned up from outside: containerd took this shim for dead. */
   get forgotten(): boolean {
     const { state } = this.options.workshop;
-    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.plan.id, init.id));
+    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.id, init.id));
     return this.#creating.size === 0 && [...this.#tasks.values()].every(gone);
   }
 

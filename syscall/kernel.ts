@@ -125,6 +125,11 @@ export class Kernel {
     return this.#wait(C.P_PIDFD, pidfd, C.WNOHANG);
   }
 
+  /** Like {@link reap}, but leaves the child to be reaped: by whoever inherits it, say. */
+  peek(pidfd: number): ExitStatus | undefined {
+    return this.#wait(C.P_PIDFD, pidfd, C.WNOHANG | C.WNOWAIT);
+  }
+
   /**
    * Reaps all children in a process group that have ended. With `wait` it blocks until none is left: only for groups
    * whose processes are known to be on their last instruction.

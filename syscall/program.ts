@@ -119,6 +119,19 @@ export class Program {
     return out;
   }
 
+  /**
+   * What the failures of all instructions from the first one of `step` on are called, as plain data: for whoever watches
+   * the end of a program that another process has started.
+   */
+  failuresFrom(step: string): FailureNames {
+    const first = this.instructions.findIndex((instruction) => instruction.step === step);
+    return this.instructions.flatMap((instruction, index) =>
+      first < 0 || index < first || instruction.kind !== 'call'
+        ? []
+        : [[index, describeInstruction(instruction), instruction.name] as const],
+    );
+  }
+
   /** The error for a failed instruction. `codes` maps errno names to error codes, SYSCALL_FAILED otherwise. */
   failure(index: number, errno: number, codes: Readonly<Record<string, ErrorCode>> = {}): SiltError {
     const name = errnoName(errno);
@@ -129,11 +142,40 @@ export class Program {
         `the interpreter refused a syscall program (reason ${errno}); this is a bug in silt`,
       );
     }
-    const what = instruction.kind === 'call' ? instruction.name : instruction.kind;
-    const where = instruction.process === '' ? '' : ` (${instruction.process})`;
-    const message = `${instruction.step || what}${where}: ${what}: ${name}`;
+    const what = callOf(instruction);
+    const message = `${describeInstruction(instruction)}: ${name}`;
     return new SiltError(codes[name] ?? 'SYSCALL_FAILED', message, { syscall: what, errno: name });
   }
+}
+
+function callOf(instruction: Instruction): string {
+  return instruction.kind === 'call' ? instruction.name : instruction.kind;
+}
+
+function describeInstruction(instruction: Instruction): string {
+  const what = callOf(instruction);
+  const where = instruction.process === '' ? '' : ` (${instruction.process})`;
+  return `${instruction.step || what}${where}: ${what}`;
+}
+
+/** Whoever can tell what the failure of an instruction means. */
+export interface Failures {
+  failure(index: number, errno: number): SiltError;
+}
+
+/** Index of the instruction, its step and system call in words, and the system call. */
+export type FailureNames = readonly (readonly [index: number, description: string, syscall: string])[];
+
+/** The failures that {@link Program.failuresFrom} wrote down. */
+export function namedFailures(names: FailureNames): Failures {
+  return {
+    failure(index, errno) {
+      const [, description = `instruction ${index} of a syscall program`, syscall = ''] =
+        names.find(([at]) => at === index) ?? [];
+      const name = errnoName(errno);
+      return new SiltError('SYSCALL_FAILED', `${description}: ${name}`, { syscall, errno: name });
+    },
+  };
 }
 
 function rank(relocation: Relocation): number {

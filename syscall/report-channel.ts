@@ -5,7 +5,7 @@ import { ProgramBuilder } from './builder';
 import { receiveMessage } from './calls';
 import { C } from './constants';
 import type { Kernel } from './kernel';
-import type { Program } from './program';
+import type { Failures } from './program';
 
 /** One message of a program: a word, what follows it after a space, and fds, which are the receiver's to close. */
 export interface Report {
@@ -29,7 +29,7 @@ export class ReportChannel {
   /** Keeps `fd`. */
   constructor(
     private readonly kernel: Kernel,
-    private readonly program: Program,
+    private readonly program: Failures,
     private readonly fd: number,
   ) {
     this.#watch = kernel.watch(fd, READABLE, () => this.#receive());

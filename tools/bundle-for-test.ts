@@ -18,6 +18,8 @@ export function bundleForTest(...sources: string[]): Bundle {
     stdin: { contents: sources.map((path) => `export * from ${JSON.stringify(path)};`).join('\n'), resolveDir: '/' },
     outfile: file,
     bundle: true,
+    // As in bundle.mjs.
+    alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
     format: 'cjs',
     platform: 'node',
     target: 'node24',

@@ -47,6 +47,8 @@ const options = {
   absWorkingDir: checkout,
   outdir: 'build',
   bundle: true,
+  // Its main file asks for its parts in a way that cannot be followed.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   format: 'cjs',
   platform: 'node',
   target: 'node24',

@@ -41,7 +41,7 @@ async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; j
     id: basename(directory),
     bundle: directory,
     spec,
-    layers: takeApart([], spec.root?.path, directory),
+    rootfs: takeApart([], spec.root?.path, directory),
   });
   if (json) {
     const listed = Object.fromEntries(Object.entries(programs).map(([name, program]) => [name, listProgram(program)]));

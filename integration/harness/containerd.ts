@@ -291,10 +291,14 @@ export class Containerd {
     return join(this.paths.state, 'io.containerd.runtime.v2.task', this.namespace, id);
   }
 
+  /** All that it and its shims have logged. */
+  log(): string {
+    return existsSync(this.logPath) ? readFileSync(this.logPath, 'utf8') : '';
+  }
+
   /** The last lines of containerd's log that are not about its everyday work. */
   logTail(lines = 12): string {
-    if (!existsSync(this.logPath)) return '';
-    const text = readFileSync(this.logPath, 'utf8').trim().split('\n');
+    const text = this.log().trim().split('\n');
     return text
       .filter((line) => !/level=(debug|info)/.test(line))
       .slice(-lines)

@@ -19,7 +19,7 @@ import {
   waitForChild,
   type Word,
 } from '../../syscall';
-import { becomeProcess, parkUntilStart, prepareAsHostRoot, type ProcessPlan } from './process';
+import { becomeProcess, parkUntilStart, prepareAsHostRoot, type ProcessPlan, type StartGate } from './process';
 import { report } from './reports';
 
 /** Which pid namespace a container's processes are in. */
@@ -35,6 +35,7 @@ export interface LaunchPlan {
   readonly id: string;
   readonly pid: PidMode;
   readonly userns: boolean;
+  readonly gate: StartGate;
   /** A cgroup namespace of the container's own. */
   readonly cgroupNamespace: boolean;
   /** The pod's sandbox holds namespaces of these kinds, to be joined. */
@@ -81,7 +82,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   waitForChild(p, gofer.pid);
   p.step('waiting for the root filesystem');
   close(p, mine);
-  keepUpper(p, plan);
+  if (plan.root.upper) keepUpper(p, plan);
   report(p, 'built');
   return p.build();
 }
@@ -142,10 +143,10 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   setns(p, root.fds[0]!, 'CLONE_NEWNS');
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
   if (plan.pid === 'host') dieWithParent(p);
-  becomeProcess(p, plan.process, terminal, () => parkUntilStart(p));
+  becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));
 }
 
-/** Without a pid namespace the sandbox's end does not end the container, so the shim's end must. */
+/** Without a pid namespace the sandbox's end does not end the container, so the shim's end must, or that of the creation. */
 function dieWithParent(p: ProgramBuilder): void {
   p.step('asking to die with the shim');
   prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);

@@ -19,6 +19,7 @@ import {
   write,
   close,
   open,
+  REPORT_FD,
 } from '../../syscall';
 import type { SeccompFilter } from '../../oci';
 import { report } from './reports';
@@ -68,6 +69,8 @@ export interface ProcessPlan {
 export const STDIO = ['stdin', 'stdout', 'stderr'] as const;
 /** The read end of the pipe that lets a parked launcher go. */
 export const START = 'start';
+/** The listening socket of a launcher that is started through its state directory. */
+export const START_SOCKET = 'start_socket';
 
 /** What host root must do for a process before it enters the pod: raise hard limits, set the OOM score. */
 export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
@@ -215,13 +218,31 @@ function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => void): vo
   }
 }
 
-/** Reports that the process is ready and waits until the start pipe has a byte; its end means that it will never come. */
-export function parkUntilStart(p: ProgramBuilder): void {
-  p.step('waiting for the start');
+/** The step in which a process is parked. */
+export const START_STEP = 'waiting for the start';
+
+/**
+ * What lets a parked process go: a byte in the start pipe; or, where the start comes from another process than the
+ * creation, a connection to a socket, once the byte has said that the creation is complete.
+ */
+export type StartGate = 'pipe' | 'socket';
+
+/**
+ * Reports that the process is ready and waits until the start pipe has a byte; its end means that it will never come.
+ * Behind a socket the process is on its own from then on: what fails is reported to whoever connected.
+ */
+export function parkUntilStart(p: ProgramBuilder, gate: StartGate): void {
+  p.step(START_STEP);
   report(p, 'ready');
   const start = read(p, p.donated(START), 1);
   const go = p.label();
   p.jumpIfNotZero(start.count, go);
   p.call('exit_group', [0]);
   p.place(go);
+  if (gate === 'pipe') return;
+  prctl(p, 'PR_SET_PDEATHSIG', 0);
+  const connection = p.slot('starter');
+  p.call('accept4', [p.donated(START_SOCKET), 0, 0, flags('SOCK_CLOEXEC')], { out: connection, retry: true });
+  dupTo(p, connection, REPORT_FD, true);
+  close(p, connection);
 }

@@ -47,6 +47,7 @@ const CAP_NONE = { effective: 0n, permitted: 0n, inheritable: 0n };
 /**
  * The program that starts a pod's sandbox: a process in the pod's namespaces with an empty root, which does nothing but
  * wait for the end of the control pipe. By then it has no capability, no fd but the pipe, and no host file in sight.
+ * A byte in the pipe lets it live on for ever, without the process that started it.
  */
 export function sandboxProgram(plan: SandboxPlan): Program {
   const p = new ProgramBuilder();
@@ -123,7 +124,12 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
   closeRange(p, 1);
   capset(p, CAP_NONE);
   p.step('waiting for the pod’s end');
-  read(p, 0, 1);
+  const { count } = read(p, 0, 1);
+  const end = p.label();
+  p.jumpIfZero(count, end);
+  p.step('living on without the starter');
+  p.call('ppoll', [0, 0, 0, 0, 8], { retry: true });
+  p.place(end);
 }
 
 function setNames(p: ProgramBuilder, plan: SandboxPlan): void {

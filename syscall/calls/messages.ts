@@ -76,3 +76,13 @@ export function receiveMessage(
   );
   return { count, payload, fds };
 }
+
+/** A struct sockaddr_un with this path (unix(7)); its size is the address's length. @throws RangeError beyond 107 bytes. */
+export function unixAddress(p: ProgramBuilder, path: string): Addr {
+  const raw = Buffer.from(path);
+  if (raw.length > 107) throw new RangeError(`the path of a unix socket has at most 107 bytes: ${path}`);
+  const address = Buffer.alloc(2 + raw.length + 1);
+  address.writeUInt16LE(C.AF_UNIX, 0);
+  raw.copy(address, 2);
+  return p.bytes(address, JSON.stringify(path));
+}

@@ -6,26 +6,17 @@ import { C } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { Batch, type SyscallRunner } from '../io/batch';
 import { allocHow, allocStatx, close, fileKey, openat2, statx } from '../io/calls';
-import type { Names } from './listing';
-
-/** A directory that is being read. */
-export interface OpenDirectory {
-  fd: number;
-  /** Which directory it is, from when its fd was given up. */
-  key?: string;
-}
+import type { Listing } from './listing';
 
 export interface Level {
   /** `./a/`. */
   readonly name: ByteString;
-  readonly over: OpenDirectory;
-  /** The directory of the shared layer that this one lies over, if there is one. */
-  readonly under: OpenDirectory | undefined;
-  /** Nothing of the image shows here: the directory or one above it is opaque. */
-  readonly opaque: boolean;
-  readonly listing: Names;
+  fd: number;
+  readonly listing: Listing;
   /** Index of the next name to look at. */
   next: number;
+  /** Which directory it is, from when its fd was given up. */
+  key?: string;
 }
 
 const MAX_OPEN = 32;
@@ -44,16 +35,13 @@ export class Levels {
     return this.#levels.at(-1);
   }
 
-  /** Takes over the fds. */
-  enter(level: Omit<Level, 'next'>): void {
-    this.#levels.push({ ...level, next: 0 });
+  /** Takes over the fd. */
+  enter(name: ByteString, fd: number, listing: Listing): void {
+    this.#levels.push({ name, fd, listing, next: 0 });
     if (this.#levels.length - this.#closed <= MAX_OPEN) return;
-    const { over, under } = this.#levels[this.#closed]!;
-    // What lies below two directories leads back up to one of them only.
-    if (!under) {
-      over.key = this.#keyOf(over.fd);
-      this.#close(over);
-    }
+    const level = this.#levels[this.#closed]!;
+    level.key = this.#keyOf(level.fd);
+    this.#close(level);
     this.#closed++;
   }
 
@@ -64,21 +52,22 @@ export class Levels {
   leave(): boolean {
     const left = this.#levels.pop()!;
     const above = this.top;
-    this.#closed = Math.max(0, Math.min(this.#closed, this.#levels.length - 1));
-    if (!above || above.over.fd >= 0) {
-      this.#closeLevel(left);
+    if (!above || above.fd >= 0) {
+      this.#close(left);
       return true;
     }
-    const fd = this.#openParent(left.over.fd);
-    this.#closeLevel(left);
-    above.over.fd = fd;
-    if (fd >= 0 && this.#keyOf(fd) === above.over.key) return true;
-    this.closeAll();
+    const fd = this.#openParent(left.fd);
+    this.#close(left);
+    this.#closed--;
+    above.fd = fd;
+    if (fd >= 0 && this.#keyOf(fd) === above.key) return true;
+    this.#close(above);
+    this.#levels.length = 0;
     return false;
   }
 
   closeAll(): void {
-    for (const level of this.#levels) this.#closeLevel(level);
+    for (const level of this.#levels) this.#close(level);
     this.#levels.length = 0;
   }
 
@@ -101,16 +90,11 @@ export class Levels {
     return batch.run() ? '' : fileKey(batch.image, at);
   }
 
-  #closeLevel(level: Level): void {
-    this.#close(level.over);
-    if (level.under) this.#close(level.under);
-  }
-
-  #close(directory: OpenDirectory): void {
-    if (directory.fd < 0) return;
+  #close(level: Level): void {
+    if (level.fd < 0) return;
     this.#batch.clear();
-    close(this.#batch, directory.fd);
+    close(this.#batch, level.fd);
     this.#batch.run();
-    directory.fd = -1;
+    level.fd = -1;
   }
 }

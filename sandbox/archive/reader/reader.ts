@@ -38,7 +38,6 @@ export class ArchiveReader {
   #globals: readonly PaxRecord[] = [];
   #wanted = BLOCK;
   #entries = 0;
-  #bytes = 0;
   /** The entry whose body lies at the window's front. */
   #current: Place = { offset: 0 };
   #bodyLeft = 0;
@@ -53,11 +52,6 @@ export class ArchiveReader {
     this.#window = new Window(source);
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#onWarning = onWarning;
-  }
-
-  /** Bytes of the contents of all entries so far. */
-  get bytes(): number {
-    return this.#bytes;
   }
 
   /** The next entry, `undefined` at the end. What is left of the body before it is skipped. */
@@ -216,7 +210,7 @@ export class ArchiveReader {
     const inline = stored <= INLINE_LIMIT;
     if (inline && !this.#has(bodyAt + stored)) return this.#need(bodyAt + stored, place, 'in its contents');
 
-    this.#countEntry(stored, place);
+    this.#countEntry(place);
     const bodyIndex = window.at + bodyAt;
     const body: Body | undefined =
       kind !== 'file'
@@ -270,12 +264,8 @@ export class ArchiveReader {
     );
   }
 
-  #countEntry(stored: number, place: Place): void {
+  #countEntry(place: Place): void {
     this.#entries++;
-    this.#bytes += stored;
-    if (this.#bytes > this.#limits.maxBytes) {
-      throw archiveInvalid(place, `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
-    }
     if (this.#entries > this.#limits.maxEntries) {
       throw archiveInvalid(place, `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
     }

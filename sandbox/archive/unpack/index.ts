@@ -28,10 +28,6 @@ export interface UnpackOptions {
 export interface UnpackResult {
   /** Entries in the archive, given twice or not. */
   readonly entries: number;
-  /** Of the contents of all files. */
-  readonly bytes: number;
-  /** Is there an entry for the root directory? */
-  readonly hasRoot: boolean;
 }
 
 /**
@@ -49,7 +45,6 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
   try {
     unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning });
     let entries = 0;
-    let hasRoot = false;
     for (;;) {
       const entry = reader.tryNext();
       if (entry === 'end') break;
@@ -60,13 +55,12 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
         continue;
       }
       entries++;
-      hasRoot ||= entry.path.base === '';
       const later = unpacker.apply(entry);
       if (later) await later;
     }
     await reader.finish();
     await unpacker.finish();
-    return { entries, bytes: reader.bytes, hasRoot };
+    return { entries };
   } finally {
     unpacker?.close();
     source.close();

@@ -1,0 +1,49 @@
+/** Pods and containers that cannot be: one clear error each, and the rest of the pod runs on. */
+import { siltTest } from '../harness';
+import { criSuite } from '../harness/cri/suite';
+
+criSuite('bad input to pods', {}, (kubelet) => {
+  siltTest('a container whose annotation names a pod that does not run is refused by name', async () => {
+    const { containerd } = kubelet();
+    const id = containerd.newId();
+    const flags = ['--annotation', 'io.kubernetes.cri.sandbox-id=nosuchpod', '--rm'];
+    const { code, stderr } = await containerd.ctr(containerd.runWords(id, ['true'], { flags }));
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      `cannot start container ${id}: its annotation io.kubernetes.cri.sandbox-id names the pod nosuchpod, which does not run; start the pod first`,
+    );
+  });
+
+  test('a program that is not there fails its container, with the reason in the status', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const fine = await pod.run();
+      const broken = await pod.create(['/no/such/program']);
+      await expect(pod.start(broken)).rejects.toThrow('/no/such/program');
+      expect(await pod.status(broken)).toMatchObject({
+        state: 'CONTAINER_EXITED',
+        exitCode: 128,
+        reason: 'StartError',
+        message: expect.stringContaining('/no/such/program') as string,
+      });
+      await expect(pod.exec(fine, ['/no/such/program'])).rejects.toThrow('/no/such/program');
+      expect(await pod.sh(fine, 'echo fine')).toBe('fine');
+    });
+  });
+
+  test('an exec that takes too long is ended', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.run();
+      await expect(pod.exec(id, ['sleep', '1000'], 1)).rejects.toThrow(/timed? ?out|deadline|exceeded/i);
+      expect(await pod.sh(id, 'ps -o args | grep -c "^sleep 1000"')).toBe('1');
+    });
+  });
+
+  test('a container for a pod that has been stopped is refused', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const created = await pod.create(['true']);
+      await pod.stop();
+      await expect(pod.start(created)).rejects.toThrow();
+      await expect(pod.run()).rejects.toThrow();
+    });
+  });
+});

@@ -1,0 +1,78 @@
+/** `--overlay2=none`: what a container writes reaches the engine's own upper, where the engine finds it. */
+import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { containerdSuite, siltTest, tarArchive } from '../harness';
+import { annotation, engineUpper, seedEntries, seedFlags, snapshot } from './overlay';
+
+for (const userns of ['none', 'auto'] as const) {
+  containerdSuite(`overlay2=none, user namespaces ${userns}`, { userns, overlay2: 'none' }, (host) => {
+    siltTest('writes, deletions and owners reach the engine’s upper', async () => {
+      const id = await host().startContainer();
+      const script =
+        'echo new > /root/new && chown 7:8 /root/new && rm /etc/group && rm -r /lower/replaced && mkdir /lower/replaced';
+      expect(await host().exec(id, ['sh', '-c', script])).toMatchObject({ code: 0, stderr: '' });
+      const upper = await engineUpper(host(), id);
+      expect(readFileSync(join(upper, 'root/new'), 'utf8')).toBe('new\n');
+      expect(statSync(join(upper, 'root/new'))).toMatchObject({ uid: 7, gid: 8 });
+      expect(lstatSync(join(upper, 'etc/group'))).toMatchObject({ rdev: 0, uid: 0 });
+      expect(lstatSync(join(upper, 'etc/group')).isCharacterDevice()).toBe(true);
+      await host().remove(id);
+    });
+
+    siltTest('an image made of the container has what it wrote', async () => {
+      const id = await host().startContainer();
+      await host().exec(id, ['sh', '-c', 'echo committed > /root/file']);
+      const { stdout } = await host().mustCtr(['snapshots', 'diff', id]);
+      expect(gunzipSync(stdout).includes('committed\n')).toBe(true);
+      await host().remove(id);
+    });
+
+    siltTest('a snapshot holds it, and another container starts from that', async () => {
+      const id = await host().startContainer();
+      await host().exec(id, ['sh', '-c', 'echo one > /root/one; chown 3:4 /root/one; rm /etc/group']);
+      const { path, names } = await snapshot(host(), id, `none-${userns}.tar`);
+      expect(names).toEqual(['', 'etc', 'etc/group', 'root', 'root/one']);
+      const result = await host().run(['sh', '-c', 'cat /root/one; stat -c %u:%g /root/one; ls /etc/group'], {
+        flags: ['--annotation', `${annotation}=${path}`],
+      });
+      expect(result.stdout.toString()).toBe('one\n3:4\n');
+      expect(result.stderr).toContain('/etc/group');
+      await host().remove(id);
+    });
+
+    siltTest('a seed goes to the engine’s upper, deletions and replaced directories with it', async () => {
+      const path = join(host().seeds, 'none-seed.tar');
+      writeFileSync(path, tarArchive(seedEntries));
+      const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
+      const seen = await host().exec(id, [
+        'sh',
+        '-c',
+        'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced; ls /etc/group',
+      ]);
+      expect(seen.stdout.toString()).toBe('seeded\n1000:2000\nnew\n');
+      const upper = await engineUpper(host(), id);
+      expect(statSync(join(upper, 'srv/data'))).toMatchObject({ uid: 1000, gid: 2000 });
+      expect(existsSync(join(upper, 'lower/replaced/new'))).toBe(true);
+      await host().remove(id);
+    });
+
+    siltTest('a file that the host makes in the engine’s upper is seen, once nothing knew of its name', async () => {
+      const id = await host().startContainer();
+      const upper = await engineUpper(host(), id);
+      await host().exec(id, ['sh', '-c', 'echo old > /root/shared']);
+      writeFileSync(join(upper, 'root/shared'), 'from the host\n');
+      expect((await host().exec(id, ['cat', '/root/shared'])).stdout.toString()).toBe('from the host\n');
+      await host().remove(id);
+    });
+
+    siltTest('an annotation of the container goes before the configuration', async () => {
+      const id = await host().startContainer(['sleep', '1000'], {
+        flags: ['--annotation', 'dev.gvisor.flag.overlay2=root:memory'],
+      });
+      await host().exec(id, ['sh', '-c', 'echo x > /root/x']);
+      expect(existsSync(join(await engineUpper(host(), id), 'root/x'))).toBe(false);
+      await host().remove(id);
+    });
+  });
+}

@@ -1,0 +1,57 @@
+import type { Process as ProcessSpec, Spec } from '../oci';
+import { type Cgroup, joinFiles } from './cgroup';
+import type { PodTraits } from './pod';
+import { planProcess, type ProcessSurroundings } from './process-plan';
+import type { EnterPlan } from './programs/enter';
+import type { PidMode } from './programs/launch';
+
+/** What an exec has to know of the container that it enters. */
+export interface ExecTarget {
+  readonly spec: Spec;
+  readonly cgroup: Cgroup;
+  readonly pod: Pick<PodTraits, 'idMaps' | 'namespaces'>;
+}
+
+/**
+ * Plans a further process of a container.
+ * @param layers where the user's home is looked up: layers of the root filesystem, or the filesystem itself
+ * @throws SiltError for what this host cannot do.
+ */
+export function planExec(
+  surroundings: ProcessSurroundings,
+  { spec, cgroup, pod }: ExecTarget,
+  process: ProcessSpec,
+  layers: readonly string[],
+): EnterPlan {
+  return {
+    namespaces: namespacesOf(spec, pod),
+    cgroupFiles: joinFiles(cgroup),
+    process: planProcess(surroundings, spec, process, { layers }),
+  };
+}
+
+/** The namespaces that an exec has to enter. Those that the container shares with the host are left out. */
+function namespacesOf(spec: Spec, { idMaps, namespaces }: ExecTarget['pod']): string[] {
+  const wanted: Readonly<Record<string, boolean>> = {
+    CLONE_NEWUSER: idMaps !== null,
+    CLONE_NEWNS: true,
+    CLONE_NEWPID: pidMode(spec) !== 'host',
+    CLONE_NEWNET: namespaces.network,
+    CLONE_NEWIPC: namespaces.ipc,
+    CLONE_NEWUTS: namespaces.uts,
+    CLONE_NEWCGROUP: hasOwn(spec, 'cgroup'),
+  };
+  return Object.keys(wanted).filter((name) => wanted[name]);
+}
+
+/** Whether the spec asks for a new namespace of this type. */
+export function hasOwn(spec: Spec, type: string): boolean {
+  return (spec.linux?.namespaces ?? []).some((namespace) => namespace.type === type && !namespace.path);
+}
+
+/** Which pid namespace the spec asks for. */
+export function pidMode(spec: Spec): PidMode {
+  const namespace = (spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
+  if (!namespace) return 'host';
+  return namespace.path ? 'pod' : 'container';
+}
