@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
+import { registerCheck } from './commands/check';
 import { registerCpuFeatures } from './commands/cpu-features';
 import { registerFeatures } from './commands/features';
 import { registerInstall } from './commands/install';
@@ -19,6 +20,7 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerProgram,
   registerFeatures,
   registerCpuFeatures,
+  registerCheck,
   registerInstall,
   registerUninstall,
 ];
