@@ -211,7 +211,6 @@ describe('a mount', () => {
       bind(['rbind', 'rro', 'rshared'], { idmap: true }),
       {},
       [
-        'open_tree(AT_FDCWD, "/volumes/data", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE) = $bind',
         'mount_setattr($bind, "", AT_EMPTY_PATH|AT_RECURSIVE, {set=MOUNT_ATTR_IDMAP, userns}, 32)',
         `openat2($root, "data", {O_PATH|O_DIRECTORY|O_CLOEXEC, ${AT_TARGET} = $data`,
         `move_mount($bind, "", $data, "", ${ATTACH})`,
@@ -245,7 +244,6 @@ describe('a mount', () => {
       bind(['shared', 'slave']),
       { propagation: { type: C.MS_PRIVATE, recursive: true } },
       [
-        'open_tree(AT_FDCWD, "/volumes/data", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $bind',
         `openat2($root, "data", {O_PATH|O_DIRECTORY|O_CLOEXEC, ${AT_TARGET} = $data`,
         `move_mount($bind, "", $data, "", ${ATTACH})`,
         'mount_setattr($bind, "", AT_EMPTY_PATH, {set=0, propagation=MS_SHARED}, 32)',
@@ -361,5 +359,15 @@ test('at the end the host’s filesystem is gone and the root has its propagatio
     'chdir("/")',
     'mount("none", "/", 0, MS_SHARED, 0)',
     'close($root)  (may fail)',
+  ]);
+});
+
+test('a mount that the host shall see the container’s mounts in is opened while the gofer is the host’s peer', () => {
+  const calls = callsOf({ mounts: [bind(['rbind', 'rshared'])] }, '').filter((call) =>
+    /^(open_tree|mount)\(/.test(call),
+  );
+  expect(calls.slice(0, 2)).toEqual([
+    'open_tree(AT_FDCWD, "/volumes/data", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE) = $bind',
+    'mount("none", "/", NULL, MS_REC|MS_SLAVE, NULL)',
   ]);
 });

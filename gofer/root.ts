@@ -49,13 +49,14 @@ const SECBIT_NO_SETUID_FIXUP = 1 << 2;
  */
 export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (master: Slot) => void): void {
   if (plan.userns) createFilesAs(p, plan.owner);
+  const shared = cloneShared(p, plan);
   p.step('cutting the gofer’s mounts off from the host’s');
   mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
   setSysctls(p, plan.sysctls);
   const root = mountRoot(p, plan);
   for (const step of plan.mounts) {
     p.step(`mounting ${describe(step)} on ${step.destination}`);
-    p.scope(() => addMount(p, root, step, plan));
+    p.scope(() => addMount(p, root, step, plan, shared));
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
@@ -77,6 +78,27 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (mast
   // Only the root itself: every other mount has been given its own propagation by then, and pivot_root refuses a shared one.
   p.call('mount', [p.string('none'), p.string('/'), 0, flagsOf('MS_', plan.propagation.type), 0]);
   close(p, root);
+}
+
+/** Clones of host trees, by the steps that mount them. */
+type SharedTrees = ReadonlyMap<MountStep, Slot>;
+
+/**
+ * The trees in which a mount of the container shall appear on the host too: they are cloned while they are the host's peers, which
+ * is over once the gofer's mounts are slaves.
+ */
+function cloneShared(p: ProgramBuilder, { mounts }: RootPlan): SharedTrees {
+  const trees = new Map<MountStep, Slot>();
+  for (const step of mounts) {
+    if (step.kind !== 'bind' || !step.options.propagation.some((type) => (type & C.MS_SHARED) !== 0)) continue;
+    p.step(`opening ${step.source} as a peer of the host’s`);
+    trees.set(step, cloneBind(p, step));
+  }
+  return trees;
+}
+
+function cloneBind(p: ProgramBuilder, { source, options }: BindStep): Slot {
+  return cloneTree(p, AT_FDCWD, source, { recursive: options.recursive, name: 'bind' });
 }
 
 /**
@@ -110,8 +132,8 @@ function describe(step: MountStep): string {
   return step.kind === 'bind' ? step.source : 'the container’s cgroup';
 }
 
-function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan): void {
-  if (step.kind === 'bind') addBind(p, root, step, plan);
+function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan, shared: SharedTrees): void {
+  if (step.kind === 'bind') addBind(p, root, step, plan, shared.get(step) ?? cloneBind(p, step));
   else if (step.kind === 'filesystem') addFilesystem(p, root, step, plan);
   else addCgroupV1(p, root, step, plan);
 }
@@ -130,9 +152,8 @@ function addFilesystem(p: ProgramBuilder, root: Fd, step: FilesystemStep, plan: 
   close(p, context);
 }
 
-function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan): void {
+function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
   const { options } = step;
-  const tree = cloneTree(p, AT_FDCWD, step.source, { recursive: options.recursive, name: 'bind' });
   if (step.idmap) mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
   if (options.attrSet !== 0 || options.attrClear !== 0)
     mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });

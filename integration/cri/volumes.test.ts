@@ -1,0 +1,150 @@
+/** What a kubelet mounts into containers: emptyDir, hostPath of every type, subPath, configMaps, propagation. */
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { mustRun, siltTest, waitFor } from '../harness';
+import { criSuite } from '../harness/cri/suite';
+
+criSuite('volumes of a pod', {}, (kubelet) => {
+  const volume = (): string => mkdtempSync(join(kubelet().containerd.directory, 'volume-'));
+  const at = (containerPath: string, hostPath: string, more: object = {}): object => ({
+    containerPath,
+    hostPath,
+    ...more,
+  });
+
+  test('an emptyDir is shared by two containers, in memory as on disk, and coherent', async () => {
+    const disk = volume();
+    const memory = volume();
+    await mustRun(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'emptydir', memory]);
+    try {
+      await kubelet().withPod({}, async (pod) => {
+        const mounts = [at('/disk', disk), at('/memory', memory)];
+        const writer = await pod.run(['sleep', '1000'], { mounts });
+        const reader = await pod.run(['sleep', '1000'], { mounts: [...mounts, at('/ro', disk, { readonly: true })] });
+        for (const directory of ['/disk', '/memory']) {
+          await pod.sh(writer, `echo first > ${directory}/file`);
+          expect(await pod.sh(reader, `cat ${directory}/file; echo second > ${directory}/file`)).toBe('first');
+          expect(await pod.sh(writer, `cat ${directory}/file`)).toBe('second');
+        }
+        expect(await pod.sh(reader, 'cat /ro/file; (echo no > /ro/file) 2>&1 | grep -o Read-only')).toBe(
+          'second\nRead-only',
+        );
+        expect(await pod.sh(writer, 'head -c 2000000 /dev/zero > /memory/big 2>/dev/null || echo full')).toBe('full');
+      });
+      expect(readFileSync(join(disk, 'file'), 'latin1')).toBe('second\n');
+    } finally {
+      await mustRun(['umount', memory]);
+    }
+  });
+
+  test('hostPath: directory, file, socket, character device, and what lies beneath a symlink', async () => {
+    const directory = volume();
+    writeFileSync(join(directory, 'file'), 'a file\n');
+    mkdirSync(join(directory, 'sub'));
+    writeFileSync(join(directory, 'sub/inner'), 'inner\n');
+    symlinkSync('sub', join(directory, 'link'));
+    const server = createServer((socket) => socket.end('hello\n')).listen(join(directory, 'socket'));
+    try {
+      await kubelet().withPod({}, async (pod) => {
+        const names = ['file', 'socket', 'sub', 'link'];
+        const mounts = names.map((name) => at(`/mnt/${name}`, join(directory, name)));
+        const id = await pod.run(['sleep', '1000'], { mounts: [...mounts, at('/mnt/null', '/dev/null')] });
+        expect(
+          await pod.sh(
+            id,
+            'cat /mnt/file /mnt/sub/inner /mnt/link/inner; nc local:/mnt/socket </dev/null || test -S /mnt/socket',
+          ),
+        ).toContain('a file\ninner\ninner');
+        expect(await pod.sh(id, 'test -c /mnt/null && echo device')).toBe('device');
+      });
+    } finally {
+      server.close();
+    }
+  });
+
+  test('a configMap changes all at once while it is mounted read-only', async () => {
+    const directory = volume();
+    const publish = (version: string): void => {
+      mkdirSync(join(directory, `..${version}`));
+      writeFileSync(join(directory, `..${version}`, 'key'), version);
+      symlinkSync(`..${version}`, join(directory, '..data_tmp'));
+      renameSync(join(directory, '..data_tmp'), join(directory, '..data'));
+    };
+    publish('one');
+    symlinkSync('..data/key', join(directory, 'key'));
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.run(['sleep', '1000'], { mounts: [at('/etc/config', directory, { readonly: true })] });
+      expect(await pod.sh(id, 'cat /etc/config/key')).toBe('one');
+      publish('two');
+      expect(await pod.sh(id, 'cat /etc/config/key')).toBe('two');
+      expect((await pod.exec(id, ['touch', '/etc/config/key'])).code).not.toBe(0);
+    });
+  });
+
+  test('a subPath is the part of the volume that it names', async () => {
+    const directory = volume();
+    mkdirSync(join(directory, 'part'));
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.run(['sleep', '1000'], { mounts: [at('/part', join(directory, 'part'))] });
+      await pod.sh(id, 'echo x > /part/file');
+      expect(await pod.sh(id, 'ls -A /part')).toBe('file');
+    });
+    expect(readFileSync(join(directory, 'part/file'), 'latin1')).toBe('x\n');
+  });
+
+  test('a mount of the host appears in a container that asked for it, and in no other', async () => {
+    const directory = volume();
+    mkdirSync(join(directory, 'later'));
+    await mustRun(['mount', '--bind', directory, directory]);
+    await mustRun(['mount', '--make-shared', directory]);
+    try {
+      await kubelet().withPod({}, async (pod) => {
+        const slave = await pod.run(['sleep', '1000'], {
+          mounts: [at('/mnt', directory, { propagation: 'PROPAGATION_HOST_TO_CONTAINER' })],
+        });
+        const alone = await pod.run(['sleep', '1000'], { mounts: [at('/mnt', directory)] });
+        await mustRun(['mount', '-t', 'tmpfs', 'later', join(directory, 'later')]);
+        writeFileSync(join(directory, 'later/file'), 'new\n');
+        expect(await pod.sh(slave, 'cat /mnt/later/file')).toBe('new');
+        expect(await pod.sh(alone, 'ls -A /mnt/later')).toBe('');
+        await mustRun(['umount', join(directory, 'later')]);
+        expect(await pod.sh(slave, 'ls -A /mnt/later')).toBe('');
+      });
+    } finally {
+      await mustRun(['umount', directory]);
+    }
+  });
+
+  test('a privileged container’s mount appears on the host when it asked for that', async () => {
+    const directory = volume();
+    mkdirSync(join(directory, 'given'));
+    await mustRun(['mount', '--bind', directory, directory]);
+    await mustRun(['mount', '--make-shared', directory]);
+    try {
+      await kubelet().withPod({ security: { privileged: true } }, async (pod) => {
+        const id = await pod.run(['sleep', '1000'], {
+          security: { privileged: true },
+          mounts: [at('/mnt', directory, { propagation: 'PROPAGATION_BIDIRECTIONAL' })],
+        });
+        await pod.sh(id, 'mount -t tmpfs given /mnt/given && echo seen > /mnt/given/file');
+        await waitFor(
+          'the mount on the host',
+          () => readFileSync(join(directory, 'given/file'), 'latin1') === 'seen\n',
+        );
+        await pod.sh(id, 'umount /mnt/given');
+      });
+    } finally {
+      await mustRun(['umount', '--recursive', directory]);
+    }
+  });
+
+  siltTest('a volume that is not there fails its container by name', async () => {
+    const directory = volume();
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.create(['true'], { mounts: [at('/mnt', directory)] });
+      rmSync(directory, { recursive: true });
+      await expect(pod.start(id)).rejects.toThrow(directory);
+    });
+  });
+});
