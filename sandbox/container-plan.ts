@@ -8,7 +8,7 @@ import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
 import type { LaunchPlan } from './programs/launch';
-import { planUpper, type UpperPlan, upperNames } from './upper';
+import { needsCover, planUpper, type UpperPlan, upperNames } from './upper';
 import type { Workshop } from './workshop';
 
 /** What a container is created from, apart from its pod. */
@@ -47,7 +47,7 @@ export function planContainer(
 ): ContainerPlan {
   const { host } = workshop;
   const { spec, rootfs } = request;
-  const upper = planUpper(rootfs, spec, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
+  const upper = planUpper(request, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
   const { layers } = rootfs;
   const cgroup = planCgroup({
     id: request.id,
@@ -62,7 +62,7 @@ export function planContainer(
     // The engine's own upper is no layer when it is what is written to.
     layers: upper.kind === 'engine' ? layers.slice(1) : layers,
     upper: upperNames(upper),
-    cover: false,
+    cover: needsCover(upper),
     mountPoint,
     idMaps: pod.idMaps,
     kindOf: (path) => host.kindOf(path),

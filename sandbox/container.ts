@@ -16,7 +16,7 @@ import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
-import { createUpper, modeBits } from './upper';
+import { createCover, createUpper, filestorePath, modeBits } from './upper';
 import type { Workshop } from './workshop';
 
 export type ContainerStatus = 'created' | 'running' | 'stopped';
@@ -98,8 +98,9 @@ export class Container {
         created: new Date().toISOString(),
         annotations: request.spec.annotations ?? {},
         cgroup: plan.cgroup.cgroup,
+        ...filestoreRecord(plan),
       };
-      // Before the first thing that outlives this process: whoever cleans up after it has to know of the cgroup.
+      // Before the first thing that outlives this process: whoever cleans up after it has to know of cgroup and filestore.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
       state.writeSpec(pod.id, request.id, request.spec);
       createCgroup(plan.cgroup);
@@ -141,6 +142,7 @@ export class Container {
     const lifetime = request.lifetime ?? 'with-caller';
     const directory = workshop.state.containerPath(pod.id, request.id);
     const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
+    const cover = createCover(kernel, plan.upper);
     const [startRead, startWrite] = kernel.pipe();
     let init: Process | undefined;
     const abort = (): void => {
@@ -149,6 +151,7 @@ export class Container {
     try {
       const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, start: startRead };
       if (upper !== undefined) donations['upper'] = upper;
+      if (cover !== undefined) donations['cover'] = cover;
       if (pod.userns !== undefined) donations['userns'] = pod.userns;
       if (pidns !== undefined) donations['pidns'] = pidns;
       if (socket !== undefined) donations[START_SOCKET] = socket;
@@ -176,7 +179,7 @@ export class Container {
       throw execFailure(error, plan.launch.process);
     } finally {
       closeSync(startRead);
-      for (const fd of [pidns, socket]) if (fd !== undefined) closeSync(fd);
+      for (const fd of [pidns, socket, cover]) if (fd !== undefined) closeSync(fd);
     }
   }
 
@@ -262,6 +265,11 @@ export class Container {
     await removeCgroup(this.cgroup);
     this.workshop.state.removeContainer(this.pod.id, this.id);
   }
+}
+
+function filestoreRecord({ upper }: ContainerPlan): Pick<ContainerState, 'filestore'> {
+  const filestore = filestorePath(upper);
+  return filestore === undefined ? {} : { filestore };
 }
 
 function recordUpper(id: string, { launch }: ContainerPlan, upper: number | undefined): ContainerState['upper'] {

@@ -61,6 +61,8 @@ export interface ContainerState {
   readonly cgroup: Cgroup;
   /** The upper in the sandbox's mount namespace, and the device number that it must still have there. */
   readonly upper: { readonly path: string; readonly device: number };
+  /** A file on the host that goes with the container, as an absolute path. */
+  readonly filestore?: string;
   /** What can still fail when the container is started from another process; see StartSocket. */
   readonly startFailures?: FailureNames;
 }
@@ -120,6 +122,8 @@ export class StateDirectory {
   }
 
   removeContainer(pod: string, id: string): void {
+    const filestore = ifFound(() => this.#readContainer({ pod, id }))?.filestore;
+    if (filestore !== undefined) rmSync(filestore, { force: true });
     rmSync(this.containerPath(pod, id), { recursive: true, force: true });
   }
 

@@ -13,7 +13,7 @@ const view: EngineRoot = { layers: ['/snapshots/1/fs'], own: undefined };
 
 function plan(overlay: string, rootfs = containerd, limit?: number): UpperPlan {
   const spec = { ociVersion: '1.2.0', linux: { resources: { memory: { limit } } } } as Spec;
-  return planUpper(rootfs, spec, parseConfig(`overlay2 = "${overlay}"\nupper-size = "10%"`, 'test'));
+  return planUpper({ id: 'web', rootfs, spec }, parseConfig(`overlay2 = "${overlay}"\nupper-size = "10%"`, 'test'));
 }
 
 describe('an upper in memory', () => {

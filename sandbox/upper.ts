@@ -1,13 +1,14 @@
-import type { Stats } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { closeSync, type Stats } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { SiltError } from '../errors';
-import type { EngineRoot, Owner } from '../gofer';
+import type { Owner } from '../gofer';
 import type { Spec } from '../oci';
 import {
   AT_FDCWD,
   C,
   cloneTree,
   close,
+  type Fd,
   fchmodat,
   fchownat,
   fsconfigCreate,
@@ -21,11 +22,15 @@ import {
   type Slot,
 } from '../syscall';
 import type { Config } from './config';
+import type { ContainerRequest } from './container-plan';
+import { type Filestore, filestoreName, mountCover, mountFilestore } from './filestore';
 
 /** What a container's writes go to. */
 export type UpperPlan =
   /** A tmpfs. `size` as tmpfs(5) has it: bytes, or a percentage of the memory. */
   | { readonly kind: 'memory'; readonly size: string }
+  /** A file with a filesystem in it; `name` is what has to be hidden from the application. */
+  | ({ readonly kind: 'filestore' } & Filestore)
   /** The upper of the engine's own overlay: `fs` and `work` are names in `directory`. */
   | { readonly kind: 'engine'; readonly directory: string; readonly fs: string; readonly work: string }
   /** The engine's root filesystem itself, which is no overlay. */
@@ -43,11 +48,18 @@ export function upperNames(plan: UpperPlan): { fs: string; work: string } | null
  * Decides where the writes of a container go.
  * @throws SiltError ROOTFS_INVALID when the engine's root filesystem cannot take them and must.
  */
-export function planUpper(rootfs: EngineRoot, spec: Spec, { overlay, upperSize }: Config): UpperPlan {
-  if (overlay.scope !== 'none') return { kind: 'memory', size: memorySize(spec, overlay.medium.sizeBytes, upperSize) };
-  const { own } = rootfs;
+export function planUpper(
+  { id, rootfs: { own }, spec }: Pick<ContainerRequest, 'id' | 'rootfs' | 'spec'>,
+  { overlay, upperSize }: Config,
+): UpperPlan {
+  const sizeBytes = overlay.scope === 'none' ? undefined : overlay.medium.sizeBytes;
+  const memory: UpperPlan = { kind: 'memory', size: memorySize(spec, sizeBytes, upperSize) };
+  if (overlay.scope !== 'none' && overlay.medium.kind === 'memory') return memory;
+  if (overlay.scope !== 'none' && overlay.medium.kind === 'directory')
+    return { kind: 'filestore', directory: overlay.medium.directory!, name: undefined, sizeBytes };
   // A view that the engine does not want written to: what silt has to make in it (mount points) must not reach it.
-  if (own === undefined) return { kind: 'memory', size: memorySize(spec, undefined, upperSize) };
+  if (own === undefined) return memory;
+  if (overlay.scope !== 'none') return { kind: 'filestore', directory: own.upper, name: filestoreName(id), sizeBytes };
   if (own.work === undefined) return { kind: 'none' };
   const directory = dirname(own.upper);
   if (dirname(own.work) !== directory) {
@@ -84,11 +96,40 @@ export interface UpperOptions {
  */
 export function createUpper(kernel: Kernel, plan: UpperPlan, options: UpperOptions): number | undefined {
   if (plan.kind === 'none') return undefined;
+  if (plan.kind === 'filestore') return createInFilestore(kernel, plan, options);
   const p = new ProgramBuilder();
   p.step(`making the upper of ${options.id}`);
   const upper = plan.kind === 'engine' ? cloneEngineUpper(p, plan.directory, options) : mountTmpfs(p, plan.size);
   if (plan.kind !== 'engine') makeDirectories(p, upper, options);
   return kernel.run(p.build()).get(upper);
+}
+
+function createInFilestore(kernel: Kernel, store: Filestore, options: UpperOptions): number {
+  const upper = mountFilestore(kernel, store);
+  try {
+    const p = new ProgramBuilder();
+    p.step(`making the upper of ${options.id}`);
+    makeDirectories(p, upper, options);
+    kernel.run(p.build());
+    return upper;
+  } catch (error) {
+    closeSync(upper);
+    throw error;
+  }
+}
+
+/** A layer, as a detached mount, that hides what {@link createUpper} has put into the engine's root filesystem; undefined for nothing. */
+export function createCover(kernel: Kernel, plan: UpperPlan): number | undefined {
+  return needsCover(plan) ? mountCover(kernel, [plan.name]) : undefined;
+}
+
+export function needsCover(plan: UpperPlan): plan is UpperPlan & { kind: 'filestore'; name: string } {
+  return plan.kind === 'filestore' && plan.name !== undefined;
+}
+
+/** What has to be deleted with the container, as an absolute path. */
+export function filestorePath(plan: UpperPlan): string | undefined {
+  return needsCover(plan) ? join(plan.directory, plan.name) : undefined;
 }
 
 function mountTmpfs(p: ProgramBuilder, size: string): Slot {
@@ -108,7 +149,7 @@ function cloneEngineUpper(p: ProgramBuilder, directory: string, { userns }: Uppe
   return upper;
 }
 
-function makeDirectories(p: ProgramBuilder, upper: Slot, { rootOwner, rootMode, owner }: UpperOptions): void {
+function makeDirectories(p: ProgramBuilder, upper: Fd, { rootOwner, rootMode, owner }: UpperOptions): void {
   mkdirat(p, upper, NAMES.fs, 0o755);
   fchownat(p, upper, NAMES.fs, rootOwner.uid, rootOwner.gid);
   fchmodat(p, upper, NAMES.fs, rootMode);

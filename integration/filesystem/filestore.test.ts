@@ -1,0 +1,152 @@
+/** `--overlay2=root:self` and `root:dir=…`: a container's upper in a file of the host's disk, which the application cannot find. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { containerdSuite, shimPid, siltTest, tarArchive, waitFor, type Containerd } from '../harness';
+import { annotation, engineUpper, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
+
+/** The loop devices in use, by number, with what the kernel says of their files. */
+function loops(): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const name of readdirSync('/sys/block').filter((one) => one.startsWith('loop'))) {
+    const path = `/sys/block/${name}/loop/backing_file`;
+    if (existsSync(path)) found.set(name, readFileSync(path, 'utf8').trim());
+  }
+  return found;
+}
+
+async function filestoreOf(host: Containerd, id: string): Promise<string> {
+  return join(await engineUpper(host, id), `.silt.filestore.${id}`);
+}
+
+async function shell(host: Containerd, id: string, script: string): Promise<string> {
+  const { stdout, stderr } = await host.exec(id, ['sh', '-c', script]);
+  return stdout.toString() + stderr;
+}
+
+for (const userns of ['none', 'auto'] as const) {
+  containerdSuite(`overlay2=root:self, user namespaces ${userns}`, { userns, overlay2: 'root:self' }, (host) => {
+    let before: Map<string, string>;
+    beforeAll(() => (before = loops()));
+
+    siltTest('writes go to a sparse file in the container’s own directory of the host', async () => {
+      const id = await host().startContainer();
+      const file = await filestoreOf(host(), id);
+      expect(statSync(file).size).toBeGreaterThan(2 ** 30);
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+      expect(statSync(file).blocks * 512).toBeLessThan(2 ** 20);
+      await shell(host(), id, 'dd if=/dev/zero bs=1M count=20 of=/big; echo x > /root/x; sync');
+      expect(statSync(file).blocks * 512).toBeGreaterThan(20 << 20);
+      expect(readdirSync(await engineUpper(host(), id))).toEqual([`.silt.filestore.${id}`]);
+      // What a kubelet asks for: the usage of the container's snapshot.
+      const usage = (await host().mustCtr(['snapshots', 'usage', '-b', id])).stdout.toString();
+      expect(Number(/^\S+\s+(\d+)/m.exec(usage.split('\n')[1]!)?.[1])).toBeGreaterThan(20 << 20);
+      await host().remove(id);
+      expect(existsSync(file)).toBe(false);
+    });
+
+    siltTest('the application cannot find the file', async () => {
+      const id = await host().startContainer();
+      const inode = statSync(await filestoreOf(host(), id)).ino;
+      const name = `/.silt.filestore.${id}`;
+      const script = [
+        'ls -a / | grep silt',
+        `ls ${name} /../..${name}`,
+        `head -c 1 ${name}`,
+        `stat ${name}`,
+        `find / -xdev -inum ${inode}`,
+        'find / -xdev -name "*silt*"',
+        'find / -xdev -size +100000000c',
+        'grep -i silt /proc/mounts /proc/self/mountinfo',
+        'cat /sys/block/loop*/loop/backing_file | grep -e silt -e snap',
+        'grep -r silt /sys/block/loop*/loop/ 2> /dev/null',
+      ];
+      const seen = await shell(host(), id, `${script.join('; ')}; true`);
+      expect(seen.split('\n').filter((line) => line !== '' && !line.includes('No such file'))).toEqual([]);
+      await host().remove(id);
+    });
+
+    siltTest('the application may have a file of that name of its own, and does not reach the other', async () => {
+      const id = await host().startContainer();
+      const name = `/.silt.filestore.${id}`;
+      const size = statSync(await filestoreOf(host(), id)).size;
+      expect(
+        await shell(
+          host(),
+          id,
+          `echo mine > ${name}; cat ${name}; rm ${name}; ls ${name} 2> /dev/null; mkdir ${name}; ls -a / | grep -c silt`,
+        ),
+      ).toBe('mine\n1\n');
+      expect(statSync(await filestoreOf(host(), id)).size).toBe(size);
+      await host().remove(id);
+    });
+
+    siltTest('a seed goes into it and a snapshot comes out of it', async () => {
+      const path = join(host().seeds, 'self-seed.tar');
+      writeFileSync(path, tarArchive(seedEntries));
+      const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
+      expect(await shell(host(), id, 'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced; echo y > /y')).toBe(
+        'seeded\n1000:2000\nnew\n',
+      );
+      const taken = await snapshot(host(), id, `self-${userns}.tar`);
+      expect(taken.names).toEqual(
+        ['', 'etc', 'etc/group', 'lower', 'lower/replaced', 'lower/replaced/new', 'srv', 'srv/data', 'y'].sort(),
+      );
+      const again = await host().run(['sh', '-c', 'cat /srv/data /y; ls /etc/group'], {
+        flags: ['--annotation', `${annotation}=${taken.path}`],
+      });
+      expect(again.stdout.toString()).toBe('seeded\ny\n');
+      await host().remove(id);
+    });
+
+    siltTest('is full when its size is reached, and says so', async () => {
+      const id = await host().startContainer(['sleep', '1000'], { flags: overlayFlags('root:self,size=16m') });
+      expect(statSync(await filestoreOf(host(), id)).size).toBe(16 << 20);
+      expect(await shell(host(), id, 'dd if=/dev/zero of=/big bs=1M count=20')).toContain('No space left');
+      expect(await shell(host(), id, 'rm /big; echo again > /small; cat /small')).toBe('again\n');
+      await host().remove(id);
+    });
+
+    siltTest('goes when every process of the pod is killed', async () => {
+      const id = await host().startContainer();
+      const file = await filestoreOf(host(), id);
+      await shell(host(), id, 'echo x > /x');
+      process.kill(shimPid(host(), id), 'SIGKILL');
+      await waitFor('the filestore to be removed', () => !existsSync(file), { timeoutMs: 30_000 });
+      await host().remove(id);
+    });
+
+    siltTest('leaves no loop device', async () => {
+      await waitFor('the loop devices to be free', () => [...loops().keys()].every((name) => before.has(name)), {
+        timeoutMs: 10_000,
+      });
+    });
+  });
+}
+
+containerdSuite('overlay2=root:dir=…', {}, (host) => {
+  siltTest('the file in the operator’s directory never has a name, and goes with the container', async () => {
+    const directory = join(host().directory, 'filestores');
+    mkdirSync(directory);
+    const flags = overlayFlags(`root:dir=${directory},size=64m`);
+    const before = loops();
+    const id = await host().startContainer(['sleep', '1000'], { flags });
+    expect(readdirSync(directory)).toEqual([]);
+    expect(await shell(host(), id, 'echo x > /x; cat /x; df -P / | tail -1 | grep -o "^overlay *[0-9]*"')).toMatch(
+      /^x\noverlay +[56]\d{4}\n$/,
+    );
+    expect(readdirSync(await engineUpper(host(), id))).toEqual([]);
+    expect(await shell(host(), id, `cat /sys/block/loop*/loop/backing_file | grep ${directory}`)).toBe('');
+    const { names } = await snapshot(host(), id, 'dir.tar');
+    expect(names).toEqual(['', 'x']);
+    await host().remove(id);
+    await waitFor('the loop device to be free', () => [...loops().keys()].every((name) => before.has(name)), {
+      timeoutMs: 10_000,
+    });
+  });
+
+  siltTest('a directory that is not there is named', async () => {
+    const result = await host().run(['true'], { flags: overlayFlags('root:dir=/no/such/directory') });
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('cannot make a filestore in /no/such/directory: ENOENT');
+  });
+});

@@ -1,0 +1,146 @@
+/** A filestore: a sparse file with a filesystem in it, which becomes a container's upper (`--overlay2=root:self`, `root:dir=…`). */
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, ftruncateSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../../errors';
+import {
+  AT_FDCWD,
+  C,
+  cloneTree,
+  close,
+  fsconfigCreate,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  type Kernel,
+  mknodat,
+  open,
+  ProgramBuilder,
+} from '../../syscall';
+import { formatExt4 } from './ext4';
+import { attachLoop } from './loop';
+
+export interface Filestore {
+  readonly directory: string;
+  /** Its name there; without one it never has a name. */
+  readonly name: string | undefined;
+  /** Without it as much as the directory's filesystem has free. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** The name of a container's filestore in its root filesystem on the host. */
+export function filestoreName(id: string): string {
+  return `.silt.filestore.${id}`;
+}
+
+/** @throws SiltError NO_SPACE, SYSCALL_FAILED naming the directory; HOST_UNSUPPORTED without loop devices. Nothing is left then. */
+export function mountFilestore(kernel: Kernel, store: Filestore): number {
+  const { directory, name } = store;
+  let file: number | undefined;
+  try {
+    file = createFile(store);
+    const image = formatExt4({
+      sizeBytes: store.sizeBytes ?? freeBytes(directory),
+      uuid: randomBytes(16),
+      hashSeed: randomBytes(16),
+      time: Math.floor(Date.now() / 1000),
+    });
+    ftruncateSync(file, image.sizeBytes);
+    for (const { offset, bytes } of image.pieces) writeSync(file, bytes, 0, bytes.length, offset);
+    return mountFile(kernel, file);
+  } catch (error) {
+    if (name !== undefined) rmSync(join(directory, name), { force: true });
+    if (error instanceof SiltError) throw error;
+    const { code = '' } = error as NodeJS.ErrnoException;
+    const full = code === 'ENOSPC' || code === 'EDQUOT';
+    const message = `cannot make a filestore in ${directory}: ${code || (error as Error).message}`;
+    throw new SiltError(
+      full ? 'NO_SPACE' : 'SYSCALL_FAILED',
+      message,
+      { path: directory, errno: code },
+      { cause: error },
+    );
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+/** What has the name is this container's own from an earlier run: ids are unique. */
+function createFile({ directory, name }: Filestore): number {
+  const how = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  if (name !== undefined) {
+    rmSync(join(directory, name), { force: true });
+    return openSync(join(directory, name), how, 0o600);
+  }
+  try {
+    return openSync(directory, constants.O_RDWR | C.O_TMPFILE, 0o600);
+  } catch (error) {
+    if (!['EOPNOTSUPP', 'EISDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    const path = join(directory, `.silt.filestore.${randomBytes(8).toString('hex')}`);
+    const fd = openSync(path, how, 0o600);
+    rmSync(path);
+    return fd;
+  }
+}
+
+function freeBytes(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize;
+}
+
+/** Returns the detached mount of the filesystem in the file. */
+function mountFile(kernel: Kernel, file: number): number {
+  const anonymous = reopenWithoutPath(kernel, file);
+  let device: { fd: number; path: string } | undefined;
+  try {
+    device = attachLoop(kernel, anonymous ?? file);
+    const p = new ProgramBuilder();
+    p.step(`mounting the filestore on ${device.path}`);
+    const context = fsopen(p, 'ext4');
+    fsconfigString(p, context, 'source', device.path);
+    fsconfigCreate(p, context);
+    const mount = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'filestore');
+    close(p, context);
+    return kernel.run(p.build()).get(mount);
+  } finally {
+    if (anonymous !== undefined) closeSync(anonymous);
+    if (device) closeSync(device.fd);
+  }
+}
+
+/**
+ * /sys/block/loopN/loop/backing_file, which every container can read, shows the file's path as its mount has it. Seen
+ * through a mount of the file alone it has none. A file without a name cannot be mounted so: undefined; and has no path to show.
+ */
+function reopenWithoutPath(kernel: Kernel, file: number): number | undefined {
+  const p = new ProgramBuilder();
+  p.step('mounting the filestore’s file by itself');
+  const tree = cloneTree(p, AT_FDCWD, `/proc/self/fd/${file}`, { tolerate: ['ENOENT', 'EINVAL'] });
+  const mounted = kernel.run(p.build()).get(tree);
+  if (mounted < 0) return undefined;
+  try {
+    const again = new ProgramBuilder();
+    const fd = open(again.step('opening the filestore'), `/proc/self/fd/${mounted}`, 'O_RDWR');
+    return kernel.run(again.build()).get(fd);
+  } finally {
+    closeSync(mounted);
+  }
+}
+
+/**
+ * A layer that hides names in the root directory of the layers beneath it: a tmpfs with a whiteout (overlayfs.rst) for each.
+ * Returns a detached mount.
+ */
+export function mountCover(kernel: Kernel, names: readonly string[]): number {
+  const p = new ProgramBuilder();
+  p.step('making a layer that hides the filestore');
+  const context = fsopen(p, 'tmpfs');
+  fsconfigString(p, context, 'source', 'silt-cover');
+  fsconfigString(p, context, 'mode', '755');
+  fsconfigString(p, context, 'size', '64k');
+  fsconfigCreate(p, context);
+  const cover = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'cover');
+  for (const name of names) mknodat(p, cover, name, 'S_IFCHR', 0, 0);
+  close(p, context);
+  return kernel.run(p.build()).get(cover);
+}
