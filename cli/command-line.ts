@@ -2,12 +2,26 @@ import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
 import { registerCheck } from './commands/check';
 import { registerCpuFeatures } from './commands/cpu-features';
+import { registerCreate } from './commands/create';
+import { registerDelete } from './commands/delete';
+import { registerEvents } from './commands/events';
+import { registerExec } from './commands/exec';
 import { registerFeatures } from './commands/features';
 import { registerInstall } from './commands/install';
+import { registerKill } from './commands/kill';
+import { registerList } from './commands/list';
+import { registerPause } from './commands/pause';
 import { registerProgram } from './commands/program';
+import { registerPs } from './commands/ps';
+import { registerResume } from './commands/resume';
+import { registerRun } from './commands/run';
 import { registerSpec } from './commands/spec';
+import { registerStart } from './commands/start';
+import { registerState } from './commands/state';
 import { registerTar } from './commands/tar';
 import { registerUninstall } from './commands/uninstall';
+import { registerUpdate } from './commands/update';
+import { registerWait } from './commands/wait';
 import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
 import { fromGoFlags, type IgnoredFlag } from './go-flags';
@@ -15,6 +29,20 @@ import { VERSION_TEXT } from './version';
 
 /** Each adds its command (a file of cli/commands is one command); in the order of the help. */
 const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
+  registerRun,
+  registerCreate,
+  registerStart,
+  registerExec,
+  registerKill,
+  registerDelete,
+  registerState,
+  registerList,
+  registerPs,
+  registerEvents,
+  registerPause,
+  registerResume,
+  registerWait,
+  registerUpdate,
   registerSpec,
   registerTar,
   registerProgram,

@@ -69,7 +69,7 @@ describe('an error', () => {
     expect(silt('--root', root, 'tar', 'rootfs-upper', 'web')).toEqual({
       status: 1,
       stdout: '',
-      stderr: `silt: there is no container web in ${root}; containers of containerd are found with --root /run/silt/<namespace> (CONTAINER_NOT_FOUND)\n`,
+      stderr: `silt: container web does not exist in ${root}; containers of containerd are found with --root /run/silt/<namespace> (CONTAINER_NOT_FOUND)\n`,
     });
   });
 
@@ -78,7 +78,9 @@ describe('an error', () => {
     const { status, stderr } = silt('--root', join(home, 'none'), 'tar', 'rootfs-upper', 'web', '--file', file);
     expect(status).toBe(1);
     expect(stderr).toMatch(
-      new RegExp(`^silt: cannot write the snapshot ${file}: there is no container web .* \\(CONTAINER_NOT_FOUND\\)\n$`),
+      new RegExp(
+        `^silt: cannot write the snapshot ${file}: container web does not exist .* \\(CONTAINER_NOT_FOUND\\)\n$`,
+      ),
     );
     expect(() => readFileSync(file)).toThrow('ENOENT');
   });

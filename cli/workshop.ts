@@ -1,7 +1,8 @@
 /** What commands work with. Loaded by those that need it, inside of their actions: it brings half of silt along. */
 import { loadNative, openInterpreter } from '../native';
-import { Host, readConfig, StateDirectory, type Workshop } from '../sandbox';
+import { Host, readConfig, RecordedContainer, StateDirectory, type Workshop } from '../sandbox';
 import { Kernel } from '../syscall';
+import type { Frame } from './frame';
 
 /** @param root the directory of the state. @throws SiltError CONFIG_INVALID. */
 export function openWorkshop(root: string): Workshop {
@@ -12,4 +13,9 @@ export function openWorkshop(root: string): Workshop {
     config: readConfig(),
     state: new StateDirectory(root),
   };
+}
+
+/** A container by its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND. */
+export function openContainer(frame: Frame, id: string): RecordedContainer {
+  return RecordedContainer.find(openWorkshop(frame.options.root), id);
 }

@@ -1,6 +1,7 @@
 /** The OCI runtime spec: its types, its checks, and the pure functions that turn it into the kernel's terms. */
 export * from './spec';
 export * from './spec-linux';
+export { readBundle } from './bundle';
 export { parseProcess, parseResources, parseSpec, specWarnings, type SpecHost } from './check';
 export { type Unsupported, unsupportedFields } from './unsupported';
 export { defaultSpec, type DefaultSpecChoices } from './default-spec';

@@ -1,6 +1,6 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { SiltError } from '../errors';
-import { C, type ExitStatus, type Kernel } from '../syscall';
+import { C, type ExitStatus, type Kernel, ProgramBuilder } from '../syscall';
 
 const READABLE = 1;
 
@@ -91,4 +91,47 @@ function statOf(pid: number): string[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Waits for the end of any process, another's child too, and says how it ended: the exit code, or 128 + the signal's number.
+ * Undefined where the kernel does not tell any more. Closes the pidfd.
+ */
+export async function endOf(kernel: Kernel, pid: number, pidfd: number): Promise<number | undefined> {
+  await new Promise<void>((resolve) => {
+    const watch = kernel.watch(pidfd, READABLE, () => {
+      watch.close();
+      resolve();
+    });
+  });
+  try {
+    // Its parent may reap it at any moment: before, its status is in /proc, after that with the pidfd.
+    const status = exitInfo(kernel, pidfd) ?? zombieStatus(pid) ?? exitInfo(kernel, pidfd);
+    if (status === undefined) return undefined;
+    const signal = status & 0x7f;
+    return signal === 0 ? status >> 8 : 128 + signal;
+  } finally {
+    closeSync(pidfd);
+  }
+}
+
+/** PIDFD_GET_INFO (Linux 6.13) with PIDFD_INFO_EXIT (6.15): the wait status of a process that has been reaped. */
+function exitInfo(kernel: Kernel, pidfd: number): number | undefined {
+  const PIDFD_GET_INFO = 0xc040ff0b;
+  const PIDFD_INFO_EXIT = 8;
+  const p = new ProgramBuilder();
+  // struct pidfd_info: the mask at 0, exit_code at 60.
+  const info = p.space(64);
+  p.setU64(info, PIDFD_INFO_EXIT);
+  const result = p.slot('result');
+  p.call('ioctl', [pidfd, PIDFD_GET_INFO, info], { out: result, tolerate: 'all' });
+  const ran = kernel.run(p.build());
+  const bytes = ran.at(info);
+  return ran.get(result) === 0 && (bytes.readUInt32LE(0) & PIDFD_INFO_EXIT) !== 0 ? bytes.readInt32LE(60) : undefined;
+}
+
+/** The last field of /proc/PID/stat: the wait status of a process that is not reaped yet (proc(5), `exit_code`). */
+function zombieStatus(pid: number): number | undefined {
+  const stat = statOf(pid);
+  return stat?.[0] === 'Z' ? Number(stat[49]) : undefined;
 }

@@ -177,7 +177,7 @@ describe('a container’s state', () => {
     add('db');
     expect(refusal(() => state.findContainer(id))).toEqual({
       code: 'CONTAINER_NOT_FOUND',
-      message: `there is no container ${id} in ${root}; containers of containerd are found with --root ${DEFAULT_ROOT}/<namespace>`,
+      message: `container ${id} does not exist in ${root}; containers of containerd are found with --root ${DEFAULT_ROOT}/<namespace>`,
       details: { id, path: root },
     });
     expect(state.containerIfAny(id)).toBeUndefined();
@@ -199,7 +199,7 @@ describe('a container’s state', () => {
     namespace.writeContainer(containerOf('web', 'web'));
     expect(namespace.findContainer('web').id).toBe('web');
     expect(refusal(() => state.findContainer('web')).message).toBe(
-      `there is no container web in ${root}; containers of containerd are found with --root /run/silt/<namespace>`,
+      `container web does not exist in ${root}; containers of containerd are found with --root /run/silt/<namespace>`,
     );
   });
 

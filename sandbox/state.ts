@@ -174,9 +174,19 @@ export class StateDirectory {
     return state;
   }
 
+  /** Is there nothing at the place of this pod's state, or an empty directory? */
+  isUnused(pod: string): boolean {
+    return !existsSync(this.podPath(pod)) || readdirSync(this.podPath(pod)).length === 0;
+  }
+
   /** Ids of the containers that have a directory in the pod's. */
   containersOf(pod: string): string[] {
     return directories(this.podPath(pod));
+  }
+
+  /** All containers, those of one pod together. */
+  containers(): ContainerState[] {
+    return this.#containers().flatMap((one) => ifFound(() => this.#readContainer(one)) ?? []);
   }
 
   /**
@@ -195,7 +205,7 @@ export class StateDirectory {
     }
     const [found] = fitting;
     if (!found) {
-      const message = `there is no container ${idOrPrefix} in ${this.root}; containers of containerd are found with --root ${DEFAULT_ROOT}/<namespace>`;
+      const message = `container ${idOrPrefix} does not exist in ${this.root}; containers of containerd are found with --root ${DEFAULT_ROOT}/<namespace>`;
       throw new SiltError('CONTAINER_NOT_FOUND', message, { id: idOrPrefix, path: this.root });
     }
     return this.#readContainer(found);

@@ -1,10 +1,10 @@
-import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError } from '../../errors';
-import { C, type Kernel, ProgramBuilder } from '../../syscall';
+import { checkMaster, Pump, resizeTerminal } from '../../sandbox';
+import type { Kernel } from '../../syscall';
 import { startLogger, type Logger } from './binary-logger';
 import { InputFifo, OutputFifo } from './fifo';
-import { Pump } from './pump';
 
 /** The stdio of a process as containerd's requests give it. */
 export interface StdioRequest {
@@ -95,15 +95,7 @@ export class Stdio {
 
   /** Takes the pty's master that a program sent, and starts copying. @throws SiltError when it is not a pty's master. */
   attachTerminal(master: number): void {
-    // A container can have anything at /dev/ptmx. Unix 98 masters are character devices 5:2 (pts(4)).
-    const stat = fstatSync(master);
-    if (!stat.isCharacterDevice() || stat.rdev !== ((5 << 8) | 2)) {
-      closeSync(master);
-      throw new SiltError(
-        'INTERNAL',
-        'the terminal that the container opened is not a pty: its /dev/ptmx has been replaced',
-      );
-    }
+    checkMaster(master);
     this.#master = master;
     this.#stdout = this.#openTerminalOutput();
     this.#pumps.push(new Pump(this.kernel, master, this.#stdout, () => undefined));
@@ -132,12 +124,7 @@ export class Stdio {
     if (!this.request.terminal) throw new SiltError('WRONG_STATE', 'cannot resize: the process has no terminal');
     this.#size = [columns, rows];
     if (this.#master === undefined) return;
-    const p = new ProgramBuilder();
-    const size = p.space(8);
-    // struct winsize, ioctl_tty(2): rows, columns, and two that nobody uses.
-    p.setU32(size, (rows & 0xffff) | ((columns & 0xffff) << 16));
-    p.step('resizing the terminal').call('ioctl', [this.#master, C.TIOCSWINSZ, size]);
-    this.kernel.run(p.build());
+    resizeTerminal(this.kernel, this.#master, { columns, rows });
   }
 
   /** The process is being started, see InputFifo.settle. */

@@ -1,7 +1,7 @@
 import { constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { C, ProgramBuilder } from '../../syscall';
-import { Pump } from './pump';
+import { Pump } from '../../sandbox';
 import { Ends, fill, isNonBlocking, kernel, look, NOTHING_YET, PIPE_SIZE, readBytes } from './testing';
 
 let ends: Ends;

@@ -1,0 +1,161 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { readFileSync } from 'node:fs';
+import { SiltError } from '../../errors';
+import type { Process, Spec } from '../../oci';
+import { readCount } from '../bundle-flags';
+import type { Frame } from '../frame';
+import { passOn } from '../go-flags';
+
+interface ExecOptions {
+  readonly consoleSocket?: string;
+  readonly cwd?: string;
+  readonly env: readonly string[];
+  readonly tty: boolean;
+  readonly user?: { readonly uid: number; readonly gid?: number };
+  readonly additionalGids: readonly number[];
+  readonly process?: string;
+  readonly detach: boolean;
+  readonly pidFile?: string;
+  readonly processLabel?: string;
+  readonly apparmor?: string;
+  readonly newPrivs: boolean;
+  readonly cap: readonly string[];
+  readonly preserveFds: number;
+  readonly cgroup?: string;
+  readonly ignorePaused: boolean;
+}
+
+export function registerExec(silt: Command, frame: Frame): void {
+  const exec = silt
+    .command('exec')
+    .description('run a further process in a container')
+    .argument('<container-id>', 'the container')
+    .argument('[command...]', 'the program and its arguments; not with --process')
+    .option('--console-socket <path>', 'a unix socket that the master of the process’s terminal is sent to')
+    .option('--cwd <directory>', 'working directory, in the container')
+    .addOption(
+      new Option('-e, --env <entry>', 'NAME=VALUE, in addition to the container’s').argParser(collect).default([]),
+    )
+    .option('-t, --tty', 'with a terminal', false)
+    .option('-u, --user <uid[:gid]>', 'as this user', readUser)
+    .addOption(new Option('-g, --additional-gids <gid>', 'a further group').argParser(collectId).default([]))
+    .option('-p, --process <file>', 'the process as JSON: the spec’s process object')
+    .option('-d, --detach', 'return when the process has been started', false)
+    .option('--pid-file <path>', 'a file that the pid of the process is written to')
+    .option('--internal-pid-file <path>', 'a file that the pid is written to as the container numbers it')
+    .option('--process-label <label>', 'SELinux label')
+    .option('--apparmor <profile>', 'AppArmor profile')
+    .option('--no-new-privs', 'set no_new_privs')
+    .addOption(new Option('-c, --cap <name>', 'a further capability').argParser(collect).default([]))
+    .option('--preserve-fds <count>', 'hand this many fds from 3 on to the process', readCount, 0)
+    .option('--cgroup <path>', 'not supported: the process joins the container’s cgroup')
+    .option('--ignore-paused', 'in a paused container too: the process waits until it is resumed', false);
+  passOn(exec).action((id: string, command: string[], options: ExecOptions) => run(frame, id, command, options));
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+function collectId(value: string, before: readonly number[]): number[] {
+  return [...before, readId(value)];
+}
+
+function readId(text: string): number {
+  if (!/^\d{1,10}$/.test(text) || Number(text) >= 0xffff_ffff) throw new InvalidArgumentError('It is no id.');
+  return Number(text);
+}
+
+function readUser(text: string): { uid: number; gid?: number } {
+  const [uid = '', gid, ...more] = text.split(':');
+  if (more.length > 0) throw new InvalidArgumentError('It is UID or UID:GID.');
+  return { uid: readId(uid), ...(gid === undefined ? {} : { gid: readId(gid) }) };
+}
+
+async function run(frame: Frame, id: string, command: readonly string[], options: ExecOptions): Promise<void> {
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer } = await import('../../sandbox');
+  const { Streams } = await import('../streams');
+  const { passSignalsOn } = await import('../foreground');
+  const { writePidFile } = await import('../pid-file');
+  if (options.cgroup !== undefined) throw new SiltError('UNIMPLEMENTED', '--cgroup is not supported');
+  const workshop = openWorkshop(frame.options.root);
+  const { kernel } = workshop;
+  const container = RecordedContainer.find(workshop, id);
+  const process_ = await wantedProcess(container.spec, command, options);
+  const streams = new Streams(kernel, {
+    terminal: process_.terminal ?? false,
+    detach: options.detach || options.consoleSocket !== undefined,
+    consoleSocket: options.consoleSocket,
+    size: process_.consoleSize && { rows: process_.consoleSize.height, columns: process_.consoleSize.width },
+  });
+  const exec = container.addExec(process_, {
+    ignorePaused: options.ignorePaused,
+    lifetime: options.detach ? 'of-its-own' : 'with-caller',
+  });
+  const process = await exec.start(streams.stdio, streams.onTerminal);
+  try {
+    writePidFile(options.pidFile, process.pid);
+  } catch (error) {
+    if (!process.exit) kernel.signal(process.fd, 9);
+    throw error;
+  }
+  if (options.detach) leave(0);
+  streams.connect();
+  passSignalsOn((signal) => process.exit === undefined && kernel.signal(process.fd, signal));
+  const { status } = await process.exited;
+  await streams.finish();
+  leave(status);
+}
+
+function leave(status: number): never {
+  process.exit(status);
+}
+
+/** The process that the flags describe: that of a file, or the container's own with what the flags change. */
+async function wantedProcess(spec: Spec, command: readonly string[], options: ExecOptions): Promise<Process> {
+  const { parseProcess } = await import('../../oci');
+  if (options.process !== undefined) {
+    if (command.length > 0) throw new SiltError('REQUEST_INVALID', 'exec: give a command or --process, not both');
+    let text: string;
+    try {
+      text = readFileSync(options.process, 'utf8');
+    } catch (error) {
+      const message = `cannot read the process ${options.process}: ${(error as Error).message}`;
+      throw new SiltError('REQUEST_INVALID', message, { path: options.process }, { cause: error });
+    }
+    return parseProcess(text, options.process);
+  }
+  if (command.length === 0) throw new SiltError('REQUEST_INVALID', 'exec: process args cannot be empty');
+  return parseProcess(
+    JSON.stringify(changedProcess(spec.process!, command, options)),
+    'the process of the command line',
+  );
+}
+
+function changedProcess(own: Process, args: readonly string[], options: ExecOptions): Process {
+  const { capabilities } = own;
+  const added = options.cap;
+  const sets = ['bounding', 'effective', 'permitted'] as const;
+  const withAdded = Object.fromEntries(
+    sets.map((set) => [set, [...new Set([...(capabilities?.[set] ?? []), ...added])]]),
+  );
+  return {
+    ...own,
+    args,
+    terminal: options.tty,
+    cwd: options.cwd ?? own.cwd,
+    env: [...(own.env ?? []), ...options.env],
+    ...(added.length > 0 ? { capabilities: { ...capabilities, ...withAdded } } : {}),
+    ...(options.newPrivs ? {} : { noNewPrivileges: true }),
+    ...(options.apparmor === undefined ? {} : { apparmorProfile: options.apparmor }),
+    ...(options.processLabel === undefined ? {} : { selinuxLabel: options.processLabel }),
+    user: {
+      uid: own.user?.uid ?? 0,
+      gid: own.user?.gid ?? 0,
+      ...own.user,
+      ...options.user,
+      additionalGids: [...(own.user?.additionalGids ?? []), ...options.additionalGids],
+    },
+  };
+}

@@ -1,0 +1,45 @@
+import { type Command, Option } from 'commander';
+import type { Frame } from '../frame';
+
+interface ListOptions {
+  readonly format: 'table' | 'text' | 'json';
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly sandbox: boolean;
+}
+
+export function registerList(silt: Command, frame: Frame): void {
+  silt
+    .command('list')
+    .description('list the containers below --root')
+    .addOption(new Option('-f, --format <format>', 'how').choices(['table', 'text', 'json']).default('table'))
+    .option('--json', 'as --format json', false)
+    .option('-q, --quiet', 'ids alone', false)
+    .option('--sandbox', 'the first containers of pods alone', false)
+    .action((options: ListOptions) => list(frame, options));
+}
+
+async function list(frame: Frame, options: ListOptions): Promise<void> {
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer } = await import('../../sandbox');
+  const { printedState } = await import('../container-state');
+  const { table } = await import('../table');
+  const workshop = openWorkshop(frame.options.root);
+  const containers = workshop.state
+    .containers()
+    .filter(({ id, pod }) => !options.sandbox || id === pod)
+    .map((state) => new RecordedContainer(workshop, state))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  if (options.quiet) {
+    process.stdout.write(containers.map(({ id }) => `${id}\n`).join(''));
+    return;
+  }
+  const states = containers.map(printedState);
+  if (options.json || options.format === 'json') {
+    // runc prints null for none; scripts index into it all the same.
+    process.stdout.write(states.length === 0 ? 'null\n' : `${JSON.stringify(states)}\n`);
+    return;
+  }
+  const rows = states.map(({ id, pid, status, bundle, created }) => [id, `${pid}`, status, bundle, created, 'root']);
+  process.stdout.write(table([['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER'], ...rows]));
+}

@@ -1,0 +1,40 @@
+import { type Command, Option } from 'commander';
+import { spawnSync } from 'node:child_process';
+import { SiltError } from '../../errors';
+import type { Frame } from '../frame';
+import { passOn } from '../go-flags';
+
+interface PsOptions {
+  readonly format: 'table' | 'json';
+  readonly json: boolean;
+}
+
+export function registerPs(silt: Command, frame: Frame): void {
+  const ps = silt
+    .command('ps')
+    .description('list the processes of a container, as ps(1) of the host shows them')
+    .addOption(new Option('-f, --format <format>', 'how').choices(['table', 'json']).default('table'))
+    .option('--json', 'their pids as JSON', false)
+    .argument('<container-id>', 'the container')
+    .argument('[ps-options...]', 'options for ps(1)', ['-ef']);
+  passOn(ps).action((id: string, flags: readonly string[], options: PsOptions) => list(frame, id, flags, options));
+}
+
+async function list(frame: Frame, id: string, flags: readonly string[], options: PsOptions): Promise<void> {
+  const { openContainer } = await import('../workshop');
+  const { pids } = openContainer(frame, id);
+  if (options.json || options.format === 'json') {
+    process.stdout.write(`${JSON.stringify(pids)}\n`);
+    return;
+  }
+  const { status, stdout, stderr, error } = spawnSync('ps', flags, { encoding: 'utf8' });
+  if (error || status !== 0) {
+    throw new SiltError('REQUEST_INVALID', `ps ${flags.join(' ')}: ${error?.message ?? stderr.trim()}`);
+  }
+  const [header = '', ...lines] = stdout.split('\n');
+  const column = header.trim().split(/\s+/).indexOf('PID');
+  if (column < 0) throw new SiltError('REQUEST_INVALID', 'ps: the output has no PID column; choose other options');
+  const wanted = new Set(pids.map(String));
+  const own = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ''));
+  process.stdout.write([header, ...own].map((line) => `${line}\n`).join(''));
+}

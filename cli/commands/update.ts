@@ -1,0 +1,92 @@
+import type { Command } from 'commander';
+import { readFileSync } from 'node:fs';
+import { SiltError } from '../../errors';
+import type { Resources } from '../../oci';
+import type { Frame } from '../frame';
+
+/** A flag of runc's, and where in the spec's resources its number or text goes. */
+const FLAGS: readonly { flag: string; help: string; path: readonly [string, string]; text?: true }[] = [
+  { flag: 'blkio-weight', help: 'weight of I/O, 10 to 1000', path: ['blockIO', 'weight'] },
+  { flag: 'cpu-period', help: 'period of the CPU limit in microseconds', path: ['cpu', 'period'] },
+  { flag: 'cpu-quota', help: 'CPU time in a period in microseconds', path: ['cpu', 'quota'] },
+  { flag: 'cpu-burst', help: 'CPU time that may be saved up in microseconds', path: ['cpu', 'burst'] },
+  { flag: 'cpu-share', help: 'CPU shares, beside other containers', path: ['cpu', 'shares'] },
+  { flag: 'cpu-rt-period', help: 'period of the real-time limit in microseconds', path: ['cpu', 'realtimePeriod'] },
+  { flag: 'cpu-rt-runtime', help: 'real-time CPU time in a period', path: ['cpu', 'realtimeRuntime'] },
+  { flag: 'cpuset-cpus', help: 'CPUs to use', path: ['cpu', 'cpus'], text: true },
+  { flag: 'cpuset-mems', help: 'memory nodes to use', path: ['cpu', 'mems'], text: true },
+  { flag: 'cpu-idle', help: '1: run when nothing else wants to', path: ['cpu', 'idle'] },
+  { flag: 'memory', help: 'memory in bytes', path: ['memory', 'limit'] },
+  { flag: 'memory-reservation', help: 'memory that it should have, in bytes', path: ['memory', 'reservation'] },
+  { flag: 'memory-swap', help: 'memory and swap in bytes, -1 for no limit', path: ['memory', 'swap'] },
+  { flag: 'kernel-memory', help: 'accepted; kernels do not limit it any more', path: ['memory', 'kernel'] },
+  { flag: 'kernel-memory-tcp', help: 'memory of TCP buffers in bytes', path: ['memory', 'kernelTCP'] },
+  { flag: 'pids-limit', help: 'number of processes', path: ['pids', 'limit'] },
+];
+
+export function registerUpdate(silt: Command, frame: Frame): void {
+  const update = silt
+    .command('update')
+    .description('change the limits of a container')
+    .argument('<container-id>', 'the container')
+    .option('-r, --resources <file>', 'the resources as JSON, - for standard input; other flags are ignored then');
+  for (const { flag, help } of FLAGS) update.option(`--${flag} <value>`, help);
+  update
+    .option('--l3-cache-schema <schema>', 'not supported')
+    .option('--mem-bw-schema <schema>', 'not supported')
+    .action((id: string, options: Readonly<Record<string, string>>) => change(frame, id, options));
+}
+
+async function change(frame: Frame, id: string, options: Readonly<Record<string, string>>): Promise<void> {
+  const { cgroups } = await import('../../sandbox');
+  const { openContainer } = await import('../workshop');
+  for (const flag of ['l3-cache-schema', 'mem-bw-schema']) {
+    if (options[camel(flag)] !== undefined)
+      throw new SiltError('UNIMPLEMENTED', `--${flag}: silt does not manage resctrl`);
+  }
+  const resources = await wantedResources(options);
+  const container = openContainer(frame, id);
+  if (container.status === 'stopped') {
+    throw new SiltError('WRONG_STATE', `cannot update container ${id}: container not running`, { id });
+  }
+  if (container.cgroup.mode === 'v2' && (resources.devices ?? []).length > 0) {
+    throw new SiltError('UNIMPLEMENTED', 'changing the devices of a running container is not built yet for cgroup v2');
+  }
+  cgroups.updateCgroup(container.cgroup, resources);
+  process.exit(0);
+}
+
+async function wantedResources(options: Readonly<Record<string, string>>): Promise<Resources> {
+  const { parseResources } = await import('../../oci');
+  const file = options['resources'];
+  if (file === undefined) return parseResources(JSON.stringify(fromFlags(options)), 'the flags of update');
+  let text: string;
+  try {
+    text = readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new SiltError('REQUEST_INVALID', `cannot read the resources ${file}: ${(error as Error).message}`, {
+      path: file,
+    });
+  }
+  return parseResources(text, file === '-' ? 'standard input' : file);
+}
+
+function fromFlags(options: Readonly<Record<string, string>>): object {
+  const resources: Record<string, Record<string, string | number>> = {};
+  for (const { flag, path, text } of FLAGS) {
+    const value = options[camel(flag)];
+    if (value === undefined) continue;
+    const number = Number(value);
+    if (!text && (value.trim() === '' || !Number.isInteger(number))) {
+      throw new SiltError('REQUEST_INVALID', `invalid value for ${flag}: ${JSON.stringify(value)} is no whole number`);
+    }
+    const [group, key] = path;
+    (resources[group] ??= {})[key] = text ? value : number;
+  }
+  return resources;
+}
+
+/** As commander names an option's value. */
+function camel(flag: string): string {
+  return flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,251 @@
+import { closeSync } from 'node:fs';
+import { SiltError } from '../errors';
+import type { Process as ProcessSpec, Spec } from '../oci';
+import { C } from '../syscall';
+import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgroup';
+import { Exec } from './exec';
+import { execFailure } from './exec-failure';
+import { planExec } from './exec-plan';
+import { FreezeRecord } from './freeze';
+import { Pod } from './pod';
+import { lockPod } from './pod-lock';
+import { endOf, type Lifetime, Process } from './process';
+import { endPod } from './start-pod';
+import { isParked, startThroughSocket } from './start-socket';
+import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from './state';
+import type { Workshop } from './workshop';
+
+export type RecordedStatus = 'created' | 'running' | 'paused' | 'stopped';
+
+/**
+ * A container as its state on disk has it: what one command needs of a container that another process has created. Every
+ * question is answered by what is so now.
+ */
+export class RecordedContainer {
+  #spec: Spec | undefined;
+
+  constructor(
+    private readonly workshop: Workshop,
+    readonly state: ContainerState,
+  ) {}
+
+  /** By its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND, REQUEST_INVALID. */
+  static find(workshop: Workshop, idOrPrefix: string): RecordedContainer {
+    return new RecordedContainer(workshop, workshop.state.findContainer(idOrPrefix));
+  }
+
+  get id(): string {
+    return this.state.id;
+  }
+
+  get cgroup(): Cgroup {
+    return this.state.cgroup;
+  }
+
+  /** The spec as it was when the container was created. */
+  get spec(): Spec {
+    return (this.#spec ??= this.workshop.state.readSpec(this.state));
+  }
+
+  get status(): RecordedStatus {
+    if (!isSameProcess(this.state.init)) return 'stopped';
+    if (isParked(this.#directory)) return 'created';
+    return this.#freezer.paused ? 'paused' : 'running';
+  }
+
+  /** The first process; 0 when it has ended. */
+  get pid(): number {
+    return isSameProcess(this.state.init) ? this.state.init.pid : 0;
+  }
+
+  /** All processes, as the host numbers them. */
+  get pids(): number[] {
+    return listPids(this.cgroup);
+  }
+
+  get #directory(): string {
+    return this.workshop.state.containerPath(this.state.pod, this.id);
+  }
+
+  get #freezer(): FreezeRecord {
+    return new FreezeRecord(this.workshop.kernel, this.cgroup, this.#directory);
+  }
+
+  /**
+   * Lets the parked process go and waits until its exec has succeeded.
+   * @throws SiltError WRONG_STATE unless the container is created; EXEC_NOT_FOUND when the exec fails.
+   */
+  async start(): Promise<void> {
+    await this.#locked(async () => {
+      const { status } = this;
+      if (status !== 'created') {
+        const words = status === 'stopped' ? 'a container that has stopped' : `an already ${status} container`;
+        throw new SiltError('WRONG_STATE', `cannot start ${words}: ${this.id}`, { id: this.id });
+      }
+      try {
+        await startThroughSocket(this.workshop.kernel, this.#directory, this.state.startFailures ?? []);
+      } catch (error) {
+        const { args: argv, cwd } = this.spec.process!;
+        throw execFailure(error, { argv, cwd });
+      }
+    });
+  }
+
+  /** Signals the first process, or with `all` every one. @throws SiltError WRONG_STATE when it has ended. */
+  async kill(signal: number, { all = false } = {}): Promise<void> {
+    const { kernel } = this.workshop;
+    if (all) {
+      if (signal === C.SIGKILL) await killAll(this.cgroup);
+      else await signalAll(this.cgroup, signal);
+      return;
+    }
+    const fd = openRecorded(kernel, this.state.init);
+    try {
+      if (fd === undefined || !kernel.signal(fd, signal)) throw this.#notRunning('kill');
+    } finally {
+      if (fd !== undefined) closeSync(fd);
+    }
+    // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
+    if (signal === C.SIGKILL && this.#freezer.paused) await this.#freezer.resume();
+  }
+
+  /** @throws SiltError WRONG_STATE. */
+  async pause(): Promise<void> {
+    const { status } = this;
+    if (status === 'stopped') throw this.#notRunning('pause');
+    if (status === 'paused') {
+      throw new SiltError('WRONG_STATE', `cannot pause container ${this.id}: it is paused already`, { id: this.id });
+    }
+    await this.#freezer.pause();
+  }
+
+  /** @throws SiltError WRONG_STATE. */
+  async resume(): Promise<void> {
+    const { status } = this;
+    if (status === 'stopped') throw this.#notRunning('resume');
+    if (status !== 'paused') {
+      throw new SiltError('WRONG_STATE', `cannot resume container ${this.id}: container not paused`, { id: this.id });
+    }
+    await this.#freezer.resume();
+  }
+
+  /**
+   * A further process, not started yet.
+   * @throws SiltError WRONG_STATE unless the container runs, or is paused and `ignorePaused` says that this is known.
+   */
+  addExec(
+    process: ProcessSpec,
+    { ignorePaused = false, lifetime }: { ignorePaused?: boolean; lifetime: Lifetime },
+  ): Exec {
+    const { status, workshop } = this;
+    const { kernel, state } = workshop;
+    if (status === 'stopped') throw this.#notRunning('exec in');
+    if (status === 'paused' && !ignorePaused) {
+      throw new SiltError(
+        'WRONG_STATE',
+        `cannot exec in a paused container: ${this.id} (use --ignore-paused to override)`,
+        {
+          id: this.id,
+        },
+      );
+    }
+    const { idMaps, namespaces } = state.readPod(this.state.pod);
+    if (namespaces === undefined) {
+      throw new SiltError('WRONG_STATE', `pod ${this.state.pod} was started by an older silt; use that one`);
+    }
+    const target = { spec: this.spec, cgroup: this.cgroup, pod: { idMaps, namespaces } };
+    const plan = planExec(workshop, target, process, [`/proc/${this.state.init.pid}/root`]);
+    const fd = openRecorded(kernel, this.state.init);
+    if (fd === undefined) throw this.#notRunning('exec in');
+    return new Exec(kernel, 'exec', plan, { fd }, lifetime);
+  }
+
+  /** How the first process ends, as a shell has it; undefined when it has ended and its parent has taken note of that. */
+  async exitStatus(): Promise<number | undefined> {
+    const { kernel } = this.workshop;
+    const { init } = this.state;
+    const fd = openRecorded(kernel, init);
+    return fd === undefined ? undefined : endOf(kernel, init.pid, fd);
+  }
+
+  /** Settles when the first process has ended. */
+  async ended(): Promise<void> {
+    const fd = openRecorded(this.workshop.kernel, this.state.init);
+    if (fd !== undefined) await new Process(this.workshop.kernel, this.state.init.pid, fd, 'of-its-own').exited;
+  }
+
+  /**
+   * Removes a container and all that it has of the host, and with the last of its containers the pod.
+   * @throws SiltError WRONG_STATE while it runs, unless `force` says to kill it.
+   */
+  async delete({ force = false } = {}): Promise<void> {
+    await this.#locked(async () => {
+      const { status } = this;
+      if (!force && (status === 'running' || status === 'paused')) {
+        throw new SiltError('WRONG_STATE', `cannot delete container ${this.id} that is not stopped: ${status}`, {
+          id: this.id,
+        });
+      }
+      this.#refuseForeign();
+      if (status !== 'stopped') {
+        await this.kill(C.SIGKILL).catch(ignoreEnded);
+        await this.ended();
+      }
+      await this.#remove();
+    });
+  }
+
+  async #remove(): Promise<void> {
+    const { kernel, state } = this.workshop;
+    const podState = state.podIfAny(this.state.pod);
+    const pod = podState && isSameProcess(podState.sandbox) ? Pod.attach(kernel, podState) : undefined;
+    const last = state.containersOf(this.state.pod).every((id) => id === this.id);
+    // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
+    if (this.state.init.pid !== NO_PROCESS.pid) await killAll(this.cgroup);
+    if (!last) await pod?.dropUpper(this.id);
+    await removeCgroup(this.cgroup);
+    state.removeContainer(this.state.pod, this.id);
+    if (last) await endPod(this.workshop, this.state.pod, pod);
+    else pod?.detach();
+  }
+
+  /** A pod that a shim keeps is the engine's. */
+  #refuseForeign(): void {
+    const { socket, sandbox } = this.#podIfAny ?? {};
+    if (socket === undefined || !sandbox || !isSameProcess(sandbox)) return;
+    throw new SiltError(
+      'WRONG_STATE',
+      `container ${this.id} is its engine's to delete: the shim at ${socket} keeps it`,
+      {
+        id: this.id,
+      },
+    );
+  }
+
+  get #podIfAny(): PodState | undefined {
+    return this.workshop.state.podIfAny(this.state.pod);
+  }
+
+  async #locked(body: () => Promise<void>): Promise<void> {
+    const { kernel, state } = this.workshop;
+    const unlock = lockPod(kernel, state, this.state.pod);
+    // It may have been deleted while this one waited for the lock.
+    if (!unlock || !state.containerIfAny(this.id)) {
+      unlock?.();
+      throw new SiltError('CONTAINER_NOT_FOUND', `container ${this.id} does not exist any more`, { id: this.id });
+    }
+    try {
+      await body();
+    } finally {
+      unlock();
+    }
+  }
+
+  #notRunning(what: string): SiltError {
+    return new SiltError('WRONG_STATE', `cannot ${what} container ${this.id}: container not running`, { id: this.id });
+  }
+}
+
+function ignoreEnded(error: unknown): void {
+  if (!(error instanceof SiltError) || error.code !== 'WRONG_STATE') throw error;
+}

@@ -1,0 +1,79 @@
+import { closeSync, openSync } from 'node:fs';
+import { SiltError } from '../errors';
+import type { Spec } from '../oci';
+import { podIdRanges } from './id-ranges';
+import { Pod, podNamespaces } from './pod';
+import { podPlan } from './pod-plan';
+import { siltRoot } from './root';
+import { NO_PROCESS, recordProcess } from './state';
+import type { Workshop } from './workshop';
+
+export interface PodStart {
+  readonly id: string;
+  /** Of the pod's first container. */
+  readonly spec: Spec;
+  /** Where the shim that keeps the pod listens; see PodState. */
+  readonly socket?: string;
+}
+
+/**
+ * Starts the pod that a container's spec describes. Its state is on disk before there is anything to be cleaned up, and is
+ * removed by {@link endPod}.
+ * @throws SiltError; nothing is left then.
+ */
+export async function startPod(workshop: Workshop, { id, spec, socket }: PodStart): Promise<Pod> {
+  const { kernel, state, config } = workshop;
+  const ranges = podIdRanges(siltRoot(), config);
+  let idRange: number | undefined;
+  const claimIds = () => {
+    const { index, idMaps } = ranges.claim();
+    idRange = index;
+    return idMaps;
+  };
+  const fds: Partial<Record<'network' | 'ipc' | 'uts', number>> = {};
+  try {
+    const plan = podPlan({ id, spec, config, claimIds });
+    for (const [kind, path] of Object.entries(plan.paths) as ['network' | 'ipc' | 'uts', string][]) {
+      fds[kind] = openNamespace(kind, path);
+    }
+    const record = {
+      id,
+      idMaps: plan.sandbox.idMaps,
+      namespaces: podNamespaces(plan.sandbox),
+      ...(idRange === undefined ? {} : { idRange }),
+      ...(socket === undefined ? {} : { socket }),
+    };
+    // Before the sandbox is there: whoever cleans up after this process has to know of the range.
+    state.addPod({ ...record, sandbox: NO_PROCESS });
+    const pod = await Pod.start(kernel, plan.sandbox, fds);
+    state.addPod({ ...record, sandbox: recordProcess(pod.sandbox.pid) });
+    return pod;
+  } catch (error) {
+    if (idRange !== undefined) ranges.release(idRange);
+    state.removePod(id);
+    throw error;
+  } finally {
+    for (const fd of Object.values(fds)) closeSync(fd);
+  }
+}
+
+/** Ends a pod, unless it has ended, and everything in it; releases what it had of the host, and removes its state. */
+export async function endPod({ state, config }: Workshop, id: string, pod: Pod | undefined): Promise<void> {
+  await pod?.close();
+  // Only who takes the pod down releases its range: several may be at work here, and the range may be another's soon after.
+  const idRange = state.takeDownPod(id)?.idRange;
+  if (idRange !== undefined) podIdRanges(siltRoot(), config).release(idRange);
+}
+
+function openNamespace(kind: string, path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw new SiltError(
+      'SPEC_INVALID',
+      `$.linux.namespaces: cannot open the ${kind} namespace ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,53 @@
+import { closeSync, fstatSync } from 'node:fs';
+import { SiltError } from '../../errors';
+import { C, type Kernel, ProgramBuilder, sendMessage, unixAddress } from '../../syscall';
+
+/** Unix 98 masters are character devices 5:2 (pts(4)). */
+const MASTER = (5 << 8) | 2;
+
+/**
+ * Makes sure that what a program sent as a terminal is a pty's master: a container can have anything at /dev/ptmx.
+ * @throws SiltError INTERNAL, having closed it.
+ */
+export function checkMaster(master: number): void {
+  const stat = fstatSync(master);
+  if (stat.isCharacterDevice() && stat.rdev === MASTER) return;
+  closeSync(master);
+  throw new SiltError(
+    'INTERNAL',
+    'the terminal that the container opened is not a pty: its /dev/ptmx has been replaced',
+  );
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** Sets a terminal's size; the kernel sends SIGWINCH to what runs on it. */
+export function resizeTerminal(kernel: Kernel, master: number, { columns, rows }: TerminalSize): void {
+  const p = new ProgramBuilder();
+  const size = p.space(8);
+  // struct winsize, ioctl_tty(2): rows, columns, and two that nobody uses.
+  p.setU32(size, (rows & 0xffff) | ((columns & 0xffff) << 16));
+  p.step('resizing the terminal').call('ioctl', [master, C.TIOCSWINSZ, size]);
+  kernel.run(p.build());
+}
+
+/**
+ * Sends a pty's master to the engine's console socket, as runc does: a message over a stream socket, with the fd as SCM_RIGHTS
+ * and its name as the text. Borrows the fd.
+ * @throws SiltError naming the socket.
+ */
+export function sendMaster(kernel: Kernel, path: string, master: number): void {
+  const p = new ProgramBuilder();
+  const socket = p.slot('socket');
+  p.step(`connecting to the console socket ${path}`);
+  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
+  const address = unixAddress(p, path);
+  p.call('connect', [socket, address, address.size], { retry: true });
+  p.step(`sending the terminal to the console socket ${path}`);
+  sendMessage(p, socket, p.bytes(Buffer.from('/dev/ptmx'), '"/dev/ptmx"', 1), [master]);
+  p.call('close', [socket], { tolerate: 'all' });
+  kernel.run(p.build());
+}
