@@ -4,6 +4,7 @@ import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
 import { hasOwn, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
+import { refuseAnnotations } from './gvisor-annotations';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
@@ -47,6 +48,7 @@ export function planContainer(
 ): ContainerPlan {
   const { host } = workshop;
   const { spec, rootfs } = request;
+  refuseAnnotations(spec.annotations ?? {});
   const upper = planUpper(request, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
   const { layers } = rootfs;
   const cgroup = planCgroup({
