@@ -43,6 +43,7 @@ export const errorTable = {
     status: 'Unknown',
     meaning: 'the program to run is not there or not executable (runc’s status and words)',
   },
+  HOOK_FAILED: { status: 'Unknown', meaning: 'a hook of the spec failed; the message has what it printed' },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
   FLAG_REFUSED: {
     status: 'PermissionDenied',

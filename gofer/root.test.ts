@@ -31,9 +31,7 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
 
 function programOf(parts: Partial<RootPlan>): Program {
   const p = new ProgramBuilder();
-  buildRoot(p, planOf(parts), (master) => {
-    p.call('close', [master]);
-  });
+  buildRoot(p, planOf(parts), { sendTerminal: (master) => p.call('close', [master]), beforePivot: () => undefined });
   return p.build();
 }
 

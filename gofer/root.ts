@@ -40,14 +40,22 @@ import { openTarget, type Owner } from './target';
 /** linux/securebits.h: SECURE_NO_SETUID_FIXUP is bit 2. */
 const SECBIT_NO_SETUID_FIXUP = 1 << 2;
 
+/** What the caller adds at points of the building. */
+export interface BuildMoments {
+  /** With the fd of the pty's master, when the plan has a terminal. */
+  readonly sendTerminal: (master: Slot) => void;
+  /** When the root filesystem is complete at the plan's mount point and the host's is still in place. */
+  readonly beforePivot: () => void;
+}
+
 /**
  * Adds what the gofer does, from a fresh mount namespace to a root that the pod can be given: the process must be host
  * root in a mount namespace of its own and in the container's pid, ipc, network and cgroup namespaces.
  *
  * Afterwards the process's root is the container's, the host's mounts are gone, and with a user namespace every mount
- * and flag is locked. `sendTerminal` is called with the fd of the pty's master when the plan has a terminal.
+ * and flag is locked.
  */
-export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (master: Slot) => void): void {
+export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMoments): void {
   if (plan.userns) createFilesAs(p, plan.owner);
   const shared = cloneShared(p, plan);
   p.step('cutting the gofer’s mounts off from the host’s');
@@ -60,7 +68,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (mast
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
-  if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, sendTerminal);
+  if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
   maskPaths(p, root, plan.maskedPaths);
@@ -69,6 +77,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, sendTerminal: (mast
     p.step('making the root filesystem read-only');
     mountSetattr(p, root, { set: C.MOUNT_ATTR_RDONLY });
   }
+  moments.beforePivot();
   p.step('leaving the host’s filesystem');
   fchdir(p, root);
   pivotRoot(p, '.', '.');

@@ -26,12 +26,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'process.scheduler', reason: 'silt does not set scheduling attributes yet' },
   { field: 'process.ioPriority', reason: 'silt does not set I/O priorities yet' },
   { field: 'process.execCPUAffinity', reason: 'silt does not set CPU affinities yet' },
-  { field: 'hooks.prestart', reason: 'silt does not run hooks yet' },
-  { field: 'hooks.createRuntime', reason: 'silt does not run hooks yet' },
-  { field: 'hooks.createContainer', reason: 'silt does not run hooks yet' },
-  { field: 'hooks.startContainer', reason: 'silt does not run hooks yet' },
-  { field: 'hooks.poststart', reason: 'silt does not run hooks yet' },
-  { field: 'hooks.poststop', reason: 'silt does not run hooks yet' },
   {
     field: 'mounts[].options[]',
     value: 'remount',

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { SiltError } from '../errors';
 import { type EngineRoot, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
@@ -5,6 +6,8 @@ import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup
 import { hasOwn, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
+import type { Host } from './host';
+import { Hooks } from './hooks';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess } from './process-plan';
@@ -65,7 +68,7 @@ export function planContainer(
     layers: upper.kind === 'engine' ? layers.slice(1) : layers,
     upper: upperNames(upper),
     cover: needsCover(upper),
-    mountPoint,
+    mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,
     idMaps: pod.idMaps,
     kindOf: (path) => host.kindOf(path),
     cgroup: insideView(cgroup.cgroup),
@@ -80,11 +83,21 @@ export function planContainer(
     gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
     cgroupNamespace,
     join: pod.namespaces,
+    hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroupFiles: joinFiles(cgroup.cgroup),
     root,
     process: planProcess(workshop, spec, process, { layers }),
   };
   return { upper, cgroup, launch };
+}
+
+/**
+ * Where the spec says that the root filesystem is, when there is such a directory: in its own mount namespace the gofer builds it
+ * there, for hooks to find. On the root directory itself nothing can be mounted that a path would then find.
+ */
+function shownRoot(host: Host, spec: Spec, bundle: string): string | undefined {
+  const path = spec.root && host.realDirectory(resolve(bundle, spec.root.path));
+  return path === '/' ? undefined : path;
 }
 
 function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {

@@ -6,12 +6,13 @@ import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
 import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
-import { planExec } from './exec-plan';
+import { namespacesOf, planExec } from './exec-plan';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
 import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
+import { type HookPlace, Hooks } from './hooks';
 import { type AllowedDevice, seedUpper } from './seed';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
@@ -62,6 +63,7 @@ export class Container {
     readonly pod: Pod,
     readonly request: ContainerRequest,
     readonly plan: ContainerPlan,
+    private readonly hooks: Hooks,
     readonly init: Process,
     private readonly launch: Started,
     private startFd: number | undefined,
@@ -87,6 +89,10 @@ export class Container {
   static async create(workshop: Workshop, pod: Pod, request: ContainerRequest): Promise<Container> {
     const { state } = workshop;
     const undo = new UndoStack();
+    const hooks = new Hooks(workshop.kernel, request);
+    let launched = false;
+    // A creation that fails once there is something for hooks to see ends as a deletion does (runtime.md, "Lifecycle").
+    undo.add(() => (launched ? hooks.deleted(warningsOf(workshop)) : undefined));
     try {
       const mountPoint = state.addContainer(pod.id, request.id);
       undo.add(() => state.removeContainer(pod.id, request.id));
@@ -108,8 +114,9 @@ export class Container {
       const { deviceProgram } = plan.cgroup;
       if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
       const upper = await makeUpper(workshop, pod, request, plan);
+      launched = true;
       try {
-        const container = await Container.#launch(workshop, pod, request, plan, upper, undo);
+        const container = await Container.#launch(workshop, pod, request, plan, hooks, upper, undo);
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
@@ -133,6 +140,7 @@ export class Container {
     pod: Pod,
     request: ContainerRequest,
     plan: ContainerPlan,
+    hooks: Hooks,
     upper: number | undefined,
     undo: UndoStack,
   ): Promise<Container> {
@@ -170,10 +178,11 @@ export class Container {
       await awaitReports(kernel, started, ['process', 'built', 'ready'], {
         what: `creating container ${request.id}`,
         onReport,
+        onQuestion: () => hooks.create({ pid: init!.pid, pidfd: init!.fd }, hookPlace(pod, request, plan)),
         abort,
       });
       const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
-      return new Container(workshop, pod, request, plan, init!, started, startWrite, failures);
+      return new Container(workshop, pod, request, plan, hooks, init!, started, startWrite, failures);
     } catch (error) {
       closeSync(startWrite);
       throw execFailure(error, plan.launch.process);
@@ -190,7 +199,8 @@ export class Container {
 
   /**
    * Lets the parked process go and waits until its exec has succeeded.
-   * @throws SiltError WRONG_STATE unless the container is created; EXEC_NOT_FOUND when the exec fails.
+   * @throws SiltError WRONG_STATE unless the container is created; EXEC_NOT_FOUND when the exec fails; HOOK_FAILED.
+   * Whatever fails, the container has ended then.
    */
   async start(): Promise<void> {
     if (this.startFd === undefined || this.status !== 'created') {
@@ -198,19 +208,23 @@ export class Container {
         id: this.id,
       });
     }
-    writeSync(this.startFd, 'x');
-    this.#dropStart();
     try {
+      const place = planExec(this.workshop, this, this.spec.process!, this.request.rootfs.layers);
+      await this.hooks.start({ pid: this.init.pid, pidfd: this.init.fd }, place);
+      writeSync(this.startFd, 'x');
+      this.#dropStart();
       // The socket closes when exec does.
       const report = await this.launch.reports.next();
       if (report) throw new SiltError('INTERNAL', `unexpected report ${report.name}`);
       this.#started = true;
+      await this.hooks.started(this.init.pid);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
       if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
       await this.init.exited;
       throw execFailure(error, this.plan.launch.process);
     } finally {
+      this.#dropStart();
       this.launch.reports.close();
     }
   }
@@ -264,7 +278,17 @@ export class Container {
     if (this.plan.launch.root.upper) await this.pod.dropUpper(this.id);
     await removeCgroup(this.cgroup);
     this.workshop.state.removeContainer(this.pod.id, this.id);
+    await this.hooks.deleted(warningsOf(this.workshop));
   }
+}
+
+function warningsOf({ warn }: Workshop): (message: string) => void {
+  return warn ?? (() => undefined);
+}
+
+/** Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. */
+function hookPlace(pod: Pod, { spec }: ContainerRequest, { launch }: ContainerPlan): HookPlace {
+  return { namespaces: namespacesOf(spec, pod), cgroupFiles: launch.cgroupFiles, cwd: launch.root.mountPoint };
 }
 
 function filestoreRecord({ upper }: ContainerPlan): Pick<ContainerState, 'filestore'> {

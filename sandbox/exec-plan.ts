@@ -30,8 +30,8 @@ export function planExec(
   };
 }
 
-/** The namespaces that an exec has to enter. Those that the container shares with the host are left out. */
-function namespacesOf(spec: Spec, { idMaps, namespaces }: ExecTarget['pod']): string[] {
+/** The namespaces that whoever enters a container has to enter, as CLONE_NEW* names. Those that it shares with the host are left out. */
+export function namespacesOf(spec: Spec, { idMaps, namespaces }: ExecTarget['pod']): string[] {
   const wanted: Readonly<Record<string, boolean>> = {
     CLONE_NEWUSER: idMaps !== null,
     CLONE_NEWNS: true,

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { type Hierarchies, readHierarchies } from './cgroup';
 
@@ -21,6 +21,11 @@ export class Host {
   hardLimit(name: string): bigint {
     this.#hardLimits ??= parseLimits(readFileSync('/proc/self/limits', 'utf8'));
     return this.#hardLimits.get(name) ?? 0n;
+  }
+
+  /** The directory that a host path leads to, without symlinks; undefined when there is none. */
+  realDirectory(path: string): string | undefined {
+    return this.kindOf(path) === 'directory' ? realpathSync(path) : undefined;
   }
 
   /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */

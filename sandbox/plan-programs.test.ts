@@ -105,8 +105,8 @@ describe('what a program touches of the host is on a short list', () => {
       'gofer: mount /',
       'gofer: open_tree /layers/2',
       'gofer: open_tree /layers/1',
-      'gofer: move_mount /run/silt/default/web/web/rootfs',
-      'gofer: openat /run/silt/default/web/web/rootfs',
+      'gofer: move_mount /bundle/rootfs',
+      'gofer: openat /bundle/rootfs',
       'gofer: symlinkat /proc/self/fd',
       'gofer: symlinkat /proc/self/fd/0',
       'gofer: symlinkat /proc/self/fd/1',
@@ -354,6 +354,7 @@ describe('namespaces', () => {
     const { container } = programs({});
     expect(joins(container)).toEqual({
       '': [
+        'unshare(CLONE_NEWNS)',
         'setns(<sandbox>, CLONE_NEWPID)',
         'setns($launcher_fd0, CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWNET|CLONE_NEWPID)',
         'setns(<sandbox>, CLONE_NEWNS)',
@@ -387,7 +388,7 @@ describe('namespaces', () => {
   test('a cgroup namespace is made by the launcher’s clone, and the gofer joins it', () => {
     const types = ['pid', 'ipc', 'uts', 'mount', 'network', 'cgroup'] as const;
     const { container } = programs({}, { linux: { namespaces: types.map((type) => ({ type })) } });
-    expect(joins(container)['']?.[1]).toBe(
+    expect(joins(container)['']?.[2]).toBe(
       'setns($launcher_fd0, CLONE_NEWIPC|CLONE_NEWUTS|CLONE_NEWNET|CLONE_NEWPID|CLONE_NEWCGROUP)',
     );
     expect(callsIn(container, 'helper').some((call) => call.includes('CLONE_NEWPID|CLONE_NEWCGROUP|CLONE_PIDFD'))).toBe(

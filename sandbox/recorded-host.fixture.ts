@@ -23,4 +23,8 @@ export class FixedHost extends Host {
   override kindOf(path: string): 'directory' | 'other' {
     return path.includes('.') ? 'other' : 'directory';
   }
+
+  override realDirectory(path: string): string | undefined {
+    return this.kindOf(path) === 'directory' ? path : undefined;
+  }
 }

@@ -1,6 +1,10 @@
 import { closeSync } from 'node:fs';
 import { SiltError } from '../errors';
+import { REPORTS } from './programs/reports';
 import { C, type Kernel, type Report, type Started } from '../syscall';
+
+/** Reports whose sender waits for an answer. */
+const QUESTIONS: readonly string[] = [REPORTS.mounted];
 
 /**
  * Follows the reports of a started program until each of `expected` has come, and returns them by name. Fds of the returned
@@ -16,6 +20,8 @@ export async function awaitReports<Name extends string>(
   expected: readonly Name[],
   options: {
     readonly what: string;
+    /** Called with a report that asks for an answer, which is sent when this is done; the program waits for it. */
+    readonly onQuestion?: (name: string) => Promise<void>;
     /** Called with each report; true means that its fds were taken, and are the callback's now whatever happens. */
     readonly onReport?: (report: Report) => boolean;
     readonly abort?: () => void;
@@ -30,6 +36,10 @@ export async function awaitReports<Name extends string>(
       }
       got[report.name] = report;
       if (options.onReport?.(report)) got[report.name] = { ...report, fds: [] };
+      if (QUESTIONS.includes(report.name) && options.onQuestion) {
+        await options.onQuestion(report.name);
+        started.reports.send('ok');
+      }
     }
     return got as Record<Name, Report>;
   } catch (error) {

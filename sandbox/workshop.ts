@@ -9,4 +9,6 @@ export interface Workshop {
   readonly host: Host;
   readonly config: Config;
   readonly state: StateDirectory;
+  /** Told what is no reason to fail. */
+  readonly warn?: (message: string) => void;
 }

@@ -40,6 +40,7 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
     host: new Host(),
     config: readConfig(),
     state: new StateDirectory(join(siltRoot(), args.namespace)),
+    warn: (message) => log.warn(message),
   };
   const publisher = new Publisher({
     namespace: args.namespace,

@@ -120,6 +120,11 @@ export class Kernel {
     return this.native.memfd(name, bytes, true);
   }
 
+  /** An empty memfd to write into, the caller's to close. */
+  scratch(name: string): number {
+    return this.native.memfd(name, new Uint8Array(), false);
+  }
+
   /** Reaps a child that has ended, by its pidfd; undefined while it runs. @throws SiltError ECHILD when it is not ours. */
   reap(pidfd: number): ExitStatus | undefined {
     return this.#wait(C.P_PIDFD, pidfd, C.WNOHANG);

@@ -7,6 +7,7 @@ export { deleteTask, EventWatch, type ContainerEvent } from './events';
 export { imageName } from './image';
 export { childrenOf, isAlive, namespacePids, openFiles, readProcess } from './processes';
 export { Terminal } from './pty';
+export { type Json, shellSpec, SpecBench } from './spec-bench';
 export {
   containerdSuite,
   untilRead,

@@ -40,6 +40,8 @@ export interface LaunchPlan {
   readonly cgroupNamespace: boolean;
   /** The pod's sandbox holds namespaces of these kinds, to be joined. */
   readonly join: { readonly network: boolean; readonly ipc: boolean; readonly uts: boolean };
+  /** Hooks run before the pivot: the gofer reports that all is mounted, and waits. */
+  readonly hooks: boolean;
   /** Files that put the writer of "0" into the container's cgroup. */
   readonly cgroupFiles: readonly string[];
   readonly root: RootPlan;
@@ -64,6 +66,8 @@ export function launchProgram(plan: LaunchPlan): Program {
   // See sandboxProgram: nothing of ours may be looked at by the pod before exec.
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
+  // One mount namespace for all three: the launcher's pid, which hooks are given, is in the one where the root is built.
+  unshare(p, 'CLONE_NEWNS');
   const pair = p.space(8, 'handover');
   p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
   const mine = p.word(pair, 32, 'handover_starter');
@@ -77,7 +81,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   endIfNothingCame(p, launcher.count);
   p.step('starting the gofer');
   setns(p, launcher.fds[0]!, goferNamespaces(plan));
-  const gofer = fork(p, 'gofer', { flags: 'CLONE_NEWNS' }, () => goferProcess(p, plan, mine));
+  const gofer = fork(p, 'gofer', {}, () => goferProcess(p, plan, mine));
   p.step('waiting for the gofer');
   waitForChild(p, gofer.pid);
   p.step('waiting for the root filesystem');
@@ -157,7 +161,12 @@ function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
   // Opened while the host's /proc is there; the namespace's file is looked up through it at the end.
   const self = p.slot('proc_self');
   p.call('openat', [C.AT_FDCWD, p.string('/proc/self'), C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: self });
-  buildRoot(p, plan.root, (master) => report(p, 'terminal', [master]));
+  buildRoot(p, plan.root, {
+    sendTerminal: (master) => report(p, 'terminal', [master]),
+    beforePivot: () => {
+      if (plan.hooks) waitForHooks(p);
+    },
+  });
   if (plan.userns) {
     // Host root made the mounts; a copy of them that a process in the pod's user namespace makes is locked: no flag can
     // be cleared and no mount taken away in it (mount_namespaces(7), "Restrictions on mount namespaces").
@@ -168,6 +177,12 @@ function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
   p.step('handing the root filesystem to the launcher');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
   sendMessage(p, mine, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
+}
+
+function waitForHooks(p: ProgramBuilder): void {
+  p.step('waiting for the hooks');
+  report(p, 'mounted');
+  endIfNothingCame(p, receiveMessage(p, p.report, 16, 0, 'answer').count);
 }
 
 /** The upper's mount goes to the sandbox's mount namespace, where it lives as long as the pod and only host root finds it. */

@@ -11,6 +11,8 @@ export const REPORTS = {
   process: 'process',
   /** The pty's master, as fd. */
   terminal: 'terminal',
+  /** Everything is mounted and the host's root is still there: time for hooks. Waits for an answer. */
+  mounted: 'mounted',
   /** The root filesystem is complete and the upper is in the sandbox's mount namespace. */
   built: 'built',
   /** The process has done all that it can before exec, and waits for the start. */

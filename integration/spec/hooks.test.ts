@@ -1,0 +1,176 @@
+/** Hooks (config.md, "POSIX-platform Hooks"): when each runs, where, and what a failing one does. */
+import { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { containerdSuite, type Json, shellSpec, siltTest, SpecBench, waitFor } from '../harness';
+
+const KINDS = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'] as const;
+const STATUS: Json = {
+  prestart: 'creating',
+  createRuntime: 'creating',
+  createContainer: 'creating',
+  startContainer: 'created',
+  poststart: 'running',
+  poststop: 'stopped',
+};
+
+containerdSuite('hooks', {}, (host) => {
+  let bench: SpecBench;
+  beforeAll(() => {
+    bench = new SpecBench(host());
+  });
+
+  /** A spec with these hooks; startContainer's path is in the container, where the script is too. */
+  const withHooks = (hooks: Json, script = 'echo ran', change: (spec: Json) => void = () => undefined): Json =>
+    shellSpec(script, (spec) => {
+      spec['hooks'] = hooks;
+      change(spec);
+    });
+  const failing = (kind: string): Json[] => [
+    { path: '/bin/true' },
+    { path: '/bin/sh', args: ['sh', '-c', `echo out of ${kind}; echo no ${kind} >&2; exit 3`] },
+    { path: '/bin/sh', args: ['sh', '-c', 'echo never >> /tmp/never'] },
+  ];
+
+  test('all six kinds run in their order, with the container’s state on stdin', async () => {
+    const log = join(bench.directory, 'order');
+    const hooks: Json = {};
+    for (const kind of KINDS) {
+      const script = kind === 'startContainer' ? 'cat > /mnt/state' : `{ echo ${kind}; cat; echo; } >> ${log}`;
+      hooks[kind] = [{ path: '/bin/sh', args: ['sh', '-c', script], env: ['PATH=/bin:/usr/bin'] }];
+    }
+    const spec = withHooks(hooks, 'cat /mnt/state', (it) => (it['annotations'] = { 'a.b/c': 'd' }));
+    const inside = JSON.parse(await bench.output(spec)) as Json;
+    expect(inside).toMatchObject({ ociVersion: '1.0.2', status: 'created', pid: 1, annotations: { 'a.b/c': 'd' } });
+    const lines = readFileSync(log, 'utf8').trim().split('\n');
+    const outside = KINDS.filter((kind) => kind !== 'startContainer');
+    expect(lines.filter((_, i) => i % 2 === 0)).toEqual(outside);
+    const states = lines.filter((_, i) => i % 2 === 1).map((line) => JSON.parse(line) as Json);
+    expect(states.map(({ status }) => status as string)).toEqual(outside.map((kind) => STATUS[kind] as string));
+    for (const state of states) {
+      expect([state['id'], state['bundle']]).toEqual([inside['id'], inside['bundle']]);
+      expect(state).toMatchObject({ ociVersion: '1.0.2', annotations: { 'a.b/c': 'd' } });
+    }
+    const [prestart, createRuntime, createContainer, poststart, poststop] = states;
+    expect(prestart!['pid']).toBeGreaterThan(1);
+    expect([createRuntime!['pid'], poststart!['pid']]).toEqual([prestart!['pid'], prestart!['pid']]);
+    expect(createContainer!['pid']).toBe(1);
+    expect(poststop!['pid'] ?? 0).toBe(0);
+  });
+
+  // runc 1.1 drops entries of a name that comes again.
+  siltTest('arguments and environment are as written, none added', async () => {
+    const log = join(bench.directory, 'exact');
+    const hook = {
+      path: bench.script(
+        'exact',
+        `tr '\\0' '\\n' < /proc/$$/cmdline > ${log}; tr '\\0' '\\n' < /proc/$$/environ >> ${log}`,
+      ),
+      args: ['zero', 'one two', ''],
+      env: ['A=1', 'A=2', 'B='],
+    };
+    await bench.output(
+      withHooks({ createRuntime: [{ ...hook, path: '/bin/sh', args: ['-sh', hook.path, 'one two', ''] }] }),
+    );
+    const lines = readFileSync(log, 'utf8').split('\n');
+    expect(lines.slice(0, 4)).toEqual(['-sh', hook.path, 'one two', '']);
+    expect(lines.slice(4, -1)).toEqual(['A=1', 'A=2', 'B=']);
+  });
+
+  test('a startContainer hook without an environment has that of the process', async () => {
+    const hook = { path: '/bin/sh', args: ['sh', '-c', 'echo $ONE $HOME > /mnt/env'] };
+    const spec = withHooks({ startContainer: [hook] }, 'cat /mnt/env', (it) => {
+      (it['process'] as Json)['env'] = ['PATH=/bin', 'ONE=two', 'HOME=/here'];
+    });
+    expect(await bench.output(spec)).toBe('two /here');
+  });
+
+  test('before the pivot the pid is in the container’s namespaces, where a hook can mount into the root filesystem', async () => {
+    const file = join(bench.directory, 'driver');
+    writeFileSync(file, 'a driver of the host\n');
+    const hook = bench.script(
+      'like-nvidia',
+      [
+        'pid=$(sed "s/.*\\"pid\\":\\([0-9]*\\).*/\\1/")',
+        `readlink /proc/$pid/ns/mnt /proc/$pid/ns/net /proc/$pid/ns/pid > ${bench.directory}/namespaces`,
+        `cat /proc/$pid/cgroup > ${bench.directory}/cgroup`,
+        `nsenter --mount=/proc/$pid/ns/mnt sh -c 'touch ${bench.rootfs}/etc/driver && mount --bind ${file} ${bench.rootfs}/etc/driver'`,
+      ].join('\n'),
+    );
+    const output = await bench.output(
+      withHooks(
+        { createRuntime: [{ path: hook }] },
+        'cat /etc/driver; readlink /proc/self/ns/net; readlink /proc/self/ns/pid',
+      ),
+    );
+    const [driver, network, pid] = output.split('\n');
+    expect(driver).toBe('a driver of the host');
+    const [mount, ...others] = readFileSync(join(bench.directory, 'namespaces'), 'utf8').trim().split('\n');
+    expect(others).toEqual([network, pid]);
+    expect(mount).not.toBe(readlinkSync('/proc/self/ns/mnt'));
+    expect(readFileSync(join(bench.directory, 'cgroup'), 'utf8')).toContain(host().namespace);
+  });
+
+  test('createContainer runs in the container’s namespaces, with the host’s files and the built root as working directory', async () => {
+    const script = `pwd > ${bench.directory}/where; readlink /proc/self/ns/net >> ${bench.directory}/where; echo made > etc/made; ls proc/1 > /dev/null`;
+    const hook = { path: '/bin/sh', args: ['sh', '-c', script], env: ['PATH=/bin:/usr/bin'] };
+    const output = await bench.output(
+      withHooks({ createContainer: [hook] }, 'cat /etc/made; readlink /proc/self/ns/net'),
+    );
+    const [made, network] = output.split('\n');
+    expect(made).toBe('made');
+    expect(readFileSync(join(bench.directory, 'where'), 'utf8')).toBe(`${bench.rootfs}\n${network}\n`);
+    // What the hook wrote is the container's, not the image's.
+    if (existsSync(join(bench.rootfs, 'etc/made'))) rmSync(join(bench.rootfs, 'etc/made'));
+  });
+
+  test.each(['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart'])(
+    'a %s hook that fails ends the start, with what it printed',
+    async (kind) => {
+      const after = join(bench.directory, `after-${kind}`);
+      const poststop = [{ path: '/bin/sh', args: ['sh', '-c', `echo gone > ${after}`] }];
+      const message = await bench.refusal(withHooks({ [kind]: failing(kind), poststop }, 'sleep 100'));
+      expect(message).toMatch(/error running (\w+ )?hook/);
+      expect(message).toContain(`no ${kind}`);
+      await waitFor('poststop', () => existsSync(after));
+    },
+  );
+
+  siltTest('the error of a hook names its kind, its number and its program', async () => {
+    const message = await bench.refusal(withHooks({ createRuntime: failing('createRuntime') }));
+    expect(message).toContain(
+      'error running createRuntime hook #1: /bin/sh ended with exit status 3; stdout: out of createRuntime; stderr: no createRuntime',
+    );
+    const missing = await bench.refusal(withHooks({ createContainer: [{ path: '/no/such/hook' }] }));
+    expect(missing).toContain('hook #0: /no/such/hook cannot be run: no such file or directory');
+  });
+
+  siltTest('a hook that takes too long is ended, and with it what it started', async () => {
+    const pids = join(bench.directory, 'pids');
+    const hook = { path: bench.script('slow', `sleep 1000 & echo $! > ${pids}; wait`), timeout: 1 };
+    const message = await bench.refusal(withHooks({ createRuntime: [hook] }));
+    expect(message).toContain('ran past its timeout of 1 s and was killed');
+    const child = readFileSync(pids, 'utf8').trim();
+    await waitFor('the end of what the hook started', () => !existsSync(`/proc/${child}`));
+  });
+
+  // runc 1.1 runs none after one that failed.
+  siltTest('a poststop hook that fails is no failure of the deletion, and the next one runs', async () => {
+    const after = join(bench.directory, 'after-poststop');
+    const poststop = [{ path: '/bin/false' }, { path: '/bin/sh', args: ['sh', '-c', `echo gone > ${after}`] }];
+    expect(await bench.output(withHooks({ poststop }))).toBe('ran');
+    await waitFor('the second hook', () => existsSync(after));
+  });
+
+  siltTest('in a user namespace createContainer and startContainer are its root', async () => {
+    const hooks = {
+      createContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'cat /proc/self/uid_map > tmp/create'] }],
+      startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'id -u > /tmp/start'] }],
+    };
+    const spec = withHooks(hooks, 'cat /tmp/create /tmp/start', (it) => {
+      const linux = it['linux'] as Json;
+      (linux['namespaces'] as Json[]).push({ type: 'user' });
+      linux['uidMappings'] = linux['gidMappings'] = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    });
+    expect((await bench.output(spec)).trim().split(/\s+/)).toEqual(['0', '100000', '65536', '0']);
+  });
+});
