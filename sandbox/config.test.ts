@@ -16,6 +16,10 @@ const DEFAULTS: Config = {
   usernsFirstId: 0x70000000,
   usernsRanges: 4096,
   baseline: 'docker',
+  seed: 'share',
+  seedLayers: '/var/lib/silt/layers',
+  seedLayersSize: 16 * 2 ** 30,
+  seedIdentity: 'stat',
 };
 
 describe('a configuration', () => {
@@ -36,6 +40,10 @@ describe('a configuration', () => {
       userns-first-id = 1000000
       userns-ranges = 10
       baseline = "strict"
+      seed = "copy"
+      seed-layers = "/srv//layers"
+      seed-layers-size = "512M"
+      seed-identity = "digest"
     `;
     expect(parseConfig(text, FILE)).toEqual({
       userns: 'auto',
@@ -47,6 +55,10 @@ describe('a configuration', () => {
       usernsFirstId: 1_000_000,
       usernsRanges: 10,
       baseline: 'strict',
+      seed: 'copy',
+      seedLayers: '/srv/layers',
+      seedLayersSize: 512 * 2 ** 20,
+      seedIdentity: 'digest',
     });
   });
 
@@ -109,7 +121,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, seed, seed-layers, seed-layers-size, seed-identity`,
         details: { path: FILE },
       });
     },

@@ -24,6 +24,13 @@ export interface Config {
   readonly usernsRanges: number;
   /** The seccomp filter of every container that is not privileged, besides the one of its spec. */
   readonly baseline: BaselineName | 'none';
+  /** Whether containers that start from one archive share a layer that is made of it, or each gets a copy in its upper. */
+  readonly seed: 'share' | 'copy';
+  /** Where those layers are kept, and how many bytes they may have together. */
+  readonly seedLayers: string;
+  readonly seedLayersSize: number;
+  /** What an archive is known by: its inode, size and times, or its contents. */
+  readonly seedIdentity: 'stat' | 'digest';
 }
 
 /** Ids of one pod. */
@@ -44,6 +51,10 @@ const DEFAULTS: Config = {
   usernsFirstId: 0x7000_0000,
   usernsRanges: 4096,
   baseline: 'docker',
+  seed: 'share',
+  seedLayers: '/var/lib/silt/layers',
+  seedLayersSize: 16 * 2 ** 30,
+  seedIdentity: 'stat',
 };
 
 /** One entry per key of the file: the check and how it is stored. */
@@ -77,6 +88,15 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     const baseline = ([...BASELINES, 'none'] as const).find((name) => name === value);
     return baseline ? { baseline } : 'must be "docker", "strict" or "none"';
   },
+  seed: (value) => (value === 'share' || value === 'copy' ? { seed: value } : 'must be "share" or "copy"'),
+  'seed-layers': (value) =>
+    typeof value === 'string' && isAbsolute(value) ? { seedLayers: normalize(value) } : 'must be an absolute path',
+  'seed-layers-size': (value) => {
+    const size = typeof value === 'string' ? parseSize(value) : undefined;
+    return size === undefined ? 'must be a size such as "16g"' : { seedLayersSize: size };
+  },
+  'seed-identity': (value) =>
+    value === 'stat' || value === 'digest' ? { seedIdentity: value } : 'must be "stat" or "digest"',
 };
 
 /** gVisor's `--file-access`: mounts are the kernel's own and coherent in both, so it is checked and changes nothing. */
@@ -84,6 +104,14 @@ export function checkFileAccess(value: unknown): Partial<Config> | string {
   return value === 'exclusive' || value === 'shared'
     ? {}
     : `must be exclusive or shared; it is ${JSON.stringify(value)}`;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
+
+/** Bytes of `512m`; undefined for what is no size. */
+function parseSize(text: string): number | undefined {
+  const [, digits, unit = ''] = /^(\d{1,10})([kmgt]?)$/i.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits) * UNITS[unit.toLowerCase()]!;
 }
 
 function isStringArray(value: unknown): value is string[] {

@@ -39,6 +39,14 @@ export interface ContainerPlan {
   readonly launch: LaunchPlan;
 }
 
+/** Where the container's writes go. @throws SiltError, see planUpper. */
+export function planContainerUpper(
+  { config }: Workshop,
+  request: Pick<ContainerRequest, 'id' | 'spec' | 'rootfs'>,
+): UpperPlan {
+  return planUpper(request, withFlagAnnotations(config, request.spec.annotations ?? {}));
+}
+
 /**
  * Plans a container: pure but for looking at the host.
  * @throws SiltError for everything in the spec that can be refused beforehand.
@@ -48,11 +56,13 @@ export function planContainer(
   pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
   request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime'>,
   mountPoint: string,
+  /** The layer of the container's seed, above those of the image. */
+  seedLayer?: string,
 ): ContainerPlan {
   const { host } = workshop;
   const { spec, rootfs } = request;
   refuseAnnotations(spec.annotations ?? {});
-  const upper = planUpper(request, withFlagAnnotations(workshop.config, spec.annotations ?? {}));
+  const upper = planContainerUpper(workshop, request);
   const { layers } = rootfs;
   const cgroup = planCgroup({
     id: request.id,
@@ -65,7 +75,7 @@ export function planContainer(
     spec,
     bundle: request.bundle,
     // The engine's own upper is no layer when it is what is written to.
-    layers: upper.kind === 'engine' ? layers.slice(1) : layers,
+    layers: [...(seedLayer === undefined ? [] : [seedLayer]), ...(upper.kind === 'engine' ? layers.slice(1) : layers)],
     upper: upperNames(upper),
     cover: needsCover(upper),
     mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,

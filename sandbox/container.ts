@@ -13,7 +13,7 @@ import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
 import { type HookPlace, Hooks } from './hooks';
-import { type AllowedDevice, seedUpper } from './seed';
+import { Seeding } from './seeding';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
@@ -96,7 +96,10 @@ export class Container {
     try {
       const mountPoint = state.addContainer(pod.id, request.id);
       undo.add(() => state.removeContainer(pod.id, request.id));
-      const plan = planContainer(workshop, pod, request, mountPoint);
+      const seeding = await Seeding.open(workshop, pod, request);
+      undo.add(() => seeding?.giveUp());
+      const layer = seeding?.layer;
+      const plan = planContainer(workshop, pod, request, mountPoint, layer?.path);
       const record = {
         id: request.id,
         pod: pod.id,
@@ -105,6 +108,7 @@ export class Container {
         annotations: request.spec.annotations ?? {},
         cgroup: plan.cgroup.cgroup,
         ...filestoreRecord(plan),
+        ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.rootfs.layers } }),
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of cgroup and filestore.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
@@ -113,7 +117,8 @@ export class Container {
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const { deviceProgram } = plan.cgroup;
       if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
-      const upper = await makeUpper(workshop, pod, request, plan);
+      const upper = await makeUpper(workshop, pod, request, plan, seeding);
+      seeding?.close();
       launched = true;
       try {
         const container = await Container.#launch(workshop, pod, request, plan, hooks, upper, undo);
@@ -309,9 +314,11 @@ async function makeUpper(
   pod: Pod,
   request: ContainerRequest,
   plan: ContainerPlan,
+  seeding: Seeding | undefined,
 ): Promise<number | undefined> {
   const { kernel } = workshop;
-  const stat = statSync(request.rootfs.layers[0]!);
+  const top = seeding?.layer?.hasRoot ? seeding.layer.path : request.rootfs.layers[0]!;
+  const stat = statSync(top);
   const { owner, upper: names } = plan.launch.root;
   const upper = createUpper(kernel, plan.upper, {
     id: request.id,
@@ -320,27 +327,17 @@ async function makeUpper(
     rootMode: modeBits(stat),
     userns: pod.userns,
   });
-  const { seed, spec, rootfs } = request;
+  const { seed, rootfs } = request;
   if (seed === undefined) return upper;
   if (upper === undefined) {
     const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;
     throw new SiltError('SEED_REFUSED', message, { path: seed });
   }
   try {
-    const { cgroupFiles } = plan.launch;
-    const directory = names!.fs;
-    const devices = allowedDevices(spec);
-    await seedUpper(workshop, { seed, upper, directory, idMaps: pod.idMaps, cgroupFiles, devices });
+    await seeding?.fill(upper, names!.fs, plan);
     return upper;
   } catch (error) {
     closeSync(upper);
     throw error;
   }
-}
-
-/** The device nodes that the spec gives the container may also stand in its seed. */
-function allowedDevices(spec: Spec): AllowedDevice[] {
-  return (spec.linux?.devices ?? []).flatMap(({ type, major = 0, minor = 0 }) =>
-    type === 'p' ? [] : [{ type: type === 'b' ? ('block' as const) : ('char' as const), major, minor }],
-  );
 }

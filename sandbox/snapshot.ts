@@ -12,9 +12,11 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
-import { pack } from './archive';
+import { pack, type SharedSeed } from './archive';
 import { FreezeRecord } from './freeze';
-import { type ContainerState, isSameProcess, type StateDirectory } from './state';
+import { ImageView } from './image-view';
+import { mountLayer } from './layers';
+import { type ContainerState, isSameProcess, type PodState, type StateDirectory } from './state';
 
 export interface SnapshotOptions {
   readonly kernel: Kernel;
@@ -82,6 +84,7 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
   const container = state.findContainer(id);
   const pod = state.readPod(container.pod);
   const upper = openUpper(pod.sandbox, container);
+  const shared = openShared(kernel, pod, container);
   try {
     const thaw = live ? undefined : await freezeLease(kernel, state, container);
     try {
@@ -90,14 +93,37 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
         upperFd: upper,
         outFd: fd,
         onWarning,
+        ...(shared && { shared }),
         ...(pod.idMaps ? { idMaps: pod.idMaps } : {}),
       });
     } finally {
       await thaw?.();
     }
   } finally {
+    shared?.close();
     closeSync(upper);
   }
+}
+
+/** The layer that the upper lies on, as the pod sees it: what was seeded is part of the snapshot. */
+function openShared(
+  kernel: Kernel,
+  pod: PodState,
+  { seedLayer }: ContainerState,
+): (SharedSeed & { close(): void }) | undefined {
+  if (!seedLayer) return undefined;
+  const userns = pod.idMaps ? openSync(`/proc/${pod.sandbox.pid}/ns/user`, 'r') : undefined;
+  const fd = mountLayer(kernel, seedLayer.path, userns);
+  if (userns !== undefined) closeSync(userns);
+  const image = new ImageView(kernel, seedLayer.image);
+  return {
+    fd,
+    isInImage: (path) => image.has(path),
+    close: () => {
+      closeSync(fd);
+      image.close();
+    },
+  };
 }
 
 /** A container whose process has ended needs no freezing; its cgroup may be gone. */

@@ -65,6 +65,8 @@ export interface ContainerState {
   readonly filestore?: string;
   /** What can still fail when the container is started from another process; see StartSocket. */
   readonly startFailures?: FailureNames;
+  /** The shared layer that the upper lies on, the file that says so, and the layers of the image below it. */
+  readonly seedLayer?: { readonly path: string; readonly use: string; readonly image: readonly string[] };
 }
 
 /**
@@ -121,9 +123,11 @@ export class StateDirectory {
     return parseSpec(readState(path, `spec of container ${id}`), path);
   }
 
+  /** Removes what is recorded of a container, with its filestore and its claim to the layer that it lay on. */
   removeContainer(pod: string, id: string): void {
-    const filestore = ifFound(() => this.#readContainer({ pod, id }))?.filestore;
-    if (filestore !== undefined) rmSync(filestore, { force: true });
+    const recorded = ifFound(() => this.#readContainer({ pod, id }));
+    for (const file of [recorded?.filestore, recorded?.seedLayer?.use])
+      if (file !== undefined) rmSync(file, { force: true });
     rmSync(this.containerPath(pod, id), { recursive: true, force: true });
   }
 

@@ -17,7 +17,23 @@ import {
 } from '../syscall';
 import { type PrivilegedRequest, unpack } from './archive';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
-import type { AllowedDevice } from './seed';
+import type { AllowedDevice } from './unpacker';
+
+/** What the unpacker is to do, on its command line. */
+export interface UnpackerOrders {
+  readonly devices: readonly AllowedDevice[];
+  /** How much all files together may hold; without it, what there is room for. */
+  readonly maxBytes?: number;
+}
+
+/** What it says when it is done. */
+export interface UnpackerResult {
+  /** Of the contents of all files. */
+  readonly bytes: number;
+  readonly entries: number;
+  /** Has the archive an entry for the root directory? */
+  readonly hasRoot: boolean;
+}
 
 const kernel = new Kernel(loadNative(`/proc/self/fd/${UNPACKER.addon}`), -1);
 
@@ -57,21 +73,22 @@ function ask(request: PrivilegedRequest): void {
   if (answer !== 'ok') throw new SiltError('SYSCALL_FAILED', answer.replace(/^failed /, ''));
 }
 
-async function main(): Promise<void> {
+async function main(): Promise<UnpackerResult> {
   confine();
-  const devices = JSON.parse(process.argv[2] ?? '[]') as AllowedDevice[];
-  await unpack({
+  const { devices, maxBytes } = JSON.parse(process.argv[2] ?? '{}') as UnpackerOrders;
+  return unpack({
     runner: kernel.runner,
     archiveFd: UNPACKER.archive,
     upperFd: UNPACKER.upper,
     privileged: ask,
+    limits: { ...(maxBytes !== undefined && { maxBytes }) },
     allowDevice: ({ type, major, minor }) =>
       devices.some((one) => one.type === type && one.major === major && one.minor === minor),
   });
 }
 
 main().then(
-  () => tell('done'),
+  (result) => tell(`done ${JSON.stringify(result)}`),
   (error: unknown) => {
     const known =
       error instanceof SiltError

@@ -30,6 +30,10 @@ export interface SiltSettings {
   readonly userns?: 'none' | 'auto';
   /** False: seeds by annotation are refused. */
   readonly allowSeeds?: boolean;
+  /** `copy`: each container has a copy of its seed. */
+  readonly seed?: 'share' | 'copy';
+  /** How much the layers of shared seeds may take, such as `64k`. */
+  readonly seedLayersSize?: string;
   readonly baseline?: 'docker' | 'strict' | 'none';
   /** Where containers write to; annotations of a container may say otherwise. */
   readonly overlay2?: string;
@@ -77,6 +81,9 @@ export function siltConfig(seeds: string, settings: SiltSettings): string {
   return `userns = ${JSON.stringify(settings.userns ?? process.env['SILT_TEST_USERNS'] ?? 'none')}
 allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
 rootfs-tar-directories = [${JSON.stringify(seeds)}]
+seed = ${JSON.stringify(settings.seed ?? 'share')}
+seed-layers = ${JSON.stringify(join(seeds, '..', 'layers'))}
+seed-layers-size = ${JSON.stringify(settings.seedLayersSize ?? '16g')}
 baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
 overlay2 = ${JSON.stringify(settings.overlay2 ?? process.env['SILT_TEST_OVERLAY2'] ?? 'root:memory')}
 allow-flag-override = true

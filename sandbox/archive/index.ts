@@ -2,7 +2,7 @@
 export type { ArchiveWarning, OnWarning } from './entry';
 export type { SyscallRunner } from './io/batch';
 export { DEFAULT_LIMITS, type Limits } from './limits';
-export { pack, type PackOptions, type PackResult } from './pack';
+export { pack, type PackOptions, type PackResult, type SharedSeed } from './pack';
 export { unpack, type UnpackOptions, type UnpackResult } from './unpack';
 export {
   performPrivileged,

@@ -7,7 +7,12 @@ const RANGES = [{ containerID: 0, hostID: 100_000, size: 65536 }];
 const LAST_CAPABILITY = 40;
 
 const program = unpackProgram(
-  { idMaps: { uids: RANGES, gids: RANGES }, cgroupFiles: ['/cg/a/tasks', '/cg/b/tasks'], args: ['-', '[]'] },
+  {
+    idMaps: { uids: RANGES, gids: RANGES },
+    idmapped: false,
+    cgroupFiles: ['/cg/a/tasks', '/cg/b/tasks'],
+    args: ['-', '[]'],
+  },
   LAST_CAPABILITY,
 );
 

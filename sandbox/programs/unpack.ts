@@ -1,11 +1,13 @@
 import type { IdMaps } from '../../gofer';
-import { C, dupTo, execveat, fork, joinCgroup, prctl, type Program, ProgramBuilder, setIds } from '../../syscall';
+import { C, close, dupTo, execveat, fork, joinCgroup, mountSetattr, prctl, type Program, ProgramBuilder, setIds, type Slot } from '../../syscall'; // prettier-ignore
 import { report } from './reports';
 import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
 export interface UnpackPlan {
   /** The ids that the archive's are: the pod's, or all of the host's for a pod without a user namespace. */
   readonly idMaps: IdMaps;
+  /** The directory is the root of a detached mount, to be idmapped: what the unpacker's root owns is owned by 0 on disk. */
+  readonly idmapped: boolean;
   readonly cgroupFiles: readonly string[];
   /** Command line after the program's name; the script comes on stdin. */
   readonly args: readonly string[];
@@ -56,9 +58,20 @@ export function unpackProgram(plan: UnpackPlan, lastCapability: number): Program
     becomeUnpacker(p, plan, lastCapability);
   });
   writeIdMaps(p, pid, plan.idMaps);
+  if (plan.idmapped) idmapDirectory(p, pid);
   report(p, 'process', [p.keep(pidfd, 'unpacker')]);
   openGate(p, gate);
   return p.build();
+}
+
+/** The fd that the unpacker has is of the same mount, so this holds for it before it goes through the gate. */
+function idmapDirectory(p: ProgramBuilder, pid: Slot): void {
+  p.step('mapping the ids of the directory to unpack to');
+  const userns = p.slot('userns');
+  const path = p.pathWithNumber('/proc/', pid, '/ns/user');
+  p.call('openat', [C.AT_FDCWD, path, C.O_RDONLY | C.O_CLOEXEC, 0], { out: userns });
+  mountSetattr(p, p.donated(UNPACK_FDS.upper), { userns });
+  close(p, userns);
 }
 
 function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: number): void {

@@ -6,13 +6,17 @@ import { Batch, type SyscallRunner } from '../io/batch';
 import { allocHow, close, openat2 } from '../io/calls';
 import type { IdMaps } from './ids';
 import { Output } from './output';
-import { Packer } from './packer';
+import { Packer, type SharedSeed } from './packer';
+
+export type { SharedSeed } from './packer';
 
 export interface PackOptions {
   /** The native addon. */
   readonly runner: SyscallRunner;
   /** The upper's directory. Borrowed. */
   readonly upperFd: number;
+  /** The read-only layer, made of a seed, that the upper lies on: it is packed with the upper. */
+  readonly shared?: SharedSeed;
   /** A file, from its offset on, or a pipe. Borrowed. */
   readonly outFd: number;
   /** The ids of the container; none: those of the host. */
@@ -40,6 +44,7 @@ export interface PackResult {
 export async function pack({
   runner,
   upperFd,
+  shared,
   outFd,
   idMaps,
   onWarning = () => undefined,
@@ -49,7 +54,7 @@ export async function pack({
   const batch = new Batch(runner, { imageSize: 4096, maxCalls: 4 });
   const here = openHere(batch);
   try {
-    const packer = new Packer({ runner, upperFd, output, idMaps, onWarning, signal, here });
+    const packer = new Packer({ runner, upperFd, shared, output, idMaps, onWarning, signal, here });
     await packer.run();
     output.zeros(END);
     output.flush();

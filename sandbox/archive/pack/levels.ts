@@ -6,17 +6,26 @@ import { C } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { Batch, type SyscallRunner } from '../io/batch';
 import { allocHow, allocStatx, close, fileKey, openat2, statx } from '../io/calls';
-import type { Listing } from './listing';
+import type { Names } from './listing';
+
+/** A directory that is being read. */
+export interface OpenDirectory {
+  fd: number;
+  /** Which directory it is, from when its fd was given up. */
+  key?: string;
+}
 
 export interface Level {
   /** `./a/`. */
   readonly name: ByteString;
-  fd: number;
-  readonly listing: Listing;
+  readonly over: OpenDirectory;
+  /** The directory of the shared layer that this one lies over, if there is one. */
+  readonly under: OpenDirectory | undefined;
+  /** Nothing of the image shows here: the directory or one above it is opaque. */
+  readonly opaque: boolean;
+  readonly listing: Names;
   /** Index of the next name to look at. */
   next: number;
-  /** Which directory it is, from when its fd was given up. */
-  key?: string;
 }
 
 const MAX_OPEN = 32;
@@ -35,13 +44,16 @@ export class Levels {
     return this.#levels.at(-1);
   }
 
-  /** Takes over the fd. */
-  enter(name: ByteString, fd: number, listing: Listing): void {
-    this.#levels.push({ name, fd, listing, next: 0 });
+  /** Takes over the fds. */
+  enter(level: Omit<Level, 'next'>): void {
+    this.#levels.push({ ...level, next: 0 });
     if (this.#levels.length - this.#closed <= MAX_OPEN) return;
-    const level = this.#levels[this.#closed]!;
-    level.key = this.#keyOf(level.fd);
-    this.#close(level);
+    const { over, under } = this.#levels[this.#closed]!;
+    // What lies below two directories leads back up to one of them only.
+    if (!under) {
+      over.key = this.#keyOf(over.fd);
+      this.#close(over);
+    }
     this.#closed++;
   }
 
@@ -52,22 +64,21 @@ export class Levels {
   leave(): boolean {
     const left = this.#levels.pop()!;
     const above = this.top;
-    if (!above || above.fd >= 0) {
-      this.#close(left);
+    this.#closed = Math.max(0, Math.min(this.#closed, this.#levels.length - 1));
+    if (!above || above.over.fd >= 0) {
+      this.#closeLevel(left);
       return true;
     }
-    const fd = this.#openParent(left.fd);
-    this.#close(left);
-    this.#closed--;
-    above.fd = fd;
-    if (fd >= 0 && this.#keyOf(fd) === above.key) return true;
-    this.#close(above);
-    this.#levels.length = 0;
+    const fd = this.#openParent(left.over.fd);
+    this.#closeLevel(left);
+    above.over.fd = fd;
+    if (fd >= 0 && this.#keyOf(fd) === above.over.key) return true;
+    this.closeAll();
     return false;
   }
 
   closeAll(): void {
-    for (const level of this.#levels) this.#close(level);
+    for (const level of this.#levels) this.#closeLevel(level);
     this.#levels.length = 0;
   }
 
@@ -90,11 +101,16 @@ export class Levels {
     return batch.run() ? '' : fileKey(batch.image, at);
   }
 
-  #close(level: Level): void {
-    if (level.fd < 0) return;
+  #closeLevel(level: Level): void {
+    this.#close(level.over);
+    if (level.under) this.#close(level.under);
+  }
+
+  #close(directory: OpenDirectory): void {
+    if (directory.fd < 0) return;
     this.#batch.clear();
-    close(this.#batch, level.fd);
+    close(this.#batch, directory.fd);
     this.#batch.run();
-    level.fd = -1;
+    directory.fd = -1;
   }
 }

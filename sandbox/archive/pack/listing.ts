@@ -8,8 +8,20 @@ import { forEachDirent } from '../io/dirents';
 const NO_DATA = Buffer.alloc(0);
 const NO_PLACES = new Uint32Array(0);
 
+/** Which of two directories, one laid over the other, has a name. */
+export type Side = 'over' | 'under' | 'both';
+
+/** The names of what is packed as one directory. */
+export interface Names {
+  readonly length: number;
+  name(index: number): ByteString;
+  /** DT_*, what the filesystem says about its type; of a name that both sides have, in the upper one. */
+  type(index: number): number;
+  side(index: number): Side;
+}
+
 /** Names and types, packed into one buffer: a directory may have a million of them. */
-export class Listing {
+export class Listing implements Names {
   /** For each entry its type, the length of its name, and the name. */
   #data: Buffer = NO_DATA;
   #size = 0;
@@ -38,7 +50,7 @@ export class Listing {
 
   sort(): this {
     const data = this.#data;
-    this.#places.subarray(0, this.#count).sort((a, b) => compare(data, a, b));
+    this.#places.subarray(0, this.#count).sort((a, b) => compare(data, a, data, b));
     return this;
   }
 
@@ -51,17 +63,67 @@ export class Listing {
     return this.#data.toString('latin1', at + 2, at + 2 + this.#data[at + 1]!) as ByteString;
   }
 
-  /** DT_*, what the filesystem says about its type. */
   type(index: number): number {
     return this.#data[this.#places[index]!]!;
   }
+
+  side(): Side {
+    return 'over';
+  }
+
+  /** Negative, zero or positive as this one's name comes before, is, or comes after the other's. */
+  compareWith(index: number, other: Listing, otherIndex: number): number {
+    return compare(this.#data, this.#places[index]!, other.#data, other.#places[otherIndex]!);
+  }
 }
 
-function compare(data: Buffer, a: number, b: number): number {
-  const [lengthA, lengthB] = [data[a + 1]!, data[b + 1]!];
+/** The names of two directories, one laid over the other. */
+export class MergedListing implements Names {
+  /** Index in the upper listing and in the lower one; -1 where it has not that name. */
+  readonly #indexes: Int32Array;
+  #count = 0;
+
+  constructor(
+    readonly over: Listing,
+    readonly under: Listing,
+  ) {
+    this.#indexes = new Int32Array(2 * (over.length + under.length));
+    for (let i = 0, j = 0; i < over.length || j < under.length;) {
+      const order = i === over.length ? 1 : j === under.length ? -1 : over.compareWith(i, under, j);
+      this.#indexes[2 * this.#count] = order <= 0 ? i++ : -1;
+      this.#indexes[2 * this.#count++ + 1] = order >= 0 ? j++ : -1;
+    }
+  }
+
+  get length(): number {
+    return this.#count;
+  }
+
+  name(index: number): ByteString {
+    const [i, j] = this.#at(index);
+    return i >= 0 ? this.over.name(i) : this.under.name(j);
+  }
+
+  type(index: number): number {
+    const [i, j] = this.#at(index);
+    return i >= 0 ? this.over.type(i) : this.under.type(j);
+  }
+
+  side(index: number): Side {
+    const [i, j] = this.#at(index);
+    return i < 0 ? 'under' : j < 0 ? 'over' : 'both';
+  }
+
+  #at(index: number): [over: number, under: number] {
+    return [this.#indexes[2 * index]!, this.#indexes[2 * index + 1]!];
+  }
+}
+
+function compare(dataA: Buffer, a: number, dataB: Buffer, b: number): number {
+  const [lengthA, lengthB] = [dataA[a + 1]!, dataB[b + 1]!];
   const common = Math.min(lengthA, lengthB);
   for (let i = 2; i < common + 2; i++) {
-    const difference = data[a + i]! - data[b + i]!;
+    const difference = dataA[a + i]! - dataB[b + i]!;
     if (difference !== 0) return difference;
   }
   return lengthA - lengthB;

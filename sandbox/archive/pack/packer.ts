@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { SiltError } from '../../../errors';
 import { type ByteString, printable } from '../codec/bytes';
+import { OPAQUE } from '../codec/xattrs';
 import type { ArchiveWarning, OnWarning } from '../entry';
 import { Batch, type SyscallRunner } from '../io/batch';
 import { DT } from '../io/dirents';
@@ -10,19 +11,31 @@ import { encodeHeaders, type OutEntry } from './headers';
 import type { IdMaps } from './ids';
 import { AT_ONCE, type Inspected, Inspector } from './inspector';
 import { type Level, Levels } from './levels';
-import { readListing } from './listing';
+import { type Listing, MergedListing, readListing, type Side } from './listing';
 import type { Output } from './output';
 import { Translator } from './translate';
 
 export interface PackerOptions {
   readonly runner: SyscallRunner;
   readonly upperFd: number;
+  readonly shared: SharedSeed | undefined;
   readonly output: Output;
   readonly idMaps: IdMaps | undefined;
   readonly onWarning: OnWarning;
   readonly signal: AbortSignal | undefined;
   /** The process's working directory. */
   readonly here: number;
+}
+
+/** The read-only layer that an upper lies on, and that belongs into its archive as if the upper had begun as a copy of it. */
+export interface SharedSeed {
+  /** The layer's root directory, with ids as the upper has them. Borrowed. */
+  readonly fd: number;
+  /**
+   * Is there something at this path (`a/b`, the root is empty) in the image below the layer? What hides something is left out
+   * of the archive where there is nothing to hide.
+   */
+  readonly isInImage: (path: ByteString) => boolean;
 }
 
 const TYPE_OF: ReadonlyMap<number, OutEntry['type']> = new Map([
@@ -65,9 +78,7 @@ export class Packer {
 
   async run(): Promise<void> {
     try {
-      const root = this.#inspector.inspectRoot(this.#options.upperFd);
-      if (root.errno !== undefined) throw readFailure('./' as ByteString, root.errno);
-      this.#enter('./' as ByteString, root);
+      this.#enterRoot();
       for (let level = this.#levels.top; level; level = this.#levels.top) {
         await this.#breathe();
         if (level.next < level.listing.length) await this.#step(level);
@@ -79,25 +90,39 @@ export class Packer {
     }
   }
 
-  /** The next entries of a directory: one directory, or a number of other things. */
+  #enterRoot(): void {
+    const name = './' as ByteString;
+    const open = (fd: number): Inspected => {
+      const root = this.#inspector.inspectRoot(fd);
+      if (root.errno !== undefined) throw readFailure(name, root.errno);
+      return root;
+    };
+    const root = open(this.#options.upperFd);
+    this.#enter(name, root, this.#options.shared && open(this.#options.shared.fd), false);
+  }
+
+  /** The next entries of a directory: one directory, or a number of other things of one side. */
   async #step(level: Level): Promise<void> {
+    const { listing } = level;
     const list: { name: ByteString; type: number }[] = [];
-    while (level.next < level.listing.length && list.length < AT_ONCE) {
-      const name = level.listing.name(level.next);
-      const type = level.listing.type(level.next) || this.#inspector.typeOf(level.fd, name);
+    const side = listing.side(level.next);
+    const directory = (side === 'under' ? level.under! : level.over).fd;
+    while (level.next < listing.length && list.length < AT_ONCE && listing.side(level.next) === side) {
+      const name = listing.name(level.next);
+      const type = listing.type(level.next) || this.#inspector.typeOf(directory, name);
       if (type === DT.directory && list.length > 0) break;
       level.next++;
       list.push({ name, type });
       if (type === DT.directory) break;
     }
-    const inspected = this.#inspector.inspect(level.fd, list);
+    const inspected = this.#inspector.inspect(directory, list);
     if (inspected[0]!.type === DT.directory) {
-      this.#directory(level, inspected[0]!);
+      this.#directory(level, inspected[0]!, side);
       return;
     }
     try {
       for (const found of inspected) {
-        const later = this.#emit(level, found);
+        const later = this.#emit(level, found, side);
         if (later) await later;
       }
     } finally {
@@ -105,25 +130,51 @@ export class Packer {
     }
   }
 
-  #directory(level: Level, found: Inspected): void {
+  #directory(level: Level, found: Inspected, side: Side): void {
     const name = `${level.name}${found.name}/` as ByteString;
-    if (this.#isThere(name, found)) this.#enter(name, found);
+    if (!this.#isThere(name, found)) return;
+    if (side === 'under' || !level.under) {
+      this.#enter(name, found, undefined, level.opaque || isOpaque(found));
+      return;
+    }
+    if (isOpaque(found)) {
+      // The overlay marks every new directory in one that a lower layer has. A copy would have had the mark for the image only.
+      const marked = !level.opaque && this.#options.shared!.isInImage(pathOf(level.name));
+      const kept = marked ? found : { ...found, xattrs: found.xattrs.filter(({ name: key }) => key !== (OPAQUE as ByteString)) }; // prettier-ignore
+      this.#enter(name, kept, undefined, true);
+      return;
+    }
+    const under = side === 'both' ? this.#below(level.under.fd, found.name) : undefined;
+    const mark = under?.xattrs.filter(({ name: key }) => key === (OPAQUE as ByteString)) ?? [];
+    this.#enter(name, { ...found, xattrs: [...found.xattrs, ...mark] }, under, level.opaque || mark.length > 0);
   }
 
-  /** Writes a directory's entry and makes it the one that is read; its fd is closed when it has been read. */
-  #enter(name: ByteString, found: Inspected): void {
+  /** The directory of this name in the shared layer, if it is one there. */
+  #below(fd: number, name: ByteString): Inspected | undefined {
+    const [found] = this.#inspector.inspect(fd, [{ name, type: DT.directory }]) as [Inspected];
+    return found.errno === undefined ? found : undefined;
+  }
+
+  /** Writes a directory's entry and makes it the one that is read; the fds are closed when it has been read. */
+  #enter(name: ByteString, found: Inspected, under: Inspected | undefined, opaque: boolean): void {
     try {
       this.#write({ name, type: '5', ...this.#translator.metadata(name, found) });
-      const listing = readListing(this.#batch, found.fd);
-      if (typeof listing === 'string') throw readFailure(name, listing);
-      this.#levels.enter(name, found.fd, listing);
+      const over = this.#list(name, found);
+      const listing = under ? new MergedListing(over, this.#list(name, under)) : over;
+      this.#levels.enter({ name, over: { fd: found.fd }, under: under && { fd: under.fd }, opaque, listing });
     } catch (error) {
-      this.#inspector.closeAll([found]);
+      this.#inspector.closeAll(under ? [found, under] : [found]);
       throw error;
     }
   }
 
-  #emit(level: Level, found: Inspected): void | Promise<void> {
+  #list(name: ByteString, { fd }: Inspected): Listing {
+    const listing = readListing(this.#batch, fd);
+    if (typeof listing === 'string') throw readFailure(name, listing);
+    return listing;
+  }
+
+  #emit(level: Level, found: Inspected, side: Side): void | Promise<void> {
     const name = `${level.name}${found.name}` as ByteString;
     if (found.type === DT.socket) {
       this.#warn('socket-skipped', name, 'an archive cannot hold a socket; it is left out');
@@ -136,7 +187,7 @@ export class Packer {
       return undefined;
     }
     if (type === '3' && found.stat.major === 0 && found.stat.minor === 0) {
-      this.#whiteout(name, found);
+      if (side !== 'both' || this.#hidesImage(level, name)) this.#whiteout(name, found);
       return undefined;
     }
     const metadata = this.#translator.metadata(name, found);
@@ -147,6 +198,11 @@ export class Packer {
     else if (type === '2') this.#write({ name, type, linkname: found.target!, ...metadata });
     else this.#write({ name, type, major: found.stat.major, minor: found.stat.minor, ...metadata });
     return undefined;
+  }
+
+  /** Has the image something that a deletion of what the shared layer had must go on hiding? */
+  #hidesImage(level: Level, name: ByteString): boolean {
+    return !level.opaque && this.#options.shared!.isInImage(pathOf(name));
   }
 
   #file(name: ByteString, found: Inspected, metadata: ReturnType<Translator['metadata']>): void | Promise<void> {
@@ -223,6 +279,15 @@ export class Packer {
     this.#options.signal?.throwIfAborted();
     this.#breath = performance.now();
   }
+}
+
+function isOpaque({ xattrs }: Inspected): boolean {
+  return xattrs.some(({ name, value }) => (name as string) === OPAQUE && value.toString('latin1') === 'y');
+}
+
+/** `a/b` of `./a/b/`. */
+function pathOf(name: ByteString): ByteString {
+  return name.slice(2).replace(/\/$/, '') as ByteString;
 }
 
 function readFailure(name: ByteString, errno: string): SiltError {

@@ -38,6 +38,7 @@ export class ArchiveReader {
   #globals: readonly PaxRecord[] = [];
   #wanted = BLOCK;
   #entries = 0;
+  #bytes = 0;
   /** The entry whose body lies at the window's front. */
   #current: Place = { offset: 0 };
   #bodyLeft = 0;
@@ -52,6 +53,11 @@ export class ArchiveReader {
     this.#window = new Window(source);
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#onWarning = onWarning;
+  }
+
+  /** Bytes of the contents of all entries so far. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** The next entry, `undefined` at the end. What is left of the body before it is skipped. */
@@ -210,7 +216,7 @@ export class ArchiveReader {
     const inline = stored <= INLINE_LIMIT;
     if (inline && !this.#has(bodyAt + stored)) return this.#need(bodyAt + stored, place, 'in its contents');
 
-    this.#countEntry(place);
+    this.#countEntry(stored, place);
     const bodyIndex = window.at + bodyAt;
     const body: Body | undefined =
       kind !== 'file'
@@ -264,8 +270,12 @@ export class ArchiveReader {
     );
   }
 
-  #countEntry(place: Place): void {
+  #countEntry(stored: number, place: Place): void {
     this.#entries++;
+    this.#bytes += stored;
+    if (this.#bytes > this.#limits.maxBytes) {
+      throw archiveInvalid(place, `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
+    }
     if (this.#entries > this.#limits.maxEntries) {
       throw archiveInvalid(place, `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
     }

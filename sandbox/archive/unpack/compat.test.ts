@@ -194,7 +194,7 @@ function gvisorArchive(): Buffer {
     }
     expect([...codes].sort()).toEqual(['ARCHIVE_INVALID', 'ARCHIVE_TRUNCATED', 'loaded']);
     expect(readdirSync('/proc/self/fd')).toHaveLength(fds);
-  });
+  }, 60_000);
 
   /** Makes the checksums right again, so that what is damaged is looked at. */
   function fixChecksums(data: Buffer, wanted: boolean): void {

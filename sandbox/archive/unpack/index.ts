@@ -28,6 +28,10 @@ export interface UnpackOptions {
 export interface UnpackResult {
   /** Entries in the archive, given twice or not. */
   readonly entries: number;
+  /** Of the contents of all files. */
+  readonly bytes: number;
+  /** Is there an entry for the root directory? */
+  readonly hasRoot: boolean;
 }
 
 /**
@@ -45,6 +49,7 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
   try {
     unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning });
     let entries = 0;
+    let hasRoot = false;
     for (;;) {
       const entry = reader.tryNext();
       if (entry === 'end') break;
@@ -55,12 +60,13 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
         continue;
       }
       entries++;
+      hasRoot ||= entry.path.base === '';
       const later = unpacker.apply(entry);
       if (later) await later;
     }
     await reader.finish();
     await unpacker.finish();
-    return { entries };
+    return { entries, bytes: reader.bytes, hasRoot };
   } finally {
     unpacker?.close();
     source.close();

@@ -1,0 +1,61 @@
+import { closeSync } from 'node:fs';
+import {
+  AT_FDCWD,
+  cloneTree,
+  close,
+  errnoNumber,
+  fsconfigCreate,
+  fsconfigFd,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  type Kernel,
+  openat2,
+  ProgramBuilder,
+} from '../syscall';
+
+/** The layers of an image as a container sees them that has changed nothing; mounted nowhere, and only when it is looked at. */
+export class ImageView {
+  #root: number | undefined;
+
+  constructor(
+    private readonly kernel: Kernel,
+    /** The topmost first. */
+    private readonly layers: readonly string[],
+  ) {}
+
+  /**
+   * Is there something called this? The path is `a/b` in latin1, the root's is empty. Also true when that cannot be told: a mark
+   * that hides nothing does no harm.
+   */
+  has(path: string): boolean {
+    if (path === '') return true;
+    const p = new ProgramBuilder();
+    p.step('looking into the image');
+    const name = Buffer.from(path, 'latin1');
+    const fd = openat2(p, (this.#root ??= this.#mount()), name, 'O_PATH|O_NOFOLLOW', 'RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS', { tolerate: 'all' }); // prettier-ignore
+    const found = this.kernel.run(p.build()).get(fd);
+    if (found >= 0) closeSync(found);
+    return found !== -errnoNumber('ENOENT') && found !== -errnoNumber('ENOTDIR') && found !== -errnoNumber('ELOOP');
+  }
+
+  close(): void {
+    if (this.#root !== undefined) closeSync(this.#root);
+  }
+
+  #mount(): number {
+    const p = new ProgramBuilder();
+    p.step('mounting the layers of the image');
+    const trees = this.layers.map((layer) => cloneTree(p, AT_FDCWD, layer, { name: 'layer' }));
+    // An overlay without an upper takes two layers at least.
+    if (trees.length === 1) return this.kernel.run(p.build()).get(trees[0]!);
+    const context = fsopen(p, 'overlay');
+    for (const tree of trees) fsconfigFd(p, context, 'lowerdir+', tree);
+    fsconfigString(p, context, 'redirect_dir', 'nofollow');
+    fsconfigString(p, context, 'metacopy', 'off');
+    fsconfigCreate(p, context);
+    const overlay = fsmount(p, context, 0, 'overlay');
+    for (const fd of [...trees, context]) close(p, fd);
+    return this.kernel.run(p.build()).get(overlay);
+  }
+}
