@@ -4,6 +4,7 @@ import { registerCheck } from './commands/check';
 import { registerCpuFeatures } from './commands/cpu-features';
 import { registerCreate } from './commands/create';
 import { registerDelete } from './commands/delete';
+import { registerDo } from './commands/do';
 import { registerEvents } from './commands/events';
 import { registerExec } from './commands/exec';
 import { registerFeatures } from './commands/features';
@@ -43,6 +44,7 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerResume,
   registerWait,
   registerUpdate,
+  registerDo,
   registerSpec,
   registerTar,
   registerProgram,
@@ -89,7 +91,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
   silt.hook('preAction', (_, action) => {
     frame.begin(commandName(action));
     frame.log.debug(`silt ${args.join(' ')}`);
-    refuseUnsupported(frame.options);
+    refuseUnsupported(frame.options, commandName(action));
     for (const { name, value } of ignored) {
       const said = value === undefined ? `--${name}` : `--${name}=${value}`;
       frame.log.debug(`${said} is a flag of another runtime, without a meaning here`);

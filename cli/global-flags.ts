@@ -51,8 +51,9 @@ export function addGlobalFlags(silt: Command): void {
 }
 
 /** Values that are known and cannot be followed are refused, not skipped. @throws SiltError UNIMPLEMENTED. */
-export function refuseUnsupported(options: GlobalOptions): void {
-  if (options.network === 'none') {
+export function refuseUnsupported(options: GlobalOptions, command: string): void {
+  // A throw-away container has none unless it has the host's.
+  if (options.network === 'none' && command !== 'do') {
     const message = '--network=none is not supported: give the spec a network namespace without a path instead';
     throw new SiltError('UNIMPLEMENTED', message);
   }

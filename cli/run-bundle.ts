@@ -1,0 +1,36 @@
+import type { BundleOptions } from './bundle-flags';
+import { createFromBundle } from './create-from-bundle';
+import { passSignalsOn } from './foreground';
+import type { Frame } from './frame';
+
+export interface RunOptions extends BundleOptions {
+  readonly detach: boolean;
+  readonly keep: boolean;
+}
+
+/** Creates, starts, and ends this process with the container's status. @throws SiltError; nothing is left then. */
+export async function runBundle(frame: Frame, id: string, options: RunOptions): Promise<void> {
+  const created = await createFromBundle(frame, id, options);
+  const { container, recorded, pod, streams, workshop } = created;
+  try {
+    if (!options.detach) {
+      streams.connect();
+      passSignalsOn((signal) => container.init.exit === undefined && workshop.kernel.signal(container.init.fd, signal));
+    }
+    await recorded.start();
+  } catch (error) {
+    await streams.finish();
+    await recorded.delete({ force: true });
+    throw error;
+  }
+  if (options.detach) process.exit(0);
+  const { status } = await container.init.exited;
+  // Its end was left for a subreaper to see, which here is nobody else.
+  workshop.kernel.reapGroup(container.init.pid, false);
+  await streams.finish();
+  if (!options.keep) {
+    await recorded.delete({ force: true });
+    if (pod.id === id) await pod.sandbox.exited;
+  }
+  process.exit(status);
+}
