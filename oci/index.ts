@@ -17,4 +17,4 @@ export {
 } from './capabilities';
 export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
-export { BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
+export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';

@@ -95,6 +95,7 @@ export function planContainer(
     join: pod.namespaces,
     hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroupFiles: joinFiles(cgroup.cgroup),
+    ownCapabilities: host.ownCapabilities,
     root,
     process: planProcess(workshop, spec, process, { layers }),
   };

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../errors/testing/refusal';
-import { Host, parseLimits } from './host';
+import { Host, parseCapabilities, parseLimits } from './host';
 
 const LIMITS = `Limit                     Soft Limit           Hard Limit           Units     
 Max cpu time              unlimited            unlimited            seconds   
@@ -69,5 +69,17 @@ describe('what is at a path', () => {
       message: `cannot look at ${at('loop')}: ELOOP`,
       details: { path: at('loop'), errno: 'ELOOP' },
     });
+  });
+});
+
+describe('silt’s own capabilities', () => {
+  test('are the permitted set', () => {
+    expect(parseCapabilities('Name:\tnode\nCapInh:\t0000000000000001\nCapPrm:\t000001fffeffffff\nCapEff:\t0\n')).toBe(
+      0x1fffeffffffn,
+    );
+  });
+
+  test('are none where the kernel does not say', () => {
+    expect(parseCapabilities('Name:\tnode\n')).toBe(0n);
   });
 });

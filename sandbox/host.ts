@@ -6,6 +6,7 @@ import { type Hierarchies, readHierarchies } from './cgroup';
 export class Host {
   #hierarchies: Hierarchies | undefined;
   #lastCapability: number | undefined;
+  #ownCapabilities: bigint | undefined;
   #hardLimits: ReadonlyMap<string, bigint> | undefined;
 
   get hierarchies(): Hierarchies {
@@ -15,6 +16,11 @@ export class Host {
   /** The highest capability that the kernel knows. */
   get lastCapability(): number {
     return (this.#lastCapability ??= Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')));
+  }
+
+  /** What silt itself may: a mask, bit n is capability n. */
+  get ownCapabilities(): bigint {
+    return (this.#ownCapabilities ??= parseCapabilities(readFileSync('/proc/self/status', 'utf8')));
   }
 
   /** silt's own hard limit, by the name in /proc/PID/limits, such as `Max open files`. */
@@ -38,6 +44,11 @@ export class Host {
       throw new SiltError('SYSCALL_FAILED', `cannot look at ${path}: ${code}`, { path, errno: code }, { cause: error });
     }
   }
+}
+
+/** The permitted set in /proc/PID/status (proc(5)), in hexadecimal there. */
+export function parseCapabilities(status: string): bigint {
+  return BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
 }
 
 const UNLIMITED = 2n ** 64n - 1n;

@@ -429,3 +429,57 @@ describe('what cannot be planned is refused before anything is made', () => {
     expect(callsIn(launchProgram(launch), LAUNCHER)).toEqual(callsIn(programs({}).container, LAUNCHER));
   });
 });
+
+describe('the gofer', () => {
+  const DOWN = /^(close\(<[a-z]+>|capset|seccomp|mount\("none", "\/")/;
+  test('lets go of the fds of others and of most capabilities, and confines itself, before it opens anything', () => {
+    const [closed, rest] = [
+      ['close(<stdin>', 'close(<stdout>', 'close(<stderr>', 'close(<start>', 'close(<sandbox>'],
+      ['capset', 'seccomp', 'mount("none", "/"'],
+    ];
+    expect(sequenceOf(callsIn(programs({}).container, 'gofer'), DOWN)).toEqual([...closed, ...rest]);
+    const before = callsIn(programs({}).container, 'gofer').slice(0, 9);
+    expect(before.filter((call) => call.startsWith('open'))).toEqual([expect.stringContaining('"/proc/self"')]);
+  });
+
+  test('keeps what mounting and the overlay need, of what silt itself has', () => {
+    const capset = (own: bigint): string => {
+      class Confined extends FixedHost {
+        override get ownCapabilities(): bigint {
+          return own;
+        }
+      }
+      const workshop = { ...workshopOf({}), host: new Confined('v2') };
+      const rootfs = { layers: ['/layers/1'], own: undefined };
+      const request = { id: 'web', bundle: '/bundle', spec: ctrSpec(), rootfs };
+      const calls = callsIn(planPrograms(workshop, request).container, 'gofer');
+      return calls.find((call) => call.startsWith('capset'))!;
+    };
+    const kept = [0, 1, 2, 3, 4, 6, 7, 8, 9, 12, 18, 21, 27, 31, 32, 33].reduce(
+      (mask, n) => mask | (1n << BigInt(n)),
+      0n,
+    );
+    expect(capset((1n << 41n) - 1n)).toContain(`p=0x${kept.toString(16)}, i=0x0`);
+    expect(capset(0x2n)).toContain('{e=0x2, p=0x2, i=0x0}');
+  });
+
+  test('has no system call for sockets of its own, for processes, or for programs', () => {
+    const calls = callsIn(programs({ userns: 'auto' }).container, 'gofer');
+    const after = calls.slice(calls.findIndex((call) => call.startsWith('seccomp')) + 1);
+    const names = [
+      ...new Set(after.map((call) => call.replace(/\(.*/s, '')).filter((name) => /^[a-z_0-9]+$/.test(name))),
+    ];
+    expect(names.filter((name) => /socket|connect|clone|fork|exec|kill|ptrace|set.?id/.test(name))).toEqual([]);
+    expect(names.length).toBeLessThan(32);
+  });
+});
+
+test('the starter confines itself once its last child is there, and the launcher never by its own filter', () => {
+  const { container } = programs({});
+  expect(sequenceOf(callsIn(container, ''), /^(clone3|seccomp|move_mount)/)).toEqual([
+    'clone3',
+    'seccomp',
+    'move_mount',
+  ]);
+  expect(callsIn(container, 'helper').filter((call) => call.startsWith('seccomp'))).toEqual([]);
+});

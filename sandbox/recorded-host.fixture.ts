@@ -15,6 +15,10 @@ export class FixedHost extends Host {
     return 40;
   }
 
+  override get ownCapabilities(): bigint {
+    return (1n << 41n) - 1n;
+  }
+
   override hardLimit(): bigint {
     return 524288n;
   }

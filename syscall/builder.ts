@@ -1,5 +1,12 @@
 import { type Arch, C, hostArch, errnoNumber, syscallNumbers } from './constants';
-import { type Donations, type Instruction, type Operand, Program, type Relocation } from './program';
+import {
+  type CallInstruction,
+  type Donations,
+  type Instruction,
+  type Operand,
+  Program,
+  type Relocation,
+} from './program';
 
 /** A value that a program computes while it runs: the result of a system call. */
 export class Slot {
@@ -100,6 +107,7 @@ export class ProgramBuilder {
   readonly #donations: string[] = [];
   readonly #strings = new Map<string, Addr>();
   readonly #process: string[] = [];
+  readonly #last: (() => void)[] = [];
   #image = Buffer.alloc(4096);
   #imageSize = 0;
   #step = '';
@@ -288,8 +296,21 @@ export class ProgramBuilder {
     this.#process.pop();
   }
 
+  /**
+   * Calls `complete` when all else is built, with the system calls that the present process, and those that it clones, make from here
+   * on. It may add to the image, but no instructions.
+   */
+  whenBuilt(complete: (calls: readonly CallInstruction[]) => void): void {
+    const from = this.#instructions.length;
+    const process = this.#process.join('/');
+    const ofProcess = (one: Instruction): one is CallInstruction =>
+      one.kind === 'call' && (process === '' || one.process === process || one.process.startsWith(`${process}/`));
+    this.#last.push(() => complete(this.#instructions.slice(from).filter(ofProcess)));
+  }
+
   /** The finished program. The builder must not be used afterwards. @throws RangeError for a jump to a label without a place. */
   build(): Program {
+    for (const complete of this.#last) complete();
     const lost = this.#instructions.find((one) => one.kind !== 'call' && one.target === 0);
     if (lost) throw new RangeError(`a jump leads nowhere: ${lost.step}`);
     return new Program({

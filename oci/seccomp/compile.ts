@@ -43,6 +43,22 @@ export function compileSeccomp(seccomp: Seccomp, arch: Arch = hostArch): Seccomp
   return { bpf: encodeProgram(program), flags: filterFlags(seccomp) };
 }
 
+/**
+ * A filter of these system calls and no others: any other one, or one of another ABI, kills the process. For programs whose calls
+ * are known.
+ * @throws RangeError for a name that the machine does not have.
+ */
+export function allowOnly(names: readonly string[], arch: Arch = hostArch): Uint8Array {
+  const [abi] = abisOf(arch, []);
+  const rules = new Map<number, SyscallRules>();
+  for (const name of names) {
+    const number = abi!.numbers[name];
+    if (number === undefined) throw new RangeError(`${arch} has no system call ${name}`);
+    rules.set(number, { always: C.SECCOMP_RET_ALLOW, conditional: [] });
+  }
+  return encodeProgram(emitFilter([{ abi: abi!, rules, byDefault: C.SECCOMP_RET_KILL_PROCESS, newest: undefined }]));
+}
+
 /** Flags that the profile does not mention at all are SPEC_ALLOW, as runc has it; an empty list is none. */
 function filterFlags(seccomp: Seccomp): number {
   const names = seccomp.flags ?? ['SECCOMP_FILTER_FLAG_SPEC_ALLOW'];

@@ -1,4 +1,4 @@
 /** Seccomp profiles of the OCI spec, compiled to classic BPF. */
-export { compileSeccomp, type SeccompFilter } from './compile';
+export { allowOnly, compileSeccomp, type SeccompFilter } from './compile';
 export { BASELINES, baselineFilter, type BaselineName } from './baseline';
 export { knownArchitectures } from './abis';

@@ -19,7 +19,17 @@ import {
   waitForChild,
   type Word,
 } from '../../syscall';
-import { becomeProcess, parkUntilStart, prepareAsHostRoot, type ProcessPlan, type StartGate } from './process';
+import {
+  becomeProcess,
+  parkUntilStart,
+  prepareAsHostRoot,
+  type ProcessPlan,
+  START,
+  START_SOCKET,
+  type StartGate,
+  STDIO,
+} from './process';
+import { capabilityMask, confine, keepOnly } from './confine';
 import { report } from './reports';
 
 /** Which pid namespace a container's processes are in. */
@@ -44,6 +54,8 @@ export interface LaunchPlan {
   readonly hooks: boolean;
   /** Files that put the writer of "0" into the container's cgroup. */
   readonly cgroupFiles: readonly string[];
+  /** What silt itself may, as a mask: its processes cannot keep more. */
+  readonly ownCapabilities: bigint;
   readonly root: RootPlan;
   readonly process: ProcessPlan;
 }
@@ -82,6 +94,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   p.step('starting the gofer');
   setns(p, launcher.fds[0]!, goferNamespaces(plan));
   const gofer = fork(p, 'gofer', {}, () => goferProcess(p, plan, mine));
+  confine(p);
   p.step('waiting for the gofer');
   waitForChild(p, gofer.pid);
   p.step('waiting for the root filesystem');
@@ -156,11 +169,49 @@ function dieWithParent(p: ProgramBuilder): void {
   prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
 }
 
+/**
+ * What building a root takes, and what the kernel needs when the container writes: an overlay reaches its layers with the rights of
+ * whoever mounted it, for as long as it is mounted (overlayfs.rst, "Permission model").
+ */
+const GOFER_CAPABILITIES = capabilityMask([
+  'CAP_SYS_ADMIN',
+  // Entering the pod's user namespace and its own copy of the mounts.
+  'CAP_SYS_CHROOT',
+  // Files of all owners, of all kinds, with all attributes.
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_DAC_READ_SEARCH',
+  'CAP_FOWNER',
+  'CAP_FSETID',
+  'CAP_SETFCAP',
+  'CAP_MKNOD',
+  'CAP_LINUX_IMMUTABLE',
+  'CAP_MAC_ADMIN',
+  'CAP_MAC_OVERRIDE',
+  // Making files as the pod's root, for a while.
+  'CAP_SETPCAP',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  // Sysctls of the pod's network.
+  'CAP_NET_ADMIN',
+]);
+
+/** Fds of the program that are other processes'. */
+function notForGofer(plan: LaunchPlan): string[] {
+  const stdio = plan.process.terminal ? [] : STDIO;
+  const gate = plan.gate === 'socket' ? [START, START_SOCKET] : [START];
+  return [...stdio, ...gate, LAUNCH_FDS.sandbox, ...(plan.pid === 'pod' ? [LAUNCH_FDS.pidns] : [])];
+}
+
 function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
   p.step('opening the gofer’s own entry in /proc');
   // Opened while the host's /proc is there; the namespace's file is looked up through it at the end.
   const self = p.slot('proc_self');
   p.call('openat', [C.AT_FDCWD, p.string('/proc/self'), C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: self });
+  p.step('dropping what the gofer does not need');
+  for (const name of notForGofer(plan)) close(p, p.donated(name));
+  keepOnly(p, GOFER_CAPABILITIES & plan.ownCapabilities);
+  confine(p);
   buildRoot(p, plan.root, {
     sendTerminal: (master) => report(p, 'terminal', [master]),
     beforePivot: () => {

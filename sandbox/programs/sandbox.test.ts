@@ -108,6 +108,8 @@ describe('a sandbox', () => {
       'sendmsg(<report>, {"ready"}, MSG_NOSIGNAL)',
       'close_range(1, ~0, 0)',
       'capset({_LINUX_CAPABILITY_VERSION_3, 0}, {e=0x0, p=0x0, i=0x0})',
+      'prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)',
+      'seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, {the calls that follow})',
       'read(0, buffer[1], 1) = $count',
       expect.stringMatching(/^if \$count == 0 go to \d+$/),
       'ppoll(0, 0, 0, 0, 8)',

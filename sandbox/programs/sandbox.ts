@@ -1,7 +1,6 @@
 import { type IdMaps, setSysctls } from '../../gofer';
 import {
   C,
-  capset,
   chdir,
   close,
   closeRange,
@@ -18,6 +17,7 @@ import {
   setns,
   umount,
 } from '../../syscall';
+import { confine, keepOnly } from './confine';
 import { report } from './reports';
 import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
@@ -42,12 +42,10 @@ export interface SandboxPlan {
 /** Names of the fds that the program is given. `control`: the read end of the pipe whose end ends the pod. */
 export const SANDBOX_FDS = { control: 'control', network: 'netns', ipc: 'ipcns', uts: 'utsns' } as const;
 
-const CAP_NONE = { effective: 0n, permitted: 0n, inheritable: 0n };
-
 /**
  * The program that starts a pod's sandbox: a process in the pod's namespaces with an empty root, which does nothing but
- * wait for the end of the control pipe. By then it has no capability, no fd but the pipe, and no host file in sight.
- * A byte in the pipe lets it live on for ever, without the process that started it.
+ * wait for the end of the control pipe. By then it has no capability, no fd but the pipe, no host file in sight, and no system
+ * call but those that wait, and its own end. A byte in the pipe lets it live on for ever, without the process that started it.
  */
 export function sandboxProgram(plan: SandboxPlan): Program {
   const p = new ProgramBuilder();
@@ -122,7 +120,8 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
   dupTo(p, p.donated(SANDBOX_FDS.control), 0);
   report(p, 'ready');
   closeRange(p, 1);
-  capset(p, CAP_NONE);
+  keepOnly(p, 0n);
+  confine(p);
   p.step('waiting for the pod’s end');
   const { count } = read(p, 0, 1);
   const end = p.label();
