@@ -33,7 +33,7 @@ programs := bin/silt bin/containerd-shim-silt-v1
 .PHONY: build packages generated native ttrpc deps peers install uninstall clean check demo test unit integration bench help
 .DEFAULT_GOAL := build
 
-build: $(programs) native build/bundles.stamp ttrpc/dist/index.js ## build everything (the default)
+build: $(programs) native build/bundles.stamp build/reference.stamp ttrpc/dist/index.js ## build everything (the default)
 
 # By the lock file, and without changing it. Not `npm ci`: that of npm 11 refuses a lock file without the optional packages of
 # other platforms (compilers of Windows, say), and npm leaves those out of it where the registry does not have them.
@@ -92,8 +92,13 @@ build/bundles.stamp: build/proto.stamp build/constants.stamp build/baseline.stam
 	$(NODE) tools/bundle.mjs
 	@touch $@
 
-build/tools.stamp: $(packages) $(tool_sources) tools/bundle.mjs
+build/tools.stamp: build/proto.stamp build/constants.stamp $(packages) $(sources) $(tool_sources) tools/bundle.mjs
 	$(NODE) tools/bundle.mjs --tools
+	@touch $@
+
+# Manual pages and completions, from the definitions of the commands.
+build/reference.stamp: build/tools.stamp build/bundles.stamp
+	$(NODE) build/tools/reference.js
 	@touch $@
 
 ttrpc: ttrpc/dist/index.js

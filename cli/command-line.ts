@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
 import { registerCheck } from './commands/check';
+import { registerCompletion } from './commands/completion';
 import { registerCpuFeatures } from './commands/cpu-features';
 import { registerCreate } from './commands/create';
 import { registerDelete } from './commands/delete';
@@ -53,6 +54,7 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerCheck,
   registerInstall,
   registerUninstall,
+  registerCompletion,
 ];
 
 /** Exit status of a command that failed: runc's. */

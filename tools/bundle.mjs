@@ -26,6 +26,7 @@ const tools = {
   'bench-archiver': 'integration/bench/archiver.ts',
   'tools/demo': 'tools/demo.ts',
   'tools/peers': 'tools/peers.ts',
+  'tools/reference': 'tools/reference.ts',
   'tools/run-tests': 'tools/run-tests.ts',
   'tools/tally': 'tools/tally.ts',
 };
