@@ -3,8 +3,8 @@
  *
  *   bench [--rounds=N] [--directory=DIR] [CASE…]
  *
- * Cases: T1 T2 T3 T4 (archives of these trees). All of them without a case. DIR, by default a tmpfs
- * that is mounted for it, holds trees and archives.
+ * Cases: T1 T2 T3 T4 (archives of these trees), start, exec (containers through containerd, beside runc), seed (a start with a
+ * seed of 1 GiB). All of them without a case. DIR, by default a tmpfs that is mounted for it, holds trees and archives.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -12,9 +12,11 @@ import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchArchives } from './archives';
+import { benchContainers } from './containers';
 import { trees } from './trees';
 
-const cases = trees.map(({ name }) => name);
+const containerCases = ['start', 'exec', 'seed'];
+const cases = [...trees.map(({ name }) => name), ...containerCases];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -27,6 +29,8 @@ async function main(): Promise<void> {
   const rounds = Number(values.rounds);
   const print = (text: string): void => void process.stdout.write(text);
   print(`Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB; times are medians\n\n`); // prettier-ignore
+  if (only.some((name) => containerCases.includes(name))) await benchContainers({ cases: only, rounds, print });
+  if (only.every((name) => containerCases.includes(name))) return;
   await inDirectory(values.directory, (directory) => benchArchives({ only, rounds, directory, print }));
 }
 

@@ -1,5 +1,4 @@
 /** A filestore: a sparse file with a filesystem in it, which becomes a container's upper (`--overlay2=root:self`, `root:dir=…`). */
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, ftruncateSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
@@ -19,6 +18,9 @@ import {
 } from '../../syscall';
 import { formatExt4 } from './ext4';
 import { attachLoop } from './loop';
+
+/** Not node:crypto's: loading that costs each start of a container several milliseconds, and few have a filestore. */
+const randomBytes = (count: number): Buffer => crypto.getRandomValues(Buffer.alloc(count));
 
 export interface Filestore {
   readonly directory: string;

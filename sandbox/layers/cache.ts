@@ -8,10 +8,9 @@
  *
  * A user's file is named after the pod's sandbox, with the time of its start, so that one whose pod is gone counts for nothing.
  */
-import { randomUUID } from 'node:crypto';
-import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'; // prettier-ignore
-import { rm } from 'node:fs/promises';
+import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rm, rmSync, statSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Kernel } from '../../syscall';
 import { isSameProcess, type RecordedProcess } from '../state';
 import { lock, tryLock } from './lock';
@@ -39,6 +38,7 @@ export interface LayerUser {
 }
 
 const NOTES = 'layer.json';
+const remove = promisify(rm);
 
 export class LayerCache {
   constructor(
@@ -103,7 +103,7 @@ export class LayerCache {
         renameSync(making, layer);
         return;
       } catch (error) {
-        await rm(making, { recursive: true, force: true });
+        await remove(making, { recursive: true, force: true });
         throw error;
       } finally {
         closeSync(fd);
@@ -113,7 +113,7 @@ export class LayerCache {
 
   async #fill(making: string, fill: (root: string) => Promise<LayerNotes>): Promise<void> {
     // What is left of a process that died.
-    for (const name of readdirSync(making)) await rm(join(making, name), { recursive: true });
+    for (const name of readdirSync(making)) await remove(join(making, name), { recursive: true });
     mkdirSync(join(making, 'fs'));
     mkdirSync(join(making, 'users'));
     const notes = await fill(join(making, 'fs'));
@@ -142,7 +142,7 @@ export class LayerCache {
   /** @returns whether it was dropped: not when it is used. */
   async #drop(name: string): Promise<boolean> {
     if (this.#isUsed(name)) return false;
-    const [layer, old] = [join(this.directory, name), `${name}.${randomUUID()}.old`];
+    const [layer, old] = [join(this.directory, name), `${name}.${process.pid}-${process.hrtime.bigint()}.old`];
     try {
       renameSync(layer, join(this.directory, old));
       if (this.#isUsed(old)) {
@@ -157,7 +157,7 @@ export class LayerCache {
   }
 
   async #delete(name: string): Promise<void> {
-    await rm(join(this.directory, name), { recursive: true, force: true });
+    await remove(join(this.directory, name), { recursive: true, force: true });
   }
 
   async #deleteIfAbandoned(name: string): Promise<void> {

@@ -1,5 +1,4 @@
 /** Which archive this is: what a layer that was made of it is found again by. */
-import { createHash } from 'node:crypto';
 import { createReadStream, fstatSync, readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { C, errnoNumber, type Kernel, ProgramBuilder } from '../../syscall';
@@ -10,13 +9,13 @@ const FORMAT = 1;
 const CLOCK_TICK_MS = 20;
 
 /**
- * A key that changes whenever the archive does: of its device, inode, size and times, or, with `digest`, of its bytes. Part of it
+ * A key, fit to be a file name without dots, that changes whenever the archive does: of its device, inode, size and times, or, with `digest`, of its bytes. Part of it
  * is the boot, because nothing of a layer is forced to disk: one from before a crash may have holes.
  */
 export async function identify(fd: number, how: 'stat' | 'digest'): Promise<string> {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   const archive = how === 'digest' ? await digestOf(fd) : await statOf(fd);
-  return createHash('sha256').update(`${FORMAT} ${boot} ${how} ${archive}`).digest('hex').slice(0, 40);
+  return `${FORMAT}-${boot}-${archive}`;
 }
 
 async function statOf(fd: number): Promise<string> {
@@ -24,10 +23,12 @@ async function statOf(fd: number): Promise<string> {
   // Changed just now: a change right after this one could have the same time.
   if (age >= 0 && age < CLOCK_TICK_MS) await setTimeout(CLOCK_TICK_MS);
   const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
-  return `${dev}:${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  return [dev, ino, size, mtimeNs, ctimeNs].map((number) => number.toString(36)).join('-');
 }
 
 async function digestOf(fd: number): Promise<string> {
+  // Loaded only here: it costs several milliseconds.
+  const { createHash } = await import('node:crypto');
   const hash = createHash('sha256');
   for await (const chunk of createReadStream('', { fd, start: 0, autoClose: false })) hash.update(chunk as Buffer);
   return hash.digest('hex');

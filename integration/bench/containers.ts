@@ -1,0 +1,128 @@
+/** Starts of containers and execs through containerd, beside runc; with and without a seed. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../harness/command';
+import { startContainerd, type Containerd } from '../harness/containerd';
+import { waitFor } from '../harness/deadline';
+import { findPeer } from '../harness/peers';
+import { type Contestant, measure, report } from './measure';
+import { trees } from './trees';
+
+export interface ContainerSettings {
+  readonly cases: readonly string[];
+  readonly rounds: number;
+  readonly print: (text: string) => void;
+}
+
+const SILT = 'io.containerd.silt.v1';
+const RUNC = 'io.containerd.runc.v2';
+const MANY = 50;
+const annotation = 'dev.gvisor.tar.rootfs.upper';
+
+export async function benchContainers({ cases, rounds, print }: ContainerSettings): Promise<void> {
+  const peer = await findPeer('system');
+  if (!('version' in peer)) throw new Error(peer.reason);
+  const host = await startContainerd({ peer, silt: {}, runtime: SILT });
+  try {
+    if (cases.includes('start')) print(report('ctr run --rm true', await measure(starts(host), rounds)));
+    if (cases.includes('exec')) print(await execs(host, rounds));
+    if (cases.includes('seed')) await seeds(host, rounds, print);
+  } finally {
+    await host.destroy();
+  }
+}
+
+function run(host: Containerd, runtime: string, flags: readonly string[] = []): () => Promise<void> {
+  return async () => {
+    const result = await host.run(['true'], { runtime, flags });
+    if (result.code !== 0) throw new Error(result.stderr);
+  };
+}
+
+function starts(host: Containerd): Contestant[] {
+  return [
+    { name: 'silt', run: run(host, SILT) },
+    { name: 'runc', run: run(host, RUNC) },
+  ];
+}
+
+async function execs(host: Containerd, rounds: number): Promise<string> {
+  const contestants: Contestant[] = [];
+  for (const [name, runtime] of [['silt', SILT], ['runc', RUNC]] as const) {
+    const id = await host.startContainer(['sleep', '100000'], { runtime });
+    contestants.push({ name, run: () => host.exec(id, ['true']) });
+  } // prettier-ignore
+  return report('ctr tasks exec true', await measure(contestants, rounds));
+}
+
+/** A seed of 1 GiB: the first start, later ones, and what fifty containers take. */
+async function seeds(host: Containerd, rounds: number, print: (text: string) => void): Promise<void> {
+  const tree = join(host.directory, 'tree');
+  const seed = join(host.seeds, 'seed.tar');
+  mkdirSync(tree);
+  trees.find(({ name }) => name === 'T2')!.make(tree);
+  await runCommand(['tar', '-C', tree, '-cf', seed, '.']);
+  rmSync(tree, { recursive: true });
+  const flags = ['--annotation', `${annotation}=${seed}`];
+  const fresh = { prepare: () => void spawnSync('touch', [seed]) };
+  const first = [
+    { name: 'shared, first', ...fresh, run: run(host, SILT, flags) },
+    { name: 'copied', prepare: () => host.configureSilt({ seed: 'copy' }), run: async () => { await run(host, SILT, flags)(); host.configureSilt({}); } },
+  ]; // prettier-ignore
+  print(report('ctr run --rm true with a seed of 1 GiB, not in the cache', await measure(first, Math.min(rounds, 3))));
+  const later = [
+    { name: 'shared, cached', run: run(host, SILT, flags) },
+    { name: 'without a seed', run: run(host, SILT) },
+  ];
+  print(report('ctr run --rm true with a seed of 1 GiB, in the cache', await measure(later, rounds)));
+  const [plain, seeded] = [await memoryOfMany(host, []), await memoryOfMany(host, flags)];
+  print(
+    `${MANY} containers that have read all of their seed of 1 GiB: ${mib(seeded)} MiB; without a seed ${mib(plain)} MiB\n`,
+  );
+  print(`  each beyond one without: ${mib((seeded - plain) / MANY)} MiB\n`);
+}
+
+const mib = (bytes: number): string => (bytes / (1 << 20)).toFixed(2);
+
+/** What all processes of so many containers have: their own memory, and their shares of what is shared, without files of a disk. */
+async function memoryOfMany(host: Containerd, flags: readonly string[]): Promise<number> {
+  const ids: string[] = [];
+  for (let i = 0; i < MANY; i++) {
+    ids.push(await host.startContainer(['sh', '-c', 'cat /f* > /dev/null 2>&1; exec sleep 100000'], { flags }));
+  }
+  const sleeping = (): number => processesOf(host).filter((pid) => textOf(pid, 'comm') === 'sleep\n').length;
+  await waitFor('all containers to have read their files', () => sleeping() >= MANY, { timeoutMs: 300_000 });
+  const memory = processesOf(host).reduce((sum, pid) => sum + proportional(textOf(pid, 'smaps_rollup')), 0);
+  for (const id of ids) await host.remove(id);
+  return memory;
+}
+
+function proportional(rollup: string): number {
+  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0) * 1024;
+  return of('Pss_Anon') + of('Pss_Shmem');
+}
+
+/** The shims of this containerd, and all that descends from them. */
+function processesOf(host: Containerd): string[] {
+  const parents = new Map(
+    readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((pid) => [pid, /^PPid:\s+(\d+)/m.exec(textOf(pid, 'status'))?.[1]]),
+  ); // prettier-ignore
+  const isShim = (pid: string): boolean => textOf(pid, 'cmdline').includes(`-namespace\0${host.namespace}\0`);
+  const known = new Map<string, boolean>();
+  const belongs = (pid: string | undefined): boolean => {
+    if (pid === undefined || pid === '0') return false;
+    if (!known.has(pid)) known.set(pid, isShim(pid) || belongs(parents.get(pid)));
+    return known.get(pid)!;
+  };
+  return [...parents.keys()].filter(belongs);
+}
+
+/** A file of a process; empty when the process is gone. */
+function textOf(pid: string, file: string): string {
+  try {
+    return readFileSync(join('/proc', pid, file), 'latin1');
+  } catch {
+    return '';
+  }
+}
