@@ -29,7 +29,7 @@ export async function createFromBundle(
 ): Promise<Created> {
   const bundle = resolve(options.bundle);
   const spec = readBundle(bundle);
-  const workshop = openWorkshop(frame.options.root);
+  const workshop = openWorkshop(frame);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {
     terminal: spec.process?.terminal ?? false,

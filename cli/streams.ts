@@ -101,7 +101,7 @@ function ownDescription(fd: number, how: number): number {
 }
 
 /** The size of this command's own terminal, if it has one. */
-function ownSize(kernel: Kernel): TerminalSize | undefined {
+export function ownSize(kernel: Kernel): TerminalSize | undefined {
   const fd = [STDIN, STDOUT].find((one) => isatty(one));
   if (fd === undefined) return undefined;
   const p = new ProgramBuilder();

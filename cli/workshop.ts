@@ -1,21 +1,41 @@
 /** What commands work with. Loaded by those that need it, inside of their actions: it brings half of silt along. */
 import { loadNative, openInterpreter } from '../native';
-import { Host, readConfig, RecordedContainer, StateDirectory, type Workshop } from '../sandbox';
+import { SiltError } from '../errors';
+import {
+  type Config,
+  Host,
+  parseOverlay2,
+  readConfig,
+  RecordedContainer,
+  StateDirectory,
+  type Workshop,
+} from '../sandbox';
 import { Kernel } from '../syscall';
 import type { Frame } from './frame';
+import type { GlobalOptions } from './global-flags';
 
-/** @param root the directory of the state. @throws SiltError CONFIG_INVALID. */
-export function openWorkshop(root: string): Workshop {
+/** The workshop that the global flags describe. @throws SiltError CONFIG_INVALID, REQUEST_INVALID for a flag's value. */
+export function openWorkshop(frame: Frame): Workshop {
   const native = loadNative();
   return {
     kernel: new Kernel(native, openInterpreter(undefined, native)),
     host: new Host(),
-    config: readConfig(),
-    state: new StateDirectory(root),
+    config: configFor(frame.options),
+    state: new StateDirectory(frame.options.root),
+    warn: (message) => frame.log.warning(message),
   };
+}
+
+/** The operator's configuration, with what the command line changes of it. */
+function configFor({ overlay2 }: GlobalOptions): Config {
+  const config = readConfig();
+  if (overlay2 === undefined) return config;
+  const overlay = parseOverlay2(overlay2);
+  if (typeof overlay === 'string') throw new SiltError('REQUEST_INVALID', `--overlay2 ${overlay}`);
+  return { ...config, overlay };
 }
 
 /** A container by its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND. */
 export function openContainer(frame: Frame, id: string): RecordedContainer {
-  return RecordedContainer.find(openWorkshop(frame.options.root), id);
+  return RecordedContainer.find(openWorkshop(frame), id);
 }

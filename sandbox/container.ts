@@ -172,6 +172,8 @@ export class Container {
       undo.add(async () => {
         abort();
         await init?.exited;
+        // Unreaped it would keep the sandbox, process 1 above it, from ending.
+        if (init && lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
         if (upper !== undefined) await pod.dropUpper(request.id);
       });
       const onReport = ({ name, fds }: Report): boolean => {

@@ -20,4 +20,5 @@ export { endPod, startPod } from './start-pod';
 export { type ContainerState, DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';
 export { checkMaster, resizeTerminal, sendMaster, type TerminalSize } from './terminal/master';
 export { Pump } from './terminal/pump';
+export { removeUnfinished } from './unfinished';
 export type { Workshop } from './workshop';

@@ -1,10 +1,11 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
 import { C, type Kernel } from '../syscall';
 import { Process, pidOf } from './process';
 import { dropUpperProgram, LAUNCH_FDS } from './programs/launch';
 import { SANDBOX_FDS, sandboxProgram, type SandboxPlan } from './programs/sandbox';
+import { retryWithin } from './cgroup/waiting';
 import { awaitReports } from './started';
 import { openRecorded, type PodState } from './state';
 
@@ -26,6 +27,9 @@ export function podNamespaces({ network, ipc, uts }: SandboxPlan): PodNamespaces
   return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
 }
 
+/** How long the end of a sandbox may take, where it is not reaped here. */
+const LET_GO_MS = 5000;
+
 /** What is known of a pod apart from its sandbox. */
 export interface PodTraits {
   readonly id: string;
@@ -38,6 +42,7 @@ export class Pod implements PodTraits {
   readonly id: string;
   readonly idMaps: IdMaps | null;
   readonly namespaces: PodNamespaces;
+  #attached = false;
   #control: number | undefined;
   #userns: number | undefined;
 
@@ -71,7 +76,9 @@ export class Pod implements PodTraits {
       throw new SiltError('WRONG_STATE', `pod ${id} has ended: its sandbox is gone; delete its containers`, { id });
     }
     const traits = { id, idMaps, namespaces: state.namespaces };
-    return new Pod(kernel, traits, new Process(kernel, sandbox.pid, fd, 'of-its-own'), undefined);
+    const pod = new Pod(kernel, traits, new Process(kernel, sandbox.pid, fd, 'of-its-own'), undefined);
+    pod.#attached = true;
+    return pod;
   }
 
   /**
@@ -129,11 +136,16 @@ export class Pod implements PodTraits {
     this.#letGo();
   }
 
-  /** Ends the pod and everything in it, and waits until the sandbox is gone. */
+  /**
+   * Ends the pod and everything in it, and waits until the sandbox is gone; or, for a pod that another process has started, until
+   * the sandbox has let go of its namespaces: as process 1 it ends only when its last child has been reaped, whoever does that.
+   */
   async close(): Promise<void> {
     this.#letGo();
     if (!this.sandbox.exit) this.kernel.signal(this.sandbox.fd, C.SIGKILL);
-    await this.sandbox.exited;
+    const { exited } = this.sandbox;
+    if (!this.#attached) await exited;
+    else await Promise.race([exited, retryWithin(LET_GO_MS, () => !existsSync(`/proc/${this.sandbox.pid}/ns/mnt`))]);
   }
 
   #letGo(): void {

@@ -62,5 +62,6 @@ export function planProcess(
     })),
     oomScoreAdj: process.oomScoreAdj ?? undefined,
     terminal: process.terminal ?? false,
+    terminalSize: process.consoleSize && { rows: process.consoleSize.height, columns: process.consoleSize.width },
   };
 }

@@ -7,9 +7,11 @@ import { Exec } from './exec';
 import { execFailure } from './exec-failure';
 import { planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
+import { Hooks } from './hooks';
 import { Pod } from './pod';
 import { lockPod } from './pod-lock';
 import { endOf, type Lifetime, Process } from './process';
+import type { EnterPlan } from './programs/enter';
 import { endPod } from './start-pod';
 import { isParked, startThroughSocket } from './start-socket';
 import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from './state';
@@ -32,6 +34,14 @@ export class RecordedContainer {
   /** By its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND, REQUEST_INVALID. */
   static find(workshop: Workshop, idOrPrefix: string): RecordedContainer {
     return new RecordedContainer(workshop, workshop.state.findContainer(idOrPrefix));
+  }
+
+  /** By its whole id: for what cannot be undone. @throws SiltError CONTAINER_NOT_FOUND. */
+  static named(workshop: Workshop, id: string): RecordedContainer {
+    const state = workshop.state.containerIfAny(id);
+    if (state) return new RecordedContainer(workshop, state);
+    const message = `container ${id} does not exist in ${workshop.state.root}`;
+    throw new SiltError('CONTAINER_NOT_FOUND', message, { id, path: workshop.state.root });
   }
 
   get id(): string {
@@ -67,6 +77,11 @@ export class RecordedContainer {
     return this.workshop.state.containerPath(this.state.pod, this.id);
   }
 
+  get #hooks(): Hooks {
+    const { id, spec } = this;
+    return new Hooks(this.workshop.kernel, { id, bundle: this.state.bundle, spec });
+  }
+
   get #freezer(): FreezeRecord {
     return new FreezeRecord(this.workshop.kernel, this.cgroup, this.#directory);
   }
@@ -82,13 +97,29 @@ export class RecordedContainer {
         const words = status === 'stopped' ? 'a container that has stopped' : `an already ${status} container`;
         throw new SiltError('WRONG_STATE', `cannot start ${words}: ${this.id}`, { id: this.id });
       }
-      try {
-        await startThroughSocket(this.workshop.kernel, this.#directory, this.state.startFailures ?? []);
-      } catch (error) {
-        const { args: argv, cwd } = this.spec.process!;
-        throw execFailure(error, { argv, cwd });
-      }
+      await this.#letGo();
     });
+  }
+
+  async #letGo(): Promise<void> {
+    const { kernel } = this.workshop;
+    const { pid } = this.state.init;
+    const pidfd = openRecorded(kernel, this.state.init);
+    if (pidfd === undefined) throw this.#notRunning('start');
+    try {
+      const place = this.#planExec(this.spec.process!);
+      await this.#hooks.start({ pid, pidfd }, place);
+      await startThroughSocket(kernel, this.#directory, this.state.startFailures ?? []);
+      await this.#hooks.started(pid);
+    } catch (error) {
+      // What could not be executed ends by itself; a delete that follows at once must find it stopped.
+      kernel.signal(pidfd, C.SIGKILL);
+      await this.ended();
+      const { args: argv, cwd } = this.spec.process!;
+      throw execFailure(error, { argv, cwd });
+    } finally {
+      closeSync(pidfd);
+    }
   }
 
   /** Signals the first process, or with `all` every one. @throws SiltError WRONG_STATE when it has ended. */
@@ -138,7 +169,7 @@ export class RecordedContainer {
     { ignorePaused = false, lifetime }: { ignorePaused?: boolean; lifetime: Lifetime },
   ): Exec {
     const { status, workshop } = this;
-    const { kernel, state } = workshop;
+    const { kernel } = workshop;
     if (status === 'stopped') throw this.#notRunning('exec in');
     if (status === 'paused' && !ignorePaused) {
       throw new SiltError(
@@ -149,15 +180,19 @@ export class RecordedContainer {
         },
       );
     }
-    const { idMaps, namespaces } = state.readPod(this.state.pod);
+    const plan = this.#planExec(process);
+    const fd = openRecorded(kernel, this.state.init);
+    if (fd === undefined) throw this.#notRunning('exec in');
+    return new Exec(kernel, 'exec', plan, { fd }, lifetime);
+  }
+
+  #planExec(process: ProcessSpec): EnterPlan {
+    const { idMaps, namespaces } = this.workshop.state.readPod(this.state.pod);
     if (namespaces === undefined) {
       throw new SiltError('WRONG_STATE', `pod ${this.state.pod} was started by an older silt; use that one`);
     }
     const target = { spec: this.spec, cgroup: this.cgroup, pod: { idMaps, namespaces } };
-    const plan = planExec(workshop, target, process, [`/proc/${this.state.init.pid}/root`]);
-    const fd = openRecorded(kernel, this.state.init);
-    if (fd === undefined) throw this.#notRunning('exec in');
-    return new Exec(kernel, 'exec', plan, { fd }, lifetime);
+    return planExec(this.workshop, target, process, [`/proc/${this.state.init.pid}/root`]);
   }
 
   /** How the first process ends, as a shell has it; undefined when it has ended and its parent has taken note of that. */
@@ -202,9 +237,11 @@ export class RecordedContainer {
     const last = state.containersOf(this.state.pod).every((id) => id === this.id);
     // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
     if (this.state.init.pid !== NO_PROCESS.pid) await killAll(this.cgroup);
-    if (!last) await pod?.dropUpper(this.id);
+    if (!last && this.state.upper.path !== '') await pod?.dropUpper(this.id);
     await removeCgroup(this.cgroup);
+    const hooks = this.#hooksIfAny;
     state.removeContainer(this.state.pod, this.id);
+    await hooks?.deleted(this.workshop.warn ?? (() => undefined));
     if (last) await endPod(this.workshop, this.state.pod, pod);
     else pod?.detach();
   }
@@ -220,6 +257,16 @@ export class RecordedContainer {
         id: this.id,
       },
     );
+  }
+
+  /** None for a container whose creation was cut short before its spec was kept. */
+  get #hooksIfAny(): Hooks | undefined {
+    try {
+      return this.#hooks;
+    } catch (error) {
+      if (error instanceof SiltError && error.code === 'CONTAINER_NOT_FOUND') return undefined;
+      throw error;
+    }
   }
 
   get #podIfAny(): PodState | undefined {

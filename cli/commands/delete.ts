@@ -12,12 +12,15 @@ export function registerDelete(silt: Command, frame: Frame): void {
 }
 
 async function remove(frame: Frame, ids: readonly string[], { force }: { force: boolean }): Promise<void> {
-  const { openContainer } = await import('../workshop');
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer, removeUnfinished } = await import('../../sandbox');
+  const workshop = openWorkshop(frame);
   for (const id of ids) {
     try {
-      await openContainer(frame, id).delete({ force });
+      await RecordedContainer.named(workshop, id).delete({ force });
     } catch (error) {
       if (!force || !(error instanceof SiltError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
+      await removeUnfinished(workshop, id);
     }
   }
   process.exit(0);

@@ -36,7 +36,7 @@ async function watch(frame: Frame, id: string, { stats, interval }: EventsOption
   const { cgroups, RecordedContainer, watchOom } = await import('../../sandbox');
   const { runcStats } = await import('../runc-stats');
   const everyMs = durationMs(interval);
-  const workshop = openWorkshop(frame.options.root);
+  const workshop = openWorkshop(frame);
   const container = RecordedContainer.find(workshop, id);
   if (container.pid === 0) throw new SiltError('WRONG_STATE', `container with id ${id} is not running`, { id });
   const say = (event: object): void => {

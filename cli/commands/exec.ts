@@ -75,11 +75,11 @@ function readUser(text: string): { uid: number; gid?: number } {
 async function run(frame: Frame, id: string, command: readonly string[], options: ExecOptions): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
-  const { Streams } = await import('../streams');
+  const { ownSize, Streams } = await import('../streams');
   const { passSignalsOn } = await import('../foreground');
   const { writePidFile } = await import('../pid-file');
   if (options.cgroup !== undefined) throw new SiltError('UNIMPLEMENTED', '--cgroup is not supported');
-  const workshop = openWorkshop(frame.options.root);
+  const workshop = openWorkshop(frame);
   const { kernel } = workshop;
   const container = RecordedContainer.find(workshop, id);
   const process_ = await wantedProcess(container.spec, command, options);
@@ -89,7 +89,10 @@ async function run(frame: Frame, id: string, command: readonly string[], options
     consoleSocket: options.consoleSocket,
     size: process_.consoleSize && { rows: process_.consoleSize.height, columns: process_.consoleSize.width },
   });
-  const exec = container.addExec(process_, {
+  // Said beforehand: the process does not wait until somebody sets the size of its terminal.
+  const own = process_.terminal ? ownSize(kernel) : undefined;
+  const sized = own ? { ...process_, consoleSize: { height: own.rows, width: own.columns } } : process_;
+  const exec = container.addExec(sized, {
     ignorePaused: options.ignorePaused,
     lifetime: options.detach ? 'of-its-own' : 'with-caller',
   });

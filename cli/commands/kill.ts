@@ -20,10 +20,11 @@ export function registerKill(silt: Command, frame: Frame): void {
 
 async function kill(frame: Frame, id: string, name: string, { all, pid }: KillOptions): Promise<void> {
   const { signalNumber } = await import('../../syscall');
-  const { openContainer } = await import('../workshop');
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer } = await import('../../sandbox');
   const signal = signalNumber(name);
   if (signal === undefined) throw new SiltError('REQUEST_INVALID', `unknown signal ${JSON.stringify(name)}`);
-  const container = openContainer(frame, id);
+  const container = RecordedContainer.named(openWorkshop(frame), id);
   if (pid !== undefined) {
     const number = Number(pid);
     if (!container.pids.includes(number)) {

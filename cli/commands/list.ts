@@ -24,7 +24,7 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   const { RecordedContainer } = await import('../../sandbox');
   const { printedState } = await import('../container-state');
   const { table } = await import('../table');
-  const workshop = openWorkshop(frame.options.root);
+  const workshop = openWorkshop(frame);
   const containers = workshop.state
     .containers()
     .filter(({ id, pod }) => !options.sandbox || id === pod)

@@ -37,7 +37,7 @@ async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; j
     );
   }
   const spec = parseSpec(text, path);
-  const programs = planPrograms(openWorkshop(frame.options.root), {
+  const programs = planPrograms(openWorkshop(frame), {
     id: basename(directory),
     bundle: directory,
     spec,

@@ -30,7 +30,7 @@ async function writeRootfsUpper(
   const { snapshotToFd, snapshotToFile } = await import('../../sandbox');
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  const { kernel, state } = openWorkshop(frame.options.root);
+  const { kernel, state } = openWorkshop(frame);
   const options = {
     kernel,
     state,

@@ -1,4 +1,5 @@
 import { C, flags, fork, joinCgroup, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
+import { setTerminalSize } from '../terminal/master';
 import { becomeProcess, prepareAsHostRoot, type ProcessPlan } from './process';
 import { report } from './reports';
 import { makeGate, openGate, passGate } from './user-namespace';
@@ -58,6 +59,7 @@ function newTerminal(p: ProgramBuilder, plan: ProcessPlan): Slot {
   // By fd, not by name: the name in /dev/pts is the container's to change (ioctl_tty(2), Linux 4.13).
   p.call('ioctl', [master, flags('TIOCGPTPEER'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC')], { out: slave });
   p.call('fchown', [slave, plan.uid, -1]);
+  if (plan.terminalSize) setTerminalSize(p, master, plan.terminalSize);
   report(p, 'terminal', [master]);
   p.call('close', [master], { tolerate: 'all' });
   return slave;

@@ -22,6 +22,7 @@ import {
   REPORT_FD,
 } from '../../syscall';
 import type { SeccompFilter } from '../../oci';
+import type { TerminalSize } from '../terminal/master';
 import { report } from './reports';
 
 export interface CapabilityPlan {
@@ -63,6 +64,8 @@ export interface ProcessPlan {
   readonly rlimits: readonly RlimitPlan[];
   readonly oomScoreAdj: number | undefined;
   readonly terminal: boolean;
+  /** The terminal's first size, in characters. */
+  readonly terminalSize: TerminalSize | undefined;
 }
 
 /** Names of the fds that a process gets as its stdio, unless it has a terminal. */

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { SiltError } from '../../errors';
-import { C, type Kernel, ProgramBuilder, sendMessage, unixAddress } from '../../syscall';
+import { C, type Fd, ioctl, type Kernel, ProgramBuilder, sendMessage, unixAddress } from '../../syscall';
 
 /** Unix 98 masters are character devices 5:2 (pts(4)). */
 const MASTER = (5 << 8) | 2;
@@ -25,13 +25,17 @@ export interface TerminalSize {
 }
 
 /** Sets a terminal's size; the kernel sends SIGWINCH to what runs on it. */
-export function resizeTerminal(kernel: Kernel, master: number, { columns, rows }: TerminalSize): void {
+export function resizeTerminal(kernel: Kernel, master: number, size: TerminalSize): void {
   const p = new ProgramBuilder();
-  const size = p.space(8);
-  // struct winsize, ioctl_tty(2): rows, columns, and two that nobody uses.
-  p.setU32(size, (rows & 0xffff) | ((columns & 0xffff) << 16));
-  p.step('resizing the terminal').call('ioctl', [master, C.TIOCSWINSZ, size]);
+  setTerminalSize(p.step('resizing the terminal'), master, size);
   kernel.run(p.build());
+}
+
+/** The same, in a program: struct winsize of ioctl_tty(2) is rows, columns, and two that nobody uses. */
+export function setTerminalSize(p: ProgramBuilder, master: Fd, { columns, rows }: TerminalSize): void {
+  const size = p.space(8, `{${rows}, ${columns}}`);
+  p.setU32(size, (rows & 0xffff) | ((columns & 0xffff) << 16));
+  ioctl(p, master, 'TIOCSWINSZ', size);
 }
 
 /**

@@ -1,0 +1,32 @@
+import { rmdirSync } from 'node:fs';
+import { Pod } from './pod';
+import { lockPod } from './pod-lock';
+import { endPod } from './start-pod';
+import { isSameProcess } from './state';
+import type { Workshop } from './workshop';
+
+/**
+ * Removes what is under a container's id although there is no such container: a creation was killed before the container was on
+ * record, and its processes are gone with it. Waits for a creation that is still at work, and leaves what that has made.
+ */
+export async function removeUnfinished(workshop: Workshop, id: string): Promise<void> {
+  const { kernel, state } = workshop;
+  for (const pod of [id, ...state.pods().map((one) => one.id)]) {
+    const unlock = lockPod(kernel, state, pod);
+    if (!unlock) continue;
+    try {
+      if (state.containerIfAny(id)) return;
+      const podState = state.podIfAny(pod);
+      if (podState) state.removeContainer(pod, id);
+      if (pod !== id || state.containersOf(pod).length > 0) continue;
+      if (podState) {
+        const left = isSameProcess(podState.sandbox) ? Pod.attach(kernel, podState) : undefined;
+        await endPod(workshop, pod, left);
+      } else if (state.isUnused(pod)) {
+        rmdirSync(state.podPath(pod));
+      }
+    } finally {
+      unlock();
+    }
+  }
+}
