@@ -61,6 +61,16 @@ export const errorTable = {
     status: 'FailedPrecondition',
     meaning: 'this host lacks a kernel feature or a permission that is needed',
   },
+  CRIU_UNUSABLE: { status: 'FailedPrecondition', meaning: 'CRIU is missing, cannot be executed, or is too old' },
+  CHECKPOINT_FAILED: {
+    status: 'FailedPrecondition',
+    meaning: 'something of the container cannot be saved or brought back; the message names it',
+  },
+  CHECKPOINT_INVALID: {
+    status: 'InvalidArgument',
+    meaning: 'a checkpoint is incomplete, damaged, of a newer format, or does not fit what it is to be restored into',
+  },
+  CHECKPOINT_EXISTS: { status: 'AlreadyExists', meaning: 'the directory for a checkpoint holds something already' },
   PROGRAM_INVALID: { status: 'Internal', meaning: 'a syscall program is malformed: a bug in silt' },
   SYSCALL_FAILED: { status: 'Unknown', meaning: 'a system call failed; the message names step, object and errno' },
   TIMEOUT: { status: 'DeadlineExceeded', meaning: 'the caller’s deadline passed first' },

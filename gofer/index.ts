@@ -1,6 +1,14 @@
 export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
-export { type CgroupV1View, hostOwner, planRoot, podRootSysctls, type RootPlan, type RootPlanInput } from './plan';
+export {
+  type CgroupV1View,
+  type FilesystemStep,
+  hostOwner,
+  planRoot,
+  podRootSysctls,
+  type RootPlan,
+  type RootPlanInput,
+} from './plan';
 export { COVER, UPPER, USERNS } from './fds';
-export { buildRoot, setSysctls } from './root';
+export { buildRoot, makeFilesystem, openTerminal, setSysctls } from './root';
 export type { Owner } from './target';
 export { type EngineMount, type EngineRoot, type OwnRoot, takeApart } from './engine-mounts';

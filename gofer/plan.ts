@@ -16,6 +16,8 @@ export interface FilesystemStep {
   readonly options: MountOptions;
   /** Whose the filesystem's root directory becomes, where the kernel gives it to the host's root otherwise. */
   readonly chown: Owner | undefined;
+  /** The fd of this name is the mount, made beforehand by {@link makeFilesystem}. */
+  readonly given?: string;
 }
 
 /** A host file or directory, or a tree of mounts, at `destination`. */
@@ -65,6 +67,8 @@ export interface RootPlan {
   readonly deviceLinks: boolean;
   /** Whose the terminal is, when there is one. */
   readonly terminal: Owner | undefined;
+  /** The terminal is in the devpts that is given: only /dev/console is still to be made. */
+  readonly terminalGiven?: boolean;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly workingDirectory: string;

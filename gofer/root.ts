@@ -68,7 +68,8 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
-  if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
+  if (plan.terminal && plan.terminalGiven) p.scope(() => bindConsole(p, root, plan.owner));
+  else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
   maskPaths(p, root, plan.maskedPaths);
@@ -148,6 +149,17 @@ function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan, 
 }
 
 function addFilesystem(p: ProgramBuilder, root: Fd, step: FilesystemStep, plan: RootPlan): void {
+  if (step.given !== undefined) {
+    place(p, root, step, p.donated(step.given), 'directory', plan);
+    return;
+  }
+  const tree = makeFilesystem(p, step);
+  place(p, root, step, tree, 'directory', plan);
+  close(p, tree);
+}
+
+/** A new filesystem as a step describes it, attached nowhere. The slot gets the fd of its mount. */
+export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
   const context = fsopen(p, step.type);
   for (const [key, value] of step.data) {
     if (value === undefined) fsconfigFlag(p, context, key);
@@ -156,9 +168,8 @@ function addFilesystem(p: ProgramBuilder, root: Fd, step: FilesystemStep, plan: 
   fsconfigCreate(p, context);
   const tree = fsmount(p, context, step.options.attrSet, step.type);
   if (step.chown) fchownat(p, tree, '', step.chown.uid, step.chown.gid, 'AT_EMPTY_PATH');
-  place(p, root, step, tree, 'directory', plan);
-  close(p, tree);
   close(p, context);
+  return tree;
 }
 
 function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
@@ -203,7 +214,7 @@ function place(
   p: ProgramBuilder,
   root: Fd,
   step: MountStep,
-  tree: Slot,
+  tree: Fd,
   kind: 'directory' | 'file',
   plan: RootPlan,
 ): void {
@@ -227,19 +238,31 @@ function place(
 function makeTerminal(p: ProgramBuilder, root: Fd, user: Owner, podRoot: Owner, send: (master: Slot) => void): void {
   p.step('opening a terminal in the container’s devpts');
   p.scope(() => {
-    const master = p.slot('master');
-    p.call('openat', [root, p.string('dev/pts/ptmx'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC'), 0], { out: master });
-    const unlocked = p.space(4, '{0}');
-    p.call('ioctl', [master, flags('TIOCSPTLCK'), unlocked]);
-    // The devpts is new, so the first pty in it is number 0.
-    fchownat(p, root, 'dev/pts/0', user.uid, user.gid);
-    fchmodat(p, root, 'dev/pts/0', 0o620);
-    const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
-    const slave = p.slot('slave');
-    p.call('openat', [root, p.string('dev/pts/0'), flags('O_PATH|O_CLOEXEC'), 0], { out: slave });
-    const tree = cloneTree(p, slave, '', { name: 'console' });
-    attach(p, tree, console);
+    const master = openTerminal(p, root, 'dev/pts/', user);
+    bindConsole(p, root, podRoot);
     send(master);
-    for (const fd of [master, console, slave, tree]) close(p, fd);
+    close(p, master);
   });
+}
+
+/** Opens the first pty of a devpts that is at `prefix` from `dir`, for this user. The slot gets the fd of its master. */
+export function openTerminal(p: ProgramBuilder, dir: Fd, prefix: string, user: Owner): Slot {
+  const master = p.slot('master');
+  p.call('openat', [dir, p.string(`${prefix}ptmx`), flags('O_RDWR|O_NOCTTY|O_CLOEXEC'), 0], { out: master });
+  const unlocked = p.space(4, '{0}');
+  p.call('ioctl', [master, flags('TIOCSPTLCK'), unlocked]);
+  // The devpts is new, so the first pty in it is number 0.
+  fchownat(p, dir, `${prefix}0`, user.uid, user.gid);
+  fchmodat(p, dir, `${prefix}0`, 0o620);
+  return master;
+}
+
+function bindConsole(p: ProgramBuilder, root: Fd, podRoot: Owner): void {
+  p.step('binding the terminal to /dev/console');
+  const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
+  const slave = p.slot('slave');
+  p.call('openat', [root, p.string('dev/pts/0'), flags('O_PATH|O_CLOEXEC'), 0], { out: slave });
+  const tree = cloneTree(p, slave, '', { name: 'console' });
+  attach(p, tree, console);
+  for (const fd of [console, slave, tree]) close(p, fd);
 }

@@ -31,6 +31,8 @@ export interface Config {
   readonly seedLayersSize: number;
   /** What an archive is known by: its inode, size and times, or its contents. */
   readonly seedIdentity: 'stat' | 'digest';
+  /** CRIU's executable; the one on PATH without it. */
+  readonly criu?: string;
 }
 
 /** Ids of one pod. */
@@ -97,6 +99,8 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
   },
   'seed-identity': (value) =>
     value === 'stat' || value === 'digest' ? { seedIdentity: value } : 'must be "stat" or "digest"',
+  criu: (value) =>
+    typeof value === 'string' && isAbsolute(value) ? { criu: value } : 'must be an absolute path of an executable',
 };
 
 /** gVisor's `--file-access`: mounts are the kernel's own and coherent in both, so it is checked and changes nothing. */

@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import { type EngineRoot, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
+import type { CheckpointImage } from './checkpoint';
 import { hasOwn, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
@@ -24,6 +25,8 @@ export interface ContainerRequest {
   readonly rootfs: EngineRoot;
   /** Host path of the archive that the upper starts from, already allowed. */
   readonly seed: string | undefined;
+  /** What the container goes on from, instead of running its program from the beginning. */
+  readonly checkpoint?: CheckpointImage | undefined;
   /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
   readonly stdio: Readonly<Record<string, number>>;
   /** Called with the pty's master, which it then owns. */

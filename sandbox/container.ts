@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
-import { C, type FailureNames, type Report, type Started } from '../syscall';
+import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
+import { Restored } from './checkpoint';
 import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
@@ -13,7 +14,7 @@ import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
 import { type HookPlace, Hooks } from './hooks';
-import { Seeding } from './seeding';
+import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
@@ -53,9 +54,57 @@ class UndoStack {
   }
 }
 
+/** A first process that waits to be let go: a launcher before its exec, or one that CRIU has restored. */
+interface Parked {
+  /** Lets it go, and settles when it runs. @throws SiltError when it could not. */
+  start(): Promise<void>;
+  /** It is killed, or about to be: frees what was kept for the start. May be called at any time. */
+  abandon(): Promise<void>;
+}
+
+/** A launcher, which waits for a byte on a pipe and closes its report socket by its exec. */
+class ParkedLauncher implements Parked {
+  #startFd: number | undefined;
+
+  constructor(
+    private readonly reports: ReportChannel,
+    startFd: number,
+  ) {
+    this.#startFd = startFd;
+  }
+
+  async start(): Promise<void> {
+    this.release();
+    try {
+      const report = await this.reports.next();
+      if (report) throw new SiltError('INTERNAL', `unexpected report ${report.name}`);
+    } finally {
+      this.reports.close();
+    }
+  }
+
+  /** Lets it go without waiting: it lives on when this process ends, to wait at its socket. */
+  release(): void {
+    writeSync(this.#startFd!, 'x');
+    this.#drop();
+  }
+
+  abandon(): Promise<void> {
+    this.#drop();
+    this.reports.close();
+    return Promise.resolve();
+  }
+
+  #drop(): void {
+    if (this.#startFd !== undefined) closeSync(this.#startFd);
+    this.#startFd = undefined;
+  }
+}
+
 /** A container whose first process exists: parked, running, or ended. */
 export class Container {
   readonly execs = new Map<string, Exec>();
+  #begun = false;
   #started = false;
 
   private constructor(
@@ -65,8 +114,7 @@ export class Container {
     readonly plan: ContainerPlan,
     private readonly hooks: Hooks,
     readonly init: Process,
-    private readonly launch: Started,
-    private startFd: number | undefined,
+    private readonly parked: Parked,
     private readonly startFailures: FailureNames | undefined,
   ) {}
 
@@ -109,6 +157,7 @@ export class Container {
         cgroup: plan.cgroup.cgroup,
         ...filestoreRecord(plan),
         ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.rootfs.layers } }),
+        stdio: Object.values(request.stdio).map((fd) => fstatSync(fd).ino),
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of cgroup and filestore.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
@@ -121,7 +170,8 @@ export class Container {
       seeding?.close();
       launched = true;
       try {
-        const container = await Container.#launch(workshop, pod, request, plan, hooks, upper, undo);
+        const make = request.checkpoint ? Container.#restore : Container.#launch;
+        const container = await make(workshop, pod, request, plan, hooks, upper, undo);
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
@@ -129,7 +179,10 @@ export class Container {
           ...(container.startFailures ? { startFailures: container.startFailures } : {}),
         });
         // The process is on record: from here on others find it.
-        if (request.lifetime === 'of-its-own') container.#release();
+        if (request.lifetime === 'of-its-own' && container.parked instanceof ParkedLauncher) {
+          container.parked.release();
+          await container.parked.abandon();
+        }
         return container;
       } finally {
         if (upper !== undefined) closeSync(upper);
@@ -189,13 +242,47 @@ export class Container {
         abort,
       });
       const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
-      return new Container(workshop, pod, request, plan, hooks, init!, started, startWrite, failures);
+      const parked = new ParkedLauncher(started.reports, startWrite);
+      return new Container(workshop, pod, request, plan, hooks, init!, parked, failures);
     } catch (error) {
       closeSync(startWrite);
       throw execFailure(error, plan.launch.process);
     } finally {
       closeSync(startRead);
       for (const fd of [pidns, socket, cover]) if (fd !== undefined) closeSync(fd);
+    }
+  }
+
+  /** The processes of a checkpoint, held by CRIU where a launcher would be parked. */
+  static async #restore(
+    workshop: Workshop,
+    pod: Pod,
+    request: ContainerRequest,
+    plan: ContainerPlan,
+    hooks: Hooks,
+    upper: number | undefined,
+    undo: UndoStack,
+  ): Promise<Container> {
+    undo.add(() => pod.dropUpper(request.id));
+    const cover = createCover(workshop.kernel, plan.upper);
+    try {
+      const restored = await Restored.prepare(workshop, pod, {
+        id: request.id,
+        plan: plan.launch,
+        image: request.checkpoint!,
+        stdio: request.stdio,
+        // Without an upper there was nowhere to put the checkpoint's, which has been refused.
+        upper: upper!,
+        cover,
+        devices: allowedDevices(request.spec),
+        onTerminal: request.onTerminal,
+        lifetime: request.lifetime ?? 'with-caller',
+        workPath: request.bundle,
+        onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
+      });
+      return new Container(workshop, pod, request, plan, hooks, restored.init, restored, undefined);
+    } finally {
+      if (cover !== undefined) closeSync(cover);
     }
   }
 
@@ -210,42 +297,25 @@ export class Container {
    * Whatever fails, the container has ended then.
    */
   async start(): Promise<void> {
-    if (this.startFd === undefined || this.status !== 'created') {
+    if (this.#begun || this.status !== 'created') {
       throw new SiltError('WRONG_STATE', `cannot start container ${this.id}: it is ${this.status}, not created`, {
         id: this.id,
       });
     }
+    this.#begun = true;
     try {
       const place = planExec(this.workshop, this, this.spec.process!, this.request.rootfs.layers);
       await this.hooks.start({ pid: this.init.pid, pidfd: this.init.fd }, place);
-      writeSync(this.startFd, 'x');
-      this.#dropStart();
-      // The socket closes when exec does.
-      const report = await this.launch.reports.next();
-      if (report) throw new SiltError('INTERNAL', `unexpected report ${report.name}`);
+      await this.parked.start();
       this.#started = true;
       await this.hooks.started(this.init.pid);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
       if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
+      await this.parked.abandon();
       await this.init.exited;
       throw execFailure(error, this.plan.launch.process);
-    } finally {
-      this.#dropStart();
-      this.launch.reports.close();
     }
-  }
-
-  /** Lets the parked process live on when this one ends, to wait at its socket. */
-  #release(): void {
-    writeSync(this.startFd!, 'x');
-    this.#dropStart();
-    this.launch.reports.close();
-  }
-
-  #dropStart(): void {
-    if (this.startFd !== undefined) closeSync(this.startFd);
-    this.startFd = undefined;
   }
 
   /** A further process, not started yet. @throws SiltError CONTAINER_EXISTS for an exec id in use, WRONG_STATE. */
@@ -278,10 +348,9 @@ export class Container {
         id: this.id,
       });
     }
-    this.#dropStart();
     if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
+    await this.parked.abandon();
     await this.init.exited;
-    this.launch.reports.close();
     if (this.plan.launch.root.upper) await this.pod.dropUpper(this.id);
     await removeCgroup(this.cgroup);
     this.workshop.state.removeContainer(this.pod.id, this.id);
@@ -329,7 +398,8 @@ async function makeUpper(
     rootMode: modeBits(stat),
     userns: pod.userns,
   });
-  const { seed, rootfs } = request;
+  const { rootfs } = request;
+  const seed = request.checkpoint?.upper ?? request.seed;
   if (seed === undefined) return upper;
   if (upper === undefined) {
     const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;

@@ -3,6 +3,7 @@ export { type Config, readConfig } from './config';
 export { Container, type ContainerStatus } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
 export { checkContainerId, createIndependent, joinedPod } from './create-independent';
+export { cpuFeatures } from './cpu-features';
 export { Exec } from './exec';
 export { FreezeRecord } from './freeze';
 export { Host } from './host';
@@ -22,3 +23,4 @@ export { checkMaster, resizeTerminal, sendMaster, type TerminalSize } from './te
 export { Pump } from './terminal/pump';
 export { removeUnfinished } from './unfinished';
 export type { Workshop } from './workshop';
+export { checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint';

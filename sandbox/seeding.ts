@@ -26,14 +26,15 @@ export class Seeding {
 
   /** Opens the archive, and takes or makes its layer where it can be shared. To be closed. @throws SiltError SEED_UNREADABLE. */
   static async open(workshop: Workshop, pod: Pod, request: ContainerRequest): Promise<Seeding | undefined> {
-    const { seed, id } = request;
+    const { id, checkpoint } = request;
+    const seed = checkpoint?.upper ?? request.seed;
     if (seed === undefined) return undefined;
     const upper = planContainerUpper(workshop, request);
     try {
       const seeding = new Seeding(workshop, pod, request, openSeed(seed));
       const user = { sandbox: recordProcess(pod.sandbox.pid), container: id };
-      // What the engine has an upper for must be in it.
-      if (upper.kind === 'engine' || upper.kind === 'none') return seeding;
+      // What the engine has an upper for must be in it; a checkpoint's has been read to be checked, and is used once.
+      if (checkpoint || upper.kind === 'engine' || upper.kind === 'none') return seeding;
       seeding.#layer = await useLayer(workshop, { archive: seeding.archive, idMaps: pod.idMaps, ...user });
       return seeding;
     } catch (error) {
@@ -66,13 +67,13 @@ export class Seeding {
       const devices = allowedDevices(request.spec);
       await seedUpper(workshop, { archive, upper, directory, idMaps: pod.idMaps, cgroupFiles, devices });
     } catch (error) {
-      throw withContext(`seeding from ${request.seed}`, error);
+      throw withContext(`seeding from ${request.checkpoint?.upper ?? request.seed}`, error);
     }
   }
 }
 
 /** The device nodes that the spec gives the container may also stand in its seed. */
-function allowedDevices(spec: Spec): AllowedDevice[] {
+export function allowedDevices(spec: Spec): AllowedDevice[] {
   return (spec.linux?.devices ?? []).flatMap(({ type, major = 0, minor = 0 }) =>
     type === 'p' ? [] : [{ type: type === 'b' ? ('block' as const) : ('char' as const), major, minor }],
   );

@@ -12,7 +12,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
-import { pack, type SharedSeed } from './archive';
+import { type OnWarning, pack, type SharedSeed } from './archive';
 import { FreezeRecord } from './freeze';
 import { ImageView } from './image-view';
 import { mountLayer } from './layers';
@@ -83,10 +83,24 @@ function replaceable(path: string): string {
 export async function snapshotToFd({ kernel, state, id, live, onWarning }: SnapshotOptions, fd: number): Promise<void> {
   const container = state.findContainer(id);
   const pod = state.readPod(container.pod);
-  const upper = openUpper(pod.sandbox, container);
-  const shared = openShared(kernel, pod, container);
+  const thaw = live ? undefined : await freezeLease(kernel, state, container);
   try {
-    const thaw = live ? undefined : await freezeLease(kernel, state, container);
+    await packUpper(kernel, { container, pod }, fd, onWarning);
+  } finally {
+    await thaw?.();
+  }
+}
+
+/** Writes the upper of a container that stands still, or is to be read as it runs. @throws SiltError. */
+export async function packUpper(
+  kernel: Kernel,
+  { container, pod }: { readonly container: ContainerState; readonly pod: PodState },
+  fd: number,
+  onWarning: OnWarning,
+): Promise<void> {
+  const upper = openUpper(pod.sandbox, container);
+  try {
+    const shared = openShared(kernel, pod, container);
     try {
       await pack({
         runner: kernel.runner,
@@ -97,10 +111,9 @@ export async function snapshotToFd({ kernel, state, id, live, onWarning }: Snaps
         ...(pod.idMaps ? { idMaps: pod.idMaps } : {}),
       });
     } finally {
-      await thaw?.();
+      shared?.close();
     }
   } finally {
-    shared?.close();
     closeSync(upper);
   }
 }

@@ -63,6 +63,8 @@ export interface ContainerState {
   readonly upper: { readonly path: string; readonly device: number };
   /** A file on the host that goes with the container, as an absolute path. */
   readonly filestore?: string;
+  /** Inodes of the pipes and sockets that the first process was given as its stdio. */
+  readonly stdio?: readonly number[];
   /** What can still fail when the container is started from another process; see StartSocket. */
   readonly startFailures?: FailureNames;
   /** The shared layer that the upper lies on, the file that says so, and the layers of the image below it. */

@@ -15,8 +15,19 @@ import {
   TaskStatus,
   specText,
   timestampOf,
+  unpackCheckpointOptions,
 } from '../proto';
-import { allowSeed, cgroups, Container, FreezeRecord, seedOf, watchOom, type Workshop } from '../sandbox';
+import {
+  allowSeed,
+  cgroups,
+  checkpoint,
+  Container,
+  FreezeRecord,
+  openCheckpoint,
+  seedOf,
+  watchOom,
+  type Workshop,
+} from '../sandbox';
 import { C } from '../syscall';
 import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
@@ -59,7 +70,6 @@ export class TaskService implements Handlers {
   async Create(request: TaskRequest<'Create'>): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
     const { workshop, publisher } = this.options;
-    if (request.checkpoint !== '') throw new SiltError('UNIMPLEMENTED', 'restoring from a checkpoint is not built yet');
     if (this.#tasks.has(id) || this.#creating.has(id))
       throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
     this.#creating.add(id);
@@ -67,7 +77,12 @@ export class TaskService implements Handlers {
     try {
       const spec = readSpec(bundle);
       const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
-      const seed = seedOf(spec.annotations ?? {});
+      const taskSpec = {
+        ...spec,
+        ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}),
+      };
+      const checkpoint = request.checkpoint === '' ? undefined : await openCheckpoint(request.checkpoint, taskSpec);
+      const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
       this.#unmatchedSeeds.add(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
@@ -76,9 +91,10 @@ export class TaskService implements Handlers {
       const container = await Container.create(workshop, pod, {
         id,
         bundle,
-        spec: { ...spec, ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}) },
+        spec: taskSpec,
         rootfs,
         seed: allowed,
+        checkpoint,
         stdio: stdio.donate(),
         onTerminal: (master) => given.attachTerminal(master),
       });
@@ -304,8 +320,31 @@ export class TaskService implements Handlers {
     return { shimPid: process.pid, taskPid: this.#tasks.get(id)?.init.process.pid ?? 0, version: '0.1.0' };
   }
 
-  Checkpoint(): TaskAnswer<'Checkpoint'> {
-    throw new SiltError('UNIMPLEMENTED', 'checkpoints are not built yet');
+  /** Saves a container. Without options, or with those that say so, it runs on. */
+  async Checkpoint({ id, path, options }: TaskRequest<'Checkpoint'>): Promise<TaskAnswer<'Checkpoint'>> {
+    const { init } = this.#task(id);
+    const { workshop, log, publisher } = this.options;
+    const given = unpackCheckpointOptions(options);
+    const imagePath = given?.imagePath ? given.imagePath : path;
+    if (imagePath === '')
+      throw new SiltError('REQUEST_INVALID', `cannot checkpoint ${id}: no path to write to is given`, { id });
+    const { state } = workshop;
+    const source = {
+      container: state.findContainer(id),
+      pod: state.readPod(init.container.pod.id),
+      spec: init.container.spec,
+    };
+    await checkpoint(workshop, source, {
+      imagePath,
+      workPath: given?.workPath ? given.workPath : undefined,
+      leaveRunning: !(given?.exit ?? false),
+      tcpEstablished: given?.openTcp ?? false,
+      externalUnixSockets: given?.externalUnixSockets ?? false,
+      execs: new Map([...init.execs.values()].flatMap((exec) => (exec.process ? [[exec.process.pid, exec.id]] : []))),
+      onWarning: (message) => log.warn('checkpoint', { container: id, message }),
+    });
+    publisher.publish('/tasks/checkpointed', { containerId: id, checkpoint: imagePath });
+    return {};
   }
 
   Shutdown(): TaskAnswer<'Shutdown'> {

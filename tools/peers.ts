@@ -1,4 +1,5 @@
 /** `make peers`: fetches the newer containerds that the tests run against, and says which can be used here. */
+import { fetchCriu } from '../integration/harness/criu';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 
 async function main(): Promise<void> {
@@ -6,6 +7,8 @@ async function main(): Promise<void> {
     const peer = await fetchPeer(name);
     console.log('version' in peer ? `${name}: containerd ${peer.version}` : `${name}: not available: ${peer.reason}`);
   }
+  const criu = await fetchCriu();
+  console.log('path' in criu ? `criu: ${criu.version}` : `criu: not available: ${criu.reason}`);
 }
 
 void main();

@@ -10,6 +10,7 @@ import { createWriteStream, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkout } from '../integration/harness/checkout';
+import { fetchCriu } from '../integration/harness/criu';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 import { printTally, reportDirectory, type RunRecord } from './reports';
 
@@ -69,6 +70,7 @@ async function runUnit(): Promise<void> {
 }
 
 async function runIntegration(suite: string, peers: readonly string[]): Promise<void> {
+  await fetchCriu();
   for (const name of peers) {
     const peer = await fetchPeer(name);
     const env = { SILT_TEST_PEER: name, SILT_TEST_SKIP: 'reason' in peer ? peer.reason : '' };

@@ -34,6 +34,8 @@ export interface SiltSettings {
   readonly seed?: 'share' | 'copy';
   /** How much the layers of shared seeds may take, such as `64k`. */
   readonly seedLayersSize?: string;
+  /** CRIU's executable. */
+  readonly criu?: string | undefined;
   readonly baseline?: 'docker' | 'strict' | 'none';
   /** Where containers write to; annotations of a container may say otherwise. */
   readonly overlay2?: string;
@@ -87,6 +89,7 @@ seed-layers-size = ${JSON.stringify(settings.seedLayersSize ?? '16g')}
 baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
 overlay2 = ${JSON.stringify(settings.overlay2 ?? process.env['SILT_TEST_OVERLAY2'] ?? 'root:memory')}
 allow-flag-override = true
+${settings.criu === undefined ? '' : `criu = ${JSON.stringify(settings.criu)}`}
 ${settings.more ?? ''}
 `;
 }

@@ -1,5 +1,6 @@
 /** What integration tests use; each module says more. */
 export { binDirectory, checkout, siltProgram } from './checkout';
+export { checkpointSuite, restoreContainer, takeCheckpoint } from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
 export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
 export { sleep, waitFor } from './deadline';

@@ -43,7 +43,7 @@ export function cacheDirectory(): string {
   return process.env['SILT_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'silt');
 }
 
-function findProgram(name: string): string | undefined {
+export function findProgram(name: string): string | undefined {
   const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/bin'];
   return directories.map((directory) => join(directory, name)).find((path) => isExecutable(path));
 }
@@ -118,7 +118,7 @@ async function unpackSuite(suite: string): Promise<void> {
 }
 
 /** Writes the private source list of a suite and returns the options that make apt use it and keep its state beside it. */
-function prepareApt(suite: string): string[] {
+export function prepareApt(suite: string): string[] {
   const archive = machineArchive();
   const directory = join(cacheDirectory(), 'apt', suite);
   for (const each of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(directory, each), { recursive: true });
@@ -153,7 +153,7 @@ function machineArchive(): AptSource {
 }
 
 /** What apt itself calls the error, or the end of the text; without addresses of mirrors, which are nobody's business in a report. */
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const reason = /\bE: .*/.exec(text)?.[0] ?? text.slice(-300);
   return reason

@@ -203,13 +203,22 @@ function notForGofer(plan: LaunchPlan): string[] {
   return [...stdio, ...gate, LAUNCH_FDS.sandbox, ...(plan.pid === 'pod' ? [LAUNCH_FDS.pidns] : [])];
 }
 
-function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
+/**
+ * The gofer: builds the root, locks it, and sends its mount namespace over `mine`.
+ * @param notNeeded names of the program's fds that are for other processes
+ */
+export function goferProcess(
+  p: ProgramBuilder,
+  plan: LaunchPlan,
+  mine: Word,
+  notNeeded: readonly string[] = notForGofer(plan),
+): void {
   p.step('opening the gofer’s own entry in /proc');
   // Opened while the host's /proc is there; the namespace's file is looked up through it at the end.
   const self = p.slot('proc_self');
   p.call('openat', [C.AT_FDCWD, p.string('/proc/self'), C.O_PATH | C.O_DIRECTORY | C.O_CLOEXEC, 0], { out: self });
   p.step('dropping what the gofer does not need');
-  for (const name of notForGofer(plan)) close(p, p.donated(name));
+  for (const name of notNeeded) close(p, p.donated(name));
   keepOnly(p, GOFER_CAPABILITIES & plan.ownCapabilities);
   confine(p);
   buildRoot(p, plan.root, {
@@ -225,7 +234,7 @@ function goferProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word): void {
     setns(p, p.donated('userns'), 'CLONE_NEWUSER');
     unshare(p, 'CLONE_NEWNS');
   }
-  p.step('handing the root filesystem to the launcher');
+  p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
   sendMessage(p, mine, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
 }
@@ -237,7 +246,7 @@ function waitForHooks(p: ProgramBuilder): void {
 }
 
 /** The upper's mount goes to the sandbox's mount namespace, where it lives as long as the pod and only host root finds it. */
-function keepUpper(p: ProgramBuilder, plan: LaunchPlan): void {
+export function keepUpper(p: ProgramBuilder, plan: LaunchPlan): void {
   p.step('keeping the upper in the sandbox');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
   // The sandbox's tmpfs belongs to the pod's user namespace and takes no file of an owner that has no id there.

@@ -17,6 +17,12 @@ export const REPORTS = {
   built: 'built',
   /** The process has done all that it can before exec, and waits for the start. */
   ready: 'ready',
+  /** CRIU, which restores a container, exists; comes with its pidfd. */
+  criu: 'criu',
+  /** The process that holds a mount namespace for CRIU exists; comes with its pidfd. */
+  holder: 'holder',
+  /** The holder is in the mount namespace. */
+  held: 'held',
 } as const;
 export type ReportName = keyof typeof REPORTS;
 

@@ -1,5 +1,5 @@
-import { refusal } from '../../errors/testing/refusal';
-import { cpuFeatures } from './cpu-features';
+import { refusal } from '../errors/testing/refusal';
+import { cpuFeatures, missingFeatures } from './cpu-features';
 
 describe('CPU features', () => {
   test.each<[string, string, string[]]>([
@@ -16,5 +16,9 @@ describe('CPU features', () => {
 
   test('are an error where the kernel says none', () => {
     expect(refusal(() => cpuFeatures('processor: 0\n'))).toMatchObject({ code: 'HOST_UNSUPPORTED' });
+  });
+
+  test('that are missing are named', () => {
+    expect(missingFeatures(['fpu', 'avx512f', 'sse', 'amx_tile'], ['sse', 'fpu'])).toEqual(['avx512f', 'amx_tile']);
   });
 });

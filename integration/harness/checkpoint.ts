@@ -1,0 +1,60 @@
+/** Checkpoints through containerd: taking one as an image, and starting a task from it. */
+import type { Containerd, RunOptions } from './containerd';
+import { findCriu } from './criu';
+import { imageName } from './image';
+import { containerdSuite, type SuiteSettings } from './suite';
+import { type Descriptor, TasksApi, type TaskStdio } from './tasks-api';
+
+const checkpointType = 'application/vnd.containerd.container.criu.checkpoint.criu.tar';
+
+/** A suite with CRIU; skipped with the reason when there is none. */
+export function checkpointSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
+  const criu = findCriu();
+  if ('path' in criu) {
+    // containerd unpacks a checkpoint into a temporary directory, which it forgets.
+    containerdSuite(name, { containerdLeaves: /\/ctrd-checkpoint\d+/, ...settings, criu: criu.path }, define);
+    return;
+  }
+  describe.skip(`${name} [skipped: ${criu.reason}]`, () => define(() => never()));
+}
+
+function never(): never {
+  throw new Error('containerd has not been started');
+}
+
+/** Takes a checkpoint of a task, which goes on, and returns what containerd has stored. Throws with ctr's words. */
+export async function takeCheckpoint(host: Containerd, id: string): Promise<Descriptor> {
+  const { stdout } = await host.mustCtr(['tasks', 'checkpoint', id]);
+  const image = stdout.toString().trim();
+  const listing = (await host.mustCtr(['images', 'ls'])).stdout.toString();
+  const digest = listing
+    .split('\n')
+    .find((line) => line.startsWith(`${image} `))
+    ?.split(/\s+/)[2];
+  if (digest === undefined) throw new Error(`no image ${image} in ${listing}`);
+  const index = JSON.parse((await host.mustCtr(['content', 'get', digest])).stdout.toString()) as {
+    manifests: Descriptor[];
+  };
+  const content = index.manifests.find(({ mediaType }) => mediaType === checkpointType);
+  if (content === undefined) throw new Error(`image ${image} holds no checkpoint: ${JSON.stringify(index)}`);
+  return content;
+}
+
+/** Makes a container and starts its task from a checkpoint. Rejects with containerd's message. */
+export async function restoreContainer(
+  host: Containerd,
+  checkpoint: Descriptor,
+  options: RunOptions & { stdio?: TaskStdio } = {},
+): Promise<string> {
+  const id = host.newId('r');
+  const flags = ['--snapshotter', 'overlayfs', '--runtime', options.runtime ?? host.runtime, ...(options.flags ?? [])];
+  await host.mustCtr(['containers', 'create', ...flags, imageName, id, 'false']);
+  const api = new TasksApi(host.paths.socket, host.namespace);
+  try {
+    await api.create(id, checkpoint, options.stdio);
+    await api.start(id);
+    return id;
+  } finally {
+    api.close();
+  }
+}

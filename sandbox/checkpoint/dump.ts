@@ -1,0 +1,294 @@
+/** Saves a running container to files. */
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { release } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { SiltError, withContext } from '../../errors';
+import type { Spec } from '../../oci';
+import { CriuRequestType } from '../../proto/criu';
+import { isFrozen, listPids } from '../cgroup';
+import { cpuFeatures } from '../cpu-features';
+import { packUpper } from '../snapshot';
+import { type ContainerState, isSameProcess, type PodState } from '../state';
+import { VERSION } from '../version';
+import type { Workshop } from '../workshop';
+import { findCriu, requireVersion } from './criu';
+import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
+import {
+  CHECKPOINT_VERSION,
+  describeFile,
+  filesIn,
+  type Manifest,
+  PROCESS,
+  sync,
+  UPPER,
+  writeManifest,
+} from './manifest';
+import { normaliseImages } from './normalise';
+import { commandOf, findOutside, namespacePids, type Outside, readMounts, strangers } from './outside';
+import { startDumper } from './session';
+
+export interface CheckpointOptions {
+  /** The directory that the checkpoint becomes; it may be there and empty. */
+  readonly imagePath: string;
+  /** Where CRIU's log goes; beside the checkpoint's directory when it fails and nothing is said. */
+  readonly workPath?: string | undefined;
+  readonly leaveRunning: boolean;
+  /** Save established TCP connections; without it there must be none. */
+  readonly tcpEstablished?: boolean;
+  /** Let unix sockets be whose other end is outside of the container. */
+  readonly externalUnixSockets?: boolean;
+  /** Names of further processes (execs), by pid, for messages. */
+  readonly execs?: ReadonlyMap<number, string>;
+  readonly onWarning?: (message: string) => void;
+}
+
+export interface CheckpointSource {
+  readonly container: ContainerState;
+  readonly pod: PodState;
+  readonly spec: Spec;
+}
+
+/** CRIU's `manage_cgroups_mode` that leaves cgroups alone: they are silt's. */
+export const CGROUPS_IGNORED = 0;
+/** Unlinked files up to this size are saved along. */
+const GHOST_LIMIT = 2 ** 30;
+
+/**
+ * Saves a container: CRIU dumps its processes, and while they stand still silt saves its upper and its tmpfs mounts. Written to
+ * a directory beside the wanted one, put on disk, and renamed: the checkpoint is complete or not there. Whatever fails, the
+ * container runs on as before; without `leaveRunning` its processes are killed once the checkpoint is complete.
+ * @throws SiltError CHECKPOINT_EXISTS, CHECKPOINT_FAILED, CRIU_UNUSABLE, WRONG_STATE, NO_SPACE.
+ */
+export async function checkpoint(
+  workshop: Workshop,
+  source: CheckpointSource,
+  options: CheckpointOptions,
+): Promise<void> {
+  const { container } = source;
+  if (!isSameProcess(container.init)) {
+    throw new SiltError('WRONG_STATE', `cannot checkpoint container ${container.id}: it is not running`, {
+      id: container.id,
+    });
+  }
+  const target = claimTarget(options.imagePath);
+  try {
+    await new Dump(workshop, source, options, target).run();
+  } catch (error) {
+    target.remove();
+    throw withContext(`cannot checkpoint container ${container.id}`, error);
+  }
+}
+
+/** Where a checkpoint is written until it is complete. */
+interface Target {
+  readonly path: string;
+  readonly temporary: string;
+  /** Gives the finished checkpoint its name. */
+  finish(): void;
+  remove(): void;
+}
+
+/** @throws SiltError CHECKPOINT_EXISTS for a directory with anything in it, which is left as it is. */
+function claimTarget(imagePath: string): Target {
+  const path = resolve(imagePath);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat && !stat.isDirectory())
+    throw new SiltError('CHECKPOINT_EXISTS', `cannot write a checkpoint to ${path}: it is no directory`, { path });
+  if (stat && readdirSync(path).length > 0) {
+    const message = `cannot write a checkpoint to ${path}: it is not empty; choose another directory or remove it`;
+    throw new SiltError('CHECKPOINT_EXISTS', message, { path });
+  }
+  const temporary = join(dirname(path), `.${basename(path)}.silt-${process.pid}`);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary, { mode: 0o700 });
+    // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
+    mkdirSync(join(temporary, PROCESS), { mode: 0o755 });
+  } catch (error) {
+    throw new SiltError('REQUEST_INVALID', `cannot make the checkpoint's directory: ${(error as Error).message}`, {
+      path,
+    });
+  }
+  const remove = (): void => rmSync(temporary, { recursive: true, force: true });
+  process.once('exit', remove);
+  return {
+    path,
+    temporary,
+    finish: () => {
+      sync(temporary);
+      renameSync(temporary, path);
+      sync(dirname(path));
+      process.removeListener('exit', remove);
+    },
+    remove: () => {
+      remove();
+      process.removeListener('exit', remove);
+    },
+  };
+}
+
+/** One checkpoint in the making. */
+class Dump {
+  readonly #images: string;
+  readonly #pid: number;
+
+  constructor(
+    private readonly workshop: Workshop,
+    private readonly source: CheckpointSource,
+    private readonly options: CheckpointOptions,
+    private readonly target: Target,
+  ) {
+    this.#images = join(target.temporary, PROCESS);
+    this.#pid = source.container.init.pid;
+  }
+
+  async run(): Promise<void> {
+    const { kernel, config } = this.workshop;
+    const { container, spec } = this.source;
+    this.#refuseStrangers();
+    const mounts = readMounts(this.#pid);
+    refuseForeignMounts(mounts, spec);
+    const pids = listPids(container.cgroup);
+    const outside = findOutside(pids, mounts, container.stdio ?? [], spec.process?.terminal === true);
+    const criu = findCriu(config);
+    const version = await requireVersion(kernel, criu);
+    const images = openSync(this.#images, 'r');
+    const session = await startDumper(kernel, criu);
+    try {
+      const finish = (what: Pick<Manifest, 'filesystems'>): Promise<void> => this.#complete(outside, version, what);
+      let saved: Pick<Manifest, 'filesystems'> | undefined;
+      await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
+        if (script !== 'post-dump') return;
+        this.#refuseIpc();
+        saved = await this.#saveFiles(mounts);
+        // Afterwards CRIU kills the processes: until the checkpoint has its name, they must be able to go on.
+        if (!this.options.leaveRunning) await finish(saved);
+      });
+      if (this.options.leaveRunning) await finish(saved!);
+    } catch (error) {
+      const { path } = this.target;
+      throw session.keepLog(join(this.options.workPath ?? dirname(path), `${basename(path)}.criu.log`), error);
+    } finally {
+      await session.end();
+      closeSync(images);
+    }
+  }
+
+  #criuOptions(images: number, mounts: ReturnType<typeof readMounts>, outside: Outside): object {
+    const { container } = this.source;
+    const frozen = isFrozen(container.cgroup) ? freezerDirectory(container) : undefined;
+    const network = /\d+/.exec(readlinkSync(`/proc/${this.#pid}/ns/net`))?.[0] ?? '';
+    return {
+      // CRIU opens it through the /proc entry of whoever made the socket: this process.
+      imagesDirFd: images,
+      pid: this.#pid,
+      leaveRunning: this.options.leaveRunning,
+      tcpEstablished: this.options.tcpEstablished ?? false,
+      extUnixSk: this.options.externalUnixSockets ?? false,
+      // They are held by processes of the container on files of the container: nothing else is affected.
+      fileLocks: true,
+      linkRemap: true,
+      ghostLimit: GHOST_LIMIT,
+      manageCgroupsMode: CGROUPS_IGNORED,
+      ...(frozen === undefined ? {} : { freezeCgroup: frozen }),
+      external: [
+        `net[${network}]:net`,
+        ...mounts.filter(({ point }) => point !== '/').map(({ point }) => `mnt[${point}]:${point}`),
+        ...outside.keys,
+        ...(outside.terminal === undefined ? [] : [outside.terminal]),
+      ],
+    };
+  }
+
+  /** @throws SiltError CHECKPOINT_FAILED naming processes that were not started by the container's first one. */
+  #refuseStrangers(): void {
+    const { container } = this.source;
+    const found = strangers(listPids(container.cgroup), this.#pid);
+    if (found.length === 0) return;
+    const names = found.map((pid) => {
+      const exec = this.options.execs?.get(pid);
+      return `${exec === undefined ? '' : `exec ${exec}, `}process ${pid} (${commandOf(pid)})`;
+    });
+    const message = `processes were brought into the container by exec, and a checkpoint holds only what its first process has started: ${names.join('; ')}; end them first`;
+    throw new SiltError('CHECKPOINT_FAILED', message, { id: container.id });
+  }
+
+  /** @throws SiltError CHECKPOINT_FAILED when the ipc namespace holds what a pod's containers share and CRIU would make anew. */
+  #refuseIpc(): void {
+    const found = readdirSync(this.#images).filter((name) => /^ipcns-(shm|msg|sem)-/.test(name));
+    const held = found.filter((name) => statSync(join(this.#images, name)).size > 8);
+    if (held.length === 0) return;
+    const kinds = held.map((name) => /^ipcns-(\w+)-/.exec(name)?.[1]).join(', ');
+    const message = `its System V IPC objects (${kinds}) cannot be restored: they belong to the pod's ipc namespace; remove them (ipcrm)`;
+    throw new SiltError('CHECKPOINT_FAILED', message);
+  }
+
+  /** What is in memory apart from processes, while those stand still. */
+  async #saveFiles(mounts: ReturnType<typeof readMounts>): Promise<Pick<Manifest, 'filesystems'>> {
+    const { kernel } = this.workshop;
+    const { container, pod, spec } = this.source;
+    const onWarning = this.options.onWarning ?? (() => undefined);
+    const create = (name: string): number => openSync(join(this.target.temporary, name), 'wx', 0o600);
+    const out = create(UPPER);
+    try {
+      await packUpper(kernel, { container, pod }, out, (message, { kind }) =>
+        REMADE.includes(kind) ? undefined : onWarning(message),
+      );
+    } finally {
+      closeSync(out);
+    }
+    const { idMaps } = pod;
+    const filesystems = await saveTemporaryMounts(kernel, { pid: this.#pid, spec, mounts, idMaps }, create, onWarning);
+    return { filesystems };
+  }
+
+  /** Everything is there: makes it ready to be restored, describes it, and gives it its name. */
+  async #complete(outside: Outside, criu: string, saved: Pick<Manifest, 'filesystems'>): Promise<void> {
+    const { temporary } = this.target;
+    const root = namespacePids(this.#pid).at(-1) ?? 1;
+    const stdio = normaliseImages(this.#images, root, outside);
+    for (const name of readdirSync(this.#images)) chmodSync(join(this.#images, name), 0o644);
+    rmSync(join(this.#images, 'stats-dump'), { force: true });
+    const { container, spec } = this.source;
+    const files = [];
+    for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));
+    writeManifest(temporary, {
+      version: CHECKPOINT_VERSION,
+      silt: VERSION,
+      criu,
+      kernel: release(),
+      architecture: process.arch,
+      created: new Date().toISOString(),
+      container: container.id,
+      cpuFeatures: cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')),
+      spec,
+      mounts: describeMounts(spec),
+      ...saved,
+      stdio,
+      ...(outside.terminal === undefined ? {} : { terminal: outside.terminal }),
+      options: {
+        tcpEstablished: this.options.tcpEstablished ?? false,
+        externalUnixSockets: this.options.externalUnixSockets ?? false,
+      },
+      files,
+    });
+    sync(this.#images);
+    this.target.finish();
+  }
+}
+
+function freezerDirectory({ cgroup }: ContainerState): string | undefined {
+  return (cgroup.directories.find(({ controllers }) => controllers.includes('freezer')) ?? cgroup.directories[0])?.path;
+}

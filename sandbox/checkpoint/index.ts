@@ -1,0 +1,5 @@
+/** Checkpoints of running containers, and what brings them back. CRIU does the processes, silt everything else. */
+export { checkpoint, type CheckpointOptions, type CheckpointSource } from './dump';
+export { type CheckpointImage, openCheckpoint } from './image';
+export { MANIFEST } from './manifest';
+export { Restored } from './restore';

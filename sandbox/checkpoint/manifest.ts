@@ -1,0 +1,184 @@
+/** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
+import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { SiltError } from '../../errors';
+import type { Spec } from '../../oci';
+import type { StdioName } from './normalise';
+
+/** Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. */
+export const CHECKPOINT_VERSION = 1;
+export const MANIFEST = 'checkpoint.json';
+/** Directory of CRIU's images within a checkpoint. */
+export const PROCESS = 'process';
+/** The archive of the container's writable layer. */
+export const UPPER = 'upper.tar';
+
+/** A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. */
+const CHUNK = 16 << 20;
+
+export interface CheckpointFile {
+  /** Relative to the checkpoint's directory. */
+  readonly path: string;
+  readonly size: number;
+  /** SHA-256 of each part of `chunk` bytes, the last one shorter. */
+  readonly chunk: number;
+  readonly sha256: readonly string[];
+}
+
+/** A filesystem whose contents are saved beside the upper. */
+export interface SavedFilesystem {
+  readonly destination: string;
+  /** Its archive; none when there was nothing in it that silt does not make anew. */
+  readonly file?: string;
+}
+
+export interface Manifest {
+  readonly version: number;
+  readonly silt: string;
+  readonly criu: string;
+  readonly kernel: string;
+  readonly architecture: string;
+  readonly created: string;
+  readonly container: string;
+  /** Features that /proc/cpuinfo listed, which the program may have found and be using. */
+  readonly cpuFeatures: readonly string[];
+  readonly spec: Spec;
+  /** Destination and type of every mount of the spec; a restore must have the same. */
+  readonly mounts: readonly { readonly destination: string; readonly type: string }[];
+  readonly filesystems: readonly SavedFilesystem[];
+  /** Which of the stdio files are still open. */
+  readonly stdio: readonly StdioName[];
+  /** How CRIU's images call the terminal; none without one. */
+  readonly terminal?: string;
+  /** What the dump was asked for and a restore has to know. */
+  readonly options: { readonly tcpEstablished: boolean; readonly externalUnixSockets: boolean };
+  readonly files: readonly CheckpointFile[];
+}
+
+/** Reads a file whole and makes its digests; also puts it on disk. */
+export async function describeFile(directory: string, path: string): Promise<CheckpointFile> {
+  const sha256: string[] = [];
+  const size = await eachChunk(join(directory, path), CHUNK, (bytes) => void sha256.push(digest(bytes)), true);
+  return { path, size, chunk: CHUNK, sha256 };
+}
+
+/** All files of a checkpoint that is being written, in order of their names; the manifest is none of them. */
+export function filesIn(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
+    .filter((path) => path !== MANIFEST)
+    .sort();
+}
+
+/** Writes the manifest, with its own digest in its last line, and puts it on disk. */
+export function writeManifest(directory: string, manifest: Manifest): void {
+  const body = JSON.stringify(manifest, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value), 1);
+  const path = join(directory, MANIFEST);
+  writeFileSync(path, `${body}\n${digest(Buffer.from(body))}\n`, { mode: 0o600 });
+  sync(path);
+}
+
+/** fsync(2) of a file or directory. */
+export function sync(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Reads a checkpoint's manifest.
+ * @throws SiltError CHECKPOINT_INVALID for a directory without one, a damaged one, and one of a newer silt.
+ */
+export function readManifest(directory: string): Manifest {
+  const path = join(directory, MANIFEST);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    throw invalid(`${directory} holds no checkpoint: cannot read ${MANIFEST}: ${code}`, path);
+  }
+  const split = text.lastIndexOf('\n', text.length - 2);
+  const body = text.slice(0, Math.max(split, 0));
+  if (text.slice(split + 1).trim() !== digest(Buffer.from(body)))
+    throw invalid(
+      `${path} is damaged or was changed: its digest is not that of its content; take the checkpoint anew`,
+      path,
+    );
+  const manifest = JSON.parse(body) as Manifest;
+  if (manifest.version > CHECKPOINT_VERSION) {
+    const message = `the checkpoint ${directory} is of format ${manifest.version}, and this silt knows ${CHECKPOINT_VERSION}; restore it with silt ${manifest.silt} or later`;
+    throw invalid(message, path);
+  }
+  return manifest;
+}
+
+/** Sizes of all files are right, and none is missing. @throws SiltError CHECKPOINT_INVALID naming the first that is not. */
+export function checkSizes(directory: string, manifest: Manifest): void {
+  for (const { path, size } of manifest.files) {
+    const found = statSync(join(directory, path), { throwIfNoEntry: false });
+    if (found === undefined) throw invalid(`the checkpoint ${directory} is incomplete: ${path} is missing`, path);
+    if (found.size !== size)
+      throw invalid(`the checkpoint ${directory} is damaged: ${path} has ${found.size} bytes, not ${size}`, path);
+  }
+}
+
+/** Reads a file and compares its digests. @throws SiltError CHECKPOINT_INVALID naming file and place. */
+export async function verifyFile(directory: string, file: CheckpointFile): Promise<void> {
+  let at = 0;
+  await eachChunk(join(directory, file.path), file.chunk, (bytes) => {
+    if (file.sha256[at / file.chunk] !== digest(bytes)) {
+      throw invalid(
+        `the checkpoint ${directory} is damaged: ${file.path} has changed between its bytes ${at} and ${at + bytes.length}`,
+        file.path,
+      );
+    }
+    at += file.chunk;
+  });
+}
+
+/** Whether a file is one of those with the contents of memory, which may be large. */
+export function isMemory({ path }: CheckpointFile): boolean {
+  return /^process\/pages-.*\.img$/.test(path);
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+async function eachChunk(
+  path: string,
+  chunk: number,
+  onChunk: (bytes: Buffer) => void,
+  syncToo = false,
+): Promise<number> {
+  const file: FileHandle = await open(path, 'r');
+  try {
+    const size = fstatSync(file.fd).size;
+    const buffer = Buffer.allocUnsafe(Math.min(chunk, Math.max(size, 1)));
+    for (let at = 0; at < size;) {
+      let filled = 0;
+      while (filled < Math.min(chunk, size - at)) {
+        const { bytesRead } = await file.read(buffer, filled, Math.min(chunk, size - at) - filled, at + filled);
+        if (bytesRead === 0) throw invalid(`${path} became shorter while it was read`, path);
+        filled += bytesRead;
+      }
+      onChunk(buffer.subarray(0, filled));
+      at += filled;
+    }
+    if (syncToo) await file.sync();
+    return size;
+  } finally {
+    await file.close();
+  }
+}
+
+function invalid(message: string, path: string): SiltError {
+  return new SiltError('CHECKPOINT_INVALID', message, { path });
+}

@@ -1,0 +1,208 @@
+/**
+ * Makes CRIU's images ready for a restore into namespaces that silt has made: CRIU is told that it had been in all of the
+ * tasks' namespaces but the pid namespace, so that it makes none of the others; files are found by their paths from
+ * the root that silt builds; and the process's stdio, whatever it was, becomes files that are given to CRIU by name.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  bytesOf,
+  encodeFields,
+  type ImageFile,
+  numberOf,
+  parseFields,
+  readImage,
+  textOf,
+  type WireField,
+  writeImage,
+} from './image-file';
+import { STDIO } from '../programs/process';
+
+/** What a process was given from outside: CRIU's keys of files, and the inodes of pipes and sockets. */
+export interface OutsideFiles {
+  readonly keys: readonly string[];
+  readonly inodes: readonly number[];
+}
+
+export type StdioName = (typeof STDIO)[number];
+
+/** Field numbers of file_entry (CRIU's images/fdinfo.proto) and fd_types. */
+const FILE = { type: 1, id: 2, reg: 3, usk: 16, fifo: 17, pipe: 18 } as const;
+const TYPE = { reg: 1, pipe: 2, fifo: 3, unixSocket: 5, inotify: 9 } as const;
+const REG = { id: 1, flags: 2, pos: 3, fown: 5, name: 6, mountId: 7, ext: 9 } as const;
+const FIFO = { pipeId: 2, regularId: 3 } as const;
+const PIPE = { pipeId: 2, flags: 3, fown: 4 } as const;
+const SOCKET = { inode: 2, flags: 5, fown: 9, mountId: 17 } as const;
+const FDINFO = { id: 1, type: 3, fd: 4 } as const;
+/** task_kobj_ids_entry: every namespace but that of pids (5), which is new. */
+const SHARED_NAMESPACES = [6, 7, 8, 9, 10, 11, 12];
+const INVENTORY_ROOT_IDS = 3;
+
+/** The name under which CRIU is given a file, as the path of a regular file has it and as `inherit_fd` does. */
+export function inheritKey(name: StdioName): string {
+  return `silt-${name}`;
+}
+
+/**
+ * Changes the images in `directory` in place.
+ * @param root pid of the first process within its pid namespace
+ * @returns the names of the stdio files that the processes have open.
+ */
+export function normaliseImages(directory: string, root: number, outside: OutsideFiles): StdioName[] {
+  shareNamespaces(directory, root);
+  return rewriteFiles(directory, root, outside);
+}
+
+function shareNamespaces(directory: string, root: number): void {
+  const ids = parseFields(readImage(join(directory, `ids-${root}.img`)).entries[0]!);
+  const inventory = join(directory, 'inventory.img');
+  const { magic, entries } = readImage(inventory);
+  const fields = parseFields(entries[0]!);
+  const own = parseFields(bytesOf(fields, INVENTORY_ROOT_IDS)).filter(
+    ({ number }) => !SHARED_NAMESPACES.includes(number),
+  );
+  const shared = ids.filter(({ number }) => SHARED_NAMESPACES.includes(number));
+  const changed = fields.map((field) =>
+    field.number === INVENTORY_ROOT_IDS ? { ...field, value: encodeFields([...own, ...shared]) } : field,
+  );
+  writeImage(inventory, { magic, entries: [encodeFields(changed)] });
+}
+
+interface OpenFile {
+  readonly id: number;
+  readonly type: number;
+  readonly fields: WireField[];
+}
+
+function rewriteFiles(directory: string, root: number, outside: OutsideFiles): StdioName[] {
+  const path = join(directory, 'files.img');
+  const image = readImage(path);
+  const files = image.entries.map((entry): OpenFile => {
+    const fields = parseFields(entry);
+    return { id: numberOf(fields, FILE.id), type: numberOf(fields, FILE.type), fields };
+  });
+  const names = nameStdio(directory, root, files, outside);
+  const entries = files.map((file) => {
+    const name = names.get(file.id);
+    return name === undefined ? encodeFields(withoutMounts(file)) : encodeFields(asStdio(file, name));
+  });
+  writeImage(path, { magic: image.magic, entries });
+  for (const fdinfo of readdirSync(directory).filter((one) => /^fdinfo-\d+\.img$/.test(one)))
+    retype(join(directory, fdinfo), new Set(names.keys()));
+  return [...new Set(names.values())];
+}
+
+/** Which open files come from outside, and as which of the three each is given at a restore. */
+function nameStdio(
+  directory: string,
+  root: number,
+  files: readonly OpenFile[],
+  outside: OutsideFiles,
+): Map<number, StdioName> {
+  const external = new Set(
+    files.filter((file) => outside.keys.includes(textOf(part(file, FILE.reg), REG.name))).map(({ id }) => id),
+  );
+  const fds = fdsOf(directory, root);
+  const names = new Map<number, StdioName>();
+  for (const file of files) {
+    const isOutside =
+      file.type === TYPE.fifo
+        ? external.has(numberOf(part(file, FILE.fifo), FIFO.regularId))
+        : file.type === TYPE.pipe
+          ? outside.inodes.includes(numberOf(part(file, FILE.pipe), PIPE.pipeId))
+          : file.type === TYPE.unixSocket
+            ? outside.inodes.includes(numberOf(part(file, FILE.usk), SOCKET.inode))
+            : external.has(file.id);
+    if (isOutside) names.set(file.id, fds.get(file.id) ?? byAccess(file, files));
+  }
+  return names;
+}
+
+/** The first process's fds 0, 1 and 2, by the id of their file. */
+function fdsOf(directory: string, root: number): Map<number, StdioName> {
+  const filesId = numberOf(parseFields(readImage(join(directory, `ids-${root}.img`)).entries[0]!), 2);
+  const path = join(directory, `fdinfo-${filesId}.img`);
+  const found = new Map<number, StdioName>();
+  if (!existsSync(path)) return found;
+  for (const entry of readImage(path).entries) {
+    const fields = parseFields(entry);
+    const name = STDIO[numberOf(fields, FDINFO.fd)];
+    if (name !== undefined && !found.has(numberOf(fields, FDINFO.id))) found.set(numberOf(fields, FDINFO.id), name);
+  }
+  return found;
+}
+
+/** What the first process no longer has as its stdio: read from is stdin, written to is stdout. */
+function byAccess(file: OpenFile, files: readonly OpenFile[]): StdioName {
+  return (flagsOf(file, files) & 3) === 0 ? 'stdin' : 'stdout';
+}
+
+function flagsOf(file: OpenFile, files: readonly OpenFile[]): number {
+  if (file.type === TYPE.pipe) return numberOf(part(file, FILE.pipe), PIPE.flags);
+  if (file.type === TYPE.unixSocket) return 2;
+  if (file.type !== TYPE.fifo) return numberOf(part(file, FILE.reg), REG.flags);
+  const regular = numberOf(part(file, FILE.fifo), FIFO.regularId);
+  const found = files.find(({ id }) => id === regular);
+  return found ? numberOf(part(found, FILE.reg), REG.flags) : 0;
+}
+
+/** A regular file whose path is the name; CRIU looks for that among the fds that it has been given before it opens anything. */
+function asStdio(file: OpenFile, name: StdioName): WireField[] {
+  const fown = ownerOf(file);
+  const regular: WireField[] = [
+    varint(REG.id, file.id),
+    varint(REG.flags, name === 'stdin' ? 0 : 1),
+    varint(REG.pos, 0),
+    { number: REG.fown, wireType: 2, value: fown },
+    // CRIU cuts off the first character of a path.
+    { number: REG.name, wireType: 2, value: Buffer.from(`/${inheritKey(name)}`) },
+  ];
+  return [
+    varint(FILE.type, TYPE.reg),
+    varint(FILE.id, file.id),
+    { number: FILE.reg, wireType: 2, value: encodeFields(regular) },
+  ];
+}
+
+/** fown_entry, all of whose fields are required: nobody is told of this file's readiness. */
+function ownerOf(file: OpenFile): Buffer {
+  const given = [
+    bytesOf(part(file, FILE.reg), REG.fown),
+    bytesOf(part(file, FILE.pipe), PIPE.fown),
+    bytesOf(part(file, FILE.usk), SOCKET.fown),
+  ].find(({ length }) => length > 0);
+  return given ?? encodeFields([1, 2, 3, 4, 5].map((number) => varint(number, 0)));
+}
+
+/** Without the mounts' ids of the old mount namespace CRIU opens paths from the root that it is in. */
+function withoutMounts(file: OpenFile): WireField[] {
+  const drop = (number: number, mountId: number): WireField[] =>
+    file.fields.map((field) =>
+      field.number === number && Buffer.isBuffer(field.value)
+        ? { ...field, value: encodeFields(parseFields(field.value).filter((one) => one.number !== mountId)) }
+        : field,
+    );
+  if (file.type === TYPE.reg) return drop(FILE.reg, REG.mountId);
+  if (file.type === TYPE.unixSocket) return drop(FILE.usk, SOCKET.mountId);
+  return file.fields;
+}
+
+function retype(path: string, ids: ReadonlySet<number>): void {
+  const image: ImageFile = readImage(path);
+  const entries = image.entries.map((entry) => {
+    const fields = parseFields(entry);
+    if (!ids.has(numberOf(fields, FDINFO.id))) return entry;
+    return encodeFields(
+      fields.map((field) => (field.number === FDINFO.type ? { ...field, value: BigInt(TYPE.reg) } : field)),
+    );
+  });
+  writeImage(path, { magic: image.magic, entries });
+}
+
+function part(file: OpenFile, number: number): WireField[] {
+  return parseFields(bytesOf(file.fields, number));
+}
+
+function varint(number: number, value: number): WireField {
+  return { number, wireType: 0, value: BigInt(value) };
+}

@@ -1,0 +1,295 @@
+/** A conversation with a running `criu swrk`: one request, questions in between, one answer. */
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SiltError } from '../../errors';
+import type { WatchHandle } from '../../native';
+import { type CriuOptions, CriuRequest, CriuRequestType, CriuResponse } from '../../proto/criu';
+import type { Draft } from '../../proto';
+import {
+  C,
+  close,
+  fsconfigCreate,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  type Kernel,
+  ProgramBuilder,
+  receiveMessage,
+  type Report,
+} from '../../syscall';
+import { Process, pidOf } from '../process';
+import { CRIU_FDS, type CriuCommand, dumpProgram } from '../programs/criu';
+import { siltRoot } from '../root';
+import { awaitReports } from '../started';
+
+const MAX_MESSAGE = 65536;
+const READABLE = 1;
+
+/** What CRIU asks in the middle of its work: `post-dump`, `setup-namespaces`, `post-restore`, … */
+export type OnNotify = (script: string, pid: number) => Promise<void> | void;
+
+/** One CRIU process. It must be ended with {@link end}, which also waits for it. */
+export class CriuSession {
+  readonly #queue: (CriuResponse | undefined)[] = [];
+  #waiting: ((response: CriuResponse | undefined) => void) | undefined;
+  #watch: WatchHandle | undefined;
+  readonly #answered: string[] = [];
+
+  /** Keeps `socket`, and `run`, the fd of its /run. */
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly criu: Process,
+    private readonly socket: number,
+    private readonly run: number,
+  ) {
+    this.#watch = kernel.watch(socket, READABLE, () => this.#receive());
+  }
+
+  /** Its standard error and log, as far as it has come. */
+  get log(): string {
+    try {
+      return readFileSync(join(this.runPath, 'log'), 'utf8');
+    } catch {
+      return '';
+    }
+  }
+
+  /** CRIU's /run, as this process reaches it. */
+  get runPath(): string {
+    return `/proc/self/fd/${this.run}`;
+  }
+
+  async version(): Promise<{ majorNumber: number; minorNumber: number; sublevel: number }> {
+    this.#send({ type: CriuRequestType.VERSION });
+    const response = await this.#next();
+    if (response?.version === undefined) throw this.#died();
+    return response.version;
+  }
+
+  /**
+   * Has CRIU do something, answering what it asks meanwhile.
+   * @throws what `onNotify` throws, after CRIU has taken everything back; CRIU's own failure as CHECKPOINT_FAILED.
+   */
+  async request(type: number, options: Draft<CriuOptions>, onNotify: OnNotify): Promise<CriuResponse> {
+    this.#send({ type, opts: { logLevel: 4, logToStderr: true, notifyScripts: true, imagesDirFd: -1, ...options } });
+    let failure: Error | undefined;
+    for (;;) {
+      const response = await this.#next();
+      if (response === undefined) throw failure ?? this.#died();
+      if (response.type !== CriuRequestType.NOTIFY) {
+        if (response.success) return response;
+        throw failure ?? this.#failed(response);
+      }
+      const { script = '', pid = 0 } = response.notify ?? {};
+      try {
+        this.#answered.push(script);
+        await onNotify(script, pid);
+      } catch (error) {
+        failure ??= error instanceof Error ? error : new Error(String(error));
+      }
+      this.#send({ type: CriuRequestType.NOTIFY, notifySuccess: failure === undefined });
+    }
+  }
+
+  /** Which steps it has come to: what it has done by the time of a failure. */
+  get reached(): readonly string[] {
+    return this.#answered;
+  }
+
+  /** Ends CRIU if it still runs, and frees everything. */
+  async end(): Promise<void> {
+    this.#keepFindings();
+    this.#watch?.close();
+    this.#watch = undefined;
+    closeSync(this.socket);
+    // Its end of work is the end of its socket; if it is stuck in the middle, the tasks that it holds go on when it dies.
+    const timer = setTimeout(() => {
+      if (!this.criu.exit) this.kernel.signal(this.criu.fd, C.SIGKILL);
+    }, 5000);
+    await this.criu.exited;
+    clearTimeout(timer);
+    closeSync(this.run);
+  }
+
+  /** Kills CRIU; for when it must not go on. */
+  kill(): void {
+    if (!this.criu.exit) this.kernel.signal(this.criu.fd, C.SIGKILL);
+  }
+
+  /** What CRIU has found out of the kernel takes it 50 ms each time: it is kept for the next one. */
+  #keepFindings(): void {
+    const found = join(this.runPath, FINDINGS);
+    const kept = findingsPath();
+    try {
+      if (existsSync(kept) && readFileSync(kept).equals(readFileSync(found))) return;
+      mkdirSync(join(kept, '..'), { recursive: true, mode: 0o700 });
+      writeFileSync(`${kept}.${process.pid}`, readFileSync(found), { mode: 0o600 });
+      renameSync(`${kept}.${process.pid}`, kept);
+    } catch {
+      // Not there, or no room for it: the next one finds out by itself.
+    }
+  }
+
+  /** Keeps the log in a file, and adds to the error where it is. */
+  keepLog(path: string, error: unknown): unknown {
+    if (!(error instanceof SiltError) || error.code !== 'CHECKPOINT_FAILED' || this.log === '') return error;
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, this.log, { mode: 0o600 });
+    } catch {
+      return error;
+    }
+    const message = `${error.message}; CRIU's log is ${path}`;
+    return new SiltError(error.code, message, { ...error.details, path }, { cause: error });
+  }
+
+  #died(): SiltError {
+    return new SiltError('CHECKPOINT_FAILED', `CRIU ended in the middle of its work${this.#reason()}`);
+  }
+
+  #failed(response: CriuResponse): SiltError {
+    const errno = response.crErrno > 0 ? ` (errno ${response.crErrno})` : '';
+    return new SiltError('CHECKPOINT_FAILED', `CRIU has failed${errno}${this.#reason() || `: ${response.crErrmsg}`}`);
+  }
+
+  /** What CRIU says in its log: the first error is the cause, later ones follow from it. */
+  #reason(): string {
+    const reasons = errorsOf(this.log);
+    return reasons.length === 0 ? '' : `: ${reasons.slice(0, 3).join('; ')}`;
+  }
+
+  #send(request: Draft<CriuRequest>): void {
+    const bytes = CriuRequest.encode(request);
+    const p = new ProgramBuilder();
+    p.step('talking to CRIU').call('sendto', [this.socket, p.bytes(bytes), bytes.length, C.MSG_NOSIGNAL, 0, 0], {
+      tolerate: ['EPIPE', 'ECONNRESET'],
+    });
+    this.kernel.run(p.build());
+  }
+
+  #next(): Promise<CriuResponse | undefined> {
+    if (this.#queue.length > 0) return Promise.resolve(this.#queue.shift());
+    if (this.#watch === undefined) return Promise.resolve(undefined);
+    return new Promise((resolve) => (this.#waiting = resolve));
+  }
+
+  #receive(): void {
+    const p = new ProgramBuilder();
+    const message = receiveMessage(p, this.socket, MAX_MESSAGE, 1, 'response', { tolerate: ['ECONNRESET'] });
+    const result = this.kernel.run(p.build());
+    const size = result.get(message.count);
+    if (size <= 0) {
+      this.#watch?.close();
+      this.#watch = undefined;
+      this.#deliver(undefined);
+    } else this.#deliver(CriuResponse.decode(result.at(message.payload, size)));
+  }
+
+  #deliver(response: CriuResponse | undefined): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting) waiting(response);
+    else this.#queue.push(response);
+  }
+}
+
+/** CRIU's complaint about a limit that it would like to raise and does not need. */
+const HARMLESS = /RLIMIT_NOFILE/;
+
+/** The messages of `(00.1) 12: Error (criu/x.c:1): message` lines, in order. */
+export function errorsOf(log: string): string[] {
+  const found = [...log.matchAll(/^(?:\([\d.]+\)\s+)?(?:(\d+):\s+)?Error \([^)]*\): (.*)$/gm)];
+  return found
+    .map(([, pid, message = '']) => (pid === undefined ? message.trim() : `process ${pid}: ${message.trim()}`))
+    .filter((message) => !HARMLESS.test(message));
+}
+
+const FINDINGS = 'criu.kdat';
+
+function findingsPath(): string {
+  return join(siltRoot(), 'cache', FINDINGS);
+}
+
+/** A detached tmpfs for CRIU's /run, with what an earlier one found out of the kernel. The fd is the caller's to close. */
+export function makeCriuRun(kernel: Kernel, owner = { uid: 0, gid: 0 }): number {
+  const p = new ProgramBuilder();
+  p.step('making a place for CRIU');
+  const context = fsopen(p, 'tmpfs');
+  for (const [key, value] of [
+    ['mode', '755'],
+    ['uid', `${owner.uid}`],
+    ['gid', `${owner.gid}`],
+    ['size', '64m'],
+  ] as const)
+    fsconfigString(p, context, key, value);
+  fsconfigCreate(p, context);
+  const run = fsmount(p, context, C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID, 'run');
+  close(p, context);
+  const fd = kernel.run(p.build()).get(run);
+  if (existsSync(findingsPath())) {
+    const path = `/proc/self/fd/${fd}/${FINDINGS}`;
+    writeFileSync(path, readFileSync(findingsPath()));
+    chmodSync(path, 0o644);
+  }
+  return fd;
+}
+
+/** The log that CRIU writes its standard error to; the fd is the caller's to close. */
+export function openCriuLog(run: number): number {
+  return openSync(`/proc/self/fd/${run}/log`, 'a', 0o644);
+}
+
+/** Starts CRIU on the host's side, for a dump or a question. @throws SiltError CRIU_UNUSABLE when it cannot be executed. */
+export async function startDumper(kernel: Kernel, criu: CriuCommand): Promise<CriuSession> {
+  const [mine, theirs] = kernel.socketPair();
+  const run = makeCriuRun(kernel);
+  const log = openCriuLog(run);
+  let process: Process | undefined;
+  try {
+    const started = kernel.start(dumpProgram(criu), {
+      [CRIU_FDS.rpc]: theirs,
+      [CRIU_FDS.run]: run,
+      [CRIU_FDS.log]: log,
+    });
+    const onReport = ({ name, fds }: Report): boolean => {
+      if (name !== 'criu') return false;
+      process = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+      return true;
+    };
+    const abort = (): void => {
+      if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
+    };
+    await awaitReports(kernel, started, ['criu'], { what: 'starting CRIU', onReport, abort });
+    // The socket closes when exec does.
+    await started.reports.next();
+    started.reports.close();
+    return new CriuSession(kernel, process!, mine, run);
+  } catch (error) {
+    closeSync(mine);
+    await process?.exited;
+    closeSync(run);
+    throw unusable(criu, error);
+  } finally {
+    closeSync(theirs);
+    closeSync(log);
+  }
+}
+
+export function unusable(criu: CriuCommand, error: unknown): SiltError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new SiltError(
+    'CRIU_UNUSABLE',
+    `cannot execute ${criu.path}: ${message}`,
+    { path: criu.path },
+    { cause: error },
+  );
+}

@@ -1,0 +1,299 @@
+/** The programs around CRIU: the one that dumps from the host's side, and those that restore into a pod. */
+import {
+  AT_FDCWD,
+  attachAt,
+  C,
+  chdir,
+  cloneTree,
+  close,
+  dupTo,
+  execve,
+  type Fd,
+  fork,
+  fsconfigCreate,
+  fsmount,
+  fsopen,
+  joinCgroup,
+  mkdirat,
+  mount,
+  mountSetattr,
+  openat,
+  pivotRoot,
+  prctl,
+  type Program,
+  ProgramBuilder,
+  receiveMessage,
+  sendMessage,
+  setIds,
+  setns,
+  umount,
+  unshare,
+  waitForChild,
+} from '../../syscall';
+import { goferProcess, keepUpper, type LaunchPlan, LAUNCH_FDS } from './launch';
+import { prepareAsHostRoot } from './process';
+import { report } from './reports';
+
+/** CRIU as an executable; it may be a script. */
+export interface CriuCommand {
+  readonly path: string;
+  /** Host files and directories that it needs when the host's filesystem is out of sight. */
+  readonly needs: readonly { readonly path: string; readonly directory: boolean }[];
+}
+
+/** Names of the fds that the programs are given. */
+export const CRIU_FDS = {
+  /** CRIU's end of the RPC socket. */
+  rpc: 'rpc',
+  /** A detached tmpfs, for CRIU's /run. */
+  run: 'run',
+  /** CRIU's standard error. */
+  log: 'criu-log',
+  /** The holder's end of a socket on which it is sent the new mount namespace. */
+  handover: 'handover',
+  /** Pidfd of the container's first process. */
+  init: 'init',
+} as const;
+
+/** Where CRIU's process has its RPC socket, and the first of the fds that restored processes inherit. */
+const RPC_FD = 3;
+export const FIRST_INHERITED_FD = 10;
+/** While they are put in order, fds lie here, out of the way. */
+const ASIDE = 500;
+/** The image directory and CRIU's /run, as CRIU sees them while it restores. */
+export const CRIU_PATHS = { images: '/images', run: '/run' } as const;
+
+const ENVIRONMENT = [
+  'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  // Where it keeps what it has found out of the kernel, when it is not host root.
+  `XDG_RUNTIME_DIR=${CRIU_PATHS.run}`,
+];
+
+/** CRIU on the host, in a mount namespace of its own only for the sake of its /run. */
+export function dumpProgram(criu: CriuCommand): Program {
+  const p = new ProgramBuilder();
+  p.step('preparing to start CRIU');
+  p.call('setpgid', [0, 0]);
+  fork(p, 'criu', { flags: 'CLONE_PARENT|CLONE_NEWNS' }, () => {
+    introduce(p, 'criu');
+    prctl(p, 'PR_SET_PDEATHSIG', C.SIGTERM);
+    p.step('giving CRIU its /run');
+    mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
+    attachAt(p, p.donated(CRIU_FDS.run), AT_FDCWD, '/run');
+    becomeCriu(p, criu, []);
+  });
+  return p.build();
+}
+
+/** Leaves the starter's process group, which is waited for, and reports itself with a pidfd. */
+function introduce(p: ProgramBuilder, name: 'criu' | 'holder'): void {
+  p.step(`reporting the ${name}`);
+  p.call('setsid', []);
+  const pid = p.slot('pid');
+  p.call('getpid', [], { out: pid });
+  const pidfd = p.slot('pidfd');
+  p.call('pidfd_open', [pid, 0], { out: pidfd });
+  report(p, name, [pidfd]);
+}
+
+/**
+ * CRIU in a pod: in its namespaces and the container's cgroup, with a root of its own in which there is nothing but CRIU, the
+ * image, and the pod's /proc. What it restores is a child of the caller (rst_sibling) in a new pid namespace.
+ *
+ * Beside it the *holder*: a process that waits for the finished mount namespace and enters it, so that CRIU's `join_ns` finds
+ * it by the holder's pid. It ends with the other end of its socket.
+ */
+export function restoreProgram(
+  plan: LaunchPlan,
+  criu: CriuCommand,
+  images: string,
+  inherited: readonly string[],
+): Program {
+  const p = new ProgramBuilder();
+  p.step('preparing to restore the container');
+  prctl(p, 'PR_SET_DUMPABLE', 0);
+  p.call('setpgid', [0, 0]);
+  p.step('entering the pod’s pid namespace');
+  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
+  fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => {
+    p.step('joining the container’s cgroup');
+    for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+    p.scope(() => prepareAsHostRoot(p, { ...plan.process, oomScoreAdj: undefined }));
+    enterCriuRoot(p, criu, images);
+    p.step('entering the pod’s namespaces');
+    const kinds = [
+      plan.userns ? 'CLONE_NEWUSER' : '',
+      plan.join.network ? 'CLONE_NEWNET' : '',
+      plan.join.ipc ? 'CLONE_NEWIPC' : '',
+      plan.join.uts ? 'CLONE_NEWUTS' : '',
+    ].filter(Boolean);
+    if (kinds.length > 0) setns(p, p.donated(LAUNCH_FDS.sandbox), kinds.join('|'));
+    if (plan.userns) setIds(p, 0, 0, []);
+    fork(p, 'holder', { flags: 'CLONE_PARENT' }, () => hold(p));
+    p.step('starting CRIU');
+    const flags = plan.cgroupNamespace ? 'CLONE_PARENT|CLONE_NEWCGROUP' : 'CLONE_PARENT';
+    fork(p, 'criu', { flags }, () => {
+      introduce(p, 'criu');
+      becomeCriu(p, criu, inherited);
+    });
+  });
+  return p.build();
+}
+
+/** The holder ends when its socket does: before the namespace came, or after everything is done. */
+function hold(p: ProgramBuilder): void {
+  introduce(p, 'holder');
+  p.step('waiting for the root filesystem');
+  // Dumpable is what lets CRIU look up the namespace; by then this process sees the container's files and nothing else.
+  const received = receiveMessage(p, p.donated(CRIU_FDS.handover), 16, 1, 'root');
+  const end = p.label();
+  p.jumpIfZero(received.count, end);
+  setns(p, received.fds[0]!, 'CLONE_NEWNS');
+  prctl(p, 'PR_SET_DUMPABLE', 1);
+  report(p, 'held');
+  receiveMessage(p, p.donated(CRIU_FDS.handover), 16, 0, 'end');
+  p.place(end);
+}
+
+/** A root with CRIU, its libraries, the image and the pod's /proc: whatever happens to CRIU, no other host file is in reach. */
+function enterCriuRoot(p: ProgramBuilder, criu: CriuCommand, images: string): void {
+  p.step('building CRIU’s root');
+  unshare(p, 'CLONE_NEWNS');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  // As the sandbox does: /proc is a directory on every host, and the rest of the old root goes with it.
+  mount(p, 'silt-criu', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV', 'mode=755,size=1m');
+  const tolerate = { tolerate: ['EEXIST'] };
+  for (const { path, directory } of criu.needs) {
+    p.step(`giving CRIU ${path}`);
+    const parts = path.split('/').filter(Boolean);
+    const parents = directory ? parts : parts.slice(0, -1);
+    parents.forEach((_, i) => mkdirat(p, AT_FDCWD, `/proc/${parts.slice(0, i + 1).join('/')}`, 0o755, tolerate));
+    p.scope(() => {
+      if (!directory) close(p, openat(p, AT_FDCWD, `/proc${path}`, 'O_WRONLY|O_CREAT', { mode: 0o644 }));
+      const tree = cloneTree(p, AT_FDCWD, path, { recursive: directory });
+      mountSetattr(p, tree, { set: C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NOSUID, recursive: directory });
+      attachAt(p, tree, AT_FDCWD, `/proc${path}`);
+      close(p, tree);
+    });
+  }
+  p.step('giving CRIU the image');
+  for (const name of [CRIU_PATHS.images, CRIU_PATHS.run, '/proc', '/tmp'])
+    mkdirat(p, AT_FDCWD, `/proc${name}`, 0o755, tolerate);
+  p.scope(() => {
+    const tree = cloneTree(p, AT_FDCWD, images);
+    mountSetattr(p, tree, { set: C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID });
+    attachAt(p, tree, AT_FDCWD, `/proc${CRIU_PATHS.images}`);
+    close(p, tree);
+    attachAt(p, p.donated(CRIU_FDS.run), AT_FDCWD, `/proc${CRIU_PATHS.run}`);
+    p.step('giving CRIU the pod’s /proc');
+    const proc = mountedProc(p);
+    attachAt(p, proc, AT_FDCWD, '/proc/proc');
+    close(p, proc);
+  });
+  p.step('leaving the host’s filesystem');
+  chdir(p, '/proc');
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
+}
+
+/** A detached proc of the pid namespace that the process is in. */
+function mountedProc(p: ProgramBuilder): Fd {
+  const context = fsopen(p, 'proc');
+  fsconfigCreate(p, context);
+  const proc = fsmount(p, context, C.MOUNT_ATTR_NOSUID | C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOEXEC, 'proc');
+  close(p, context);
+  return proc;
+}
+
+/** Puts the fds where CRIU expects them and executes it. */
+function becomeCriu(p: ProgramBuilder, criu: CriuCommand, inherited: readonly string[]): void {
+  p.step('starting CRIU');
+  const wanted: [string, number][] = [
+    [CRIU_FDS.log, 1],
+    [CRIU_FDS.log, 2],
+    [CRIU_FDS.rpc, RPC_FD],
+    ...inherited.map((name, i): [string, number] => [name, FIRST_INHERITED_FD + i]),
+  ];
+  wanted.forEach(([name], i) => dupTo(p, p.donated(name), ASIDE + i, true));
+  dupTo(p, p.report, ASIDE + wanted.length, true);
+  // Everything of ours goes at exec; what CRIU keeps is duplicated after this.
+  p.call('close_range', [RPC_FD, ASIDE - 1, 0]);
+  wanted.forEach(([, at], i) => dupTo(p, ASIDE + i, at));
+  p.step(`executing ${criu.path}`);
+  execve(p, criu.path, ['criu', 'swrk', `${RPC_FD}`], ENVIRONMENT);
+}
+
+/**
+ * The gofer of a restore: the first process is there, alone in its pid namespace and held by CRIU. Builds the root in its
+ * namespaces, locks it, hands it to the holder, and puts the upper into the sandbox.
+ *
+ * With a user namespace the kernel lets CRIU mount proc only where a proc is fully visible, and the container's is masked. So
+ * a second one covers it until {@link uncoverProgram} takes it away again; no process of the container runs meanwhile.
+ */
+export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
+  const p = new ProgramBuilder();
+  p.step('preparing to build the root filesystem');
+  prctl(p, 'PR_SET_DUMPABLE', 0);
+  p.call('setpgid', [0, 0]);
+  const pair = p.space(8, 'handover');
+  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
+  const mine = p.word(pair, 32, 'handover_starter');
+  const theirs = p.word(pair.plus(4), 32, 'handover_gofer');
+  p.step('finding the restored process');
+  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
+  const finder = fork(p, 'finder', {}, () => {
+    const pidfd = p.slot('pidfd');
+    p.call('pidfd_open', [podPid, 0], { out: pidfd });
+    sendMessage(p, theirs, p.bytes(Buffer.from('init'), '"init"', 1), [pidfd]);
+  });
+  waitForChild(p, finder.pid);
+  const found = receiveMessage(p, mine, 16, 1, 'init');
+  const init = p.keep(found.fds[0]!, 'init');
+  report(p, 'process', [init]);
+  p.step('entering the container’s namespaces');
+  setns(p, init, restoredNamespaces(plan));
+  p.step('starting the gofer');
+  const gofer = fork(p, 'gofer', { flags: 'CLONE_NEWNS' }, () =>
+    goferProcess(p, plan, theirs, [LAUNCH_FDS.sandbox, CRIU_FDS.handover]),
+  );
+  close(p, theirs);
+  p.step('waiting for the root filesystem');
+  const received = receiveMessage(p, mine, 16, 1, 'root');
+  const came = p.label();
+  p.jumpIfNotZero(received.count, came);
+  p.call('exit_group', [1]);
+  p.place(came);
+  waitForChild(p, gofer.pid);
+  const ns = p.keep(received.fds[0]!, 'root');
+  if (plan.userns) {
+    p.step('covering /proc while CRIU works');
+    const cover = fork(p, 'cover', {}, () => {
+      const proc = mountedProc(p);
+      setns(p, ns, 'CLONE_NEWNS');
+      attachAt(p, proc, AT_FDCWD, '/proc');
+    });
+    waitForChild(p, cover.pid);
+  }
+  sendMessage(p, p.donated(CRIU_FDS.handover), p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
+  close(p, mine);
+  keepUpper(p, plan);
+  report(p, 'built');
+  return p.build();
+}
+
+function restoredNamespaces(plan: LaunchPlan): string {
+  const kinds = ['CLONE_NEWIPC', 'CLONE_NEWUTS', 'CLONE_NEWNET', 'CLONE_NEWPID'];
+  if (plan.cgroupNamespace) kinds.push('CLONE_NEWCGROUP');
+  return kinds.join('|');
+}
+
+/** Takes the cover off /proc again, see {@link restoreRootProgram}. */
+export function uncoverProgram(): Program {
+  const p = new ProgramBuilder();
+  p.step('uncovering /proc');
+  p.call('setpgid', [0, 0]);
+  setns(p, p.donated(CRIU_FDS.init), 'CLONE_NEWNS');
+  umount(p, '/proc');
+  return p.build();
+}
