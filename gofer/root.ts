@@ -68,8 +68,10 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
-  if (plan.terminal && plan.terminalGiven) p.scope(() => bindConsole(p, root, plan.owner));
-  else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
+  if (plan.terminal && plan.terminalGiven) {
+    p.step('binding the terminal to /dev/console');
+    p.scope(() => bindConsole(p, root, plan.owner));
+  } else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
   maskPaths(p, root, plan.maskedPaths);
@@ -258,7 +260,6 @@ export function openTerminal(p: ProgramBuilder, dir: Fd, prefix: string, user: O
 }
 
 function bindConsole(p: ProgramBuilder, root: Fd, podRoot: Owner): void {
-  p.step('binding the terminal to /dev/console');
   const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
   const slave = p.slot('slave');
   p.call('openat', [root, p.string('dev/pts/0'), flags('O_PATH|O_CLOEXEC'), 0], { out: slave });

@@ -121,7 +121,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, seed, seed-layers, seed-layers-size, seed-identity`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, seed, seed-layers, seed-layers-size, seed-identity, criu`,
         details: { path: FILE },
       });
     },
