@@ -13,11 +13,13 @@ import {
   ProgramBuilder,
   receiveMessage,
   sendMessage,
+  setSeccompFilter,
   umount,
 } from '../syscall';
 import { type PrivilegedRequest, unpack } from './archive';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
 import type { AllowedDevice } from './unpacker';
+import { unpackerFilter } from './unpacker-filter';
 
 /** What the unpacker is to do, on its command line. */
 export interface UnpackerOrders {
@@ -37,7 +39,7 @@ export interface UnpackerResult {
 
 const kernel = new Kernel(loadNative(`/proc/self/fd/${UNPACKER.addon}`), -1);
 
-/** Into an empty root, and without the right to mount: from here on only the two fds lead anywhere. */
+/** Into an empty root, without the right to mount, and under a filter: from here on only the two fds lead anywhere. */
 function confine(): void {
   const p = new ProgramBuilder();
   p.step('leaving the host’s filesystem');
@@ -48,6 +50,9 @@ function confine(): void {
   umount(p, '.');
   chdir(p, '/');
   capset(p, { effective: UNPACKER_CAPABILITIES, permitted: UNPACKER_CAPABILITIES, inheritable: 0n });
+  p.step('confining the unpacker to what unpacking takes');
+  const { bpf, flags } = unpackerFilter();
+  setSeccompFilter(p, bpf, flags);
   kernel.run(p.build());
 }
 

@@ -1,6 +1,7 @@
 /** Archives of uppers: the seeds that containers start from and the snapshots that are taken of them (PAX tar). */
 export type { ArchiveWarning, OnWarning } from './entry';
 export type { SyscallRunner } from './io/batch';
+export { ARCHIVE_CALLS } from './io/calls';
 export { DEFAULT_LIMITS, type Limits } from './limits';
 export { pack, type PackOptions, type PackResult, type SharedSeed } from './pack';
 export { unpack, type UnpackOptions, type UnpackResult } from './unpack';

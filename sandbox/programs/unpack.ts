@@ -1,5 +1,6 @@
 import type { IdMaps } from '../../gofer';
-import { C, close, dupTo, execveat, fork, joinCgroup, mountSetattr, prctl, type Program, ProgramBuilder, setIds, type Slot } from '../../syscall'; // prettier-ignore
+import { baselineFilter, type SeccompFilter } from '../../oci';
+import { C, close, dupTo, execveat, fork, joinCgroup, mountSetattr, prctl, type Program, ProgramBuilder, setIds, setSeccompFilter, type Slot } from '../../syscall'; // prettier-ignore
 import { report } from './reports';
 import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
@@ -74,6 +75,14 @@ function idmapDirectory(p: ProgramBuilder, pid: Slot): void {
   close(p, userns);
 }
 
+/**
+ * For Node's start, before the script has a filter of its own (unpacker-filter): libuv makes an io_uring then if it can, and would want
+ * to use it later.
+ */
+export function unpackerBaseline(): SeccompFilter {
+  return baselineFilter('strict', AT_START)!;
+}
+
 function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: number): void {
   p.step('becoming the unpacker');
   setIds(p, 0, 0, []);
@@ -82,6 +91,8 @@ function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: num
     if (!((AT_START >> BigInt(cap)) & 1n)) prctl(p, 'PR_CAPBSET_DROP', cap);
   prctl(p, 'PR_SET_NO_NEW_PRIVS', 1);
   prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
+  const { bpf, flags } = unpackerBaseline();
+  setSeccompFilter(p, bpf, flags);
   report(p, 'ready');
   // The donated fds lie where the unpacker's own are to be: first all of them go up, out of the way.
   const high = (name: keyof typeof UNPACK_FDS, at: number): void => dupTo(p, p.donated(UNPACK_FDS[name]), at, true);

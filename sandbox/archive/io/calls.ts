@@ -37,6 +37,9 @@ const NR = {
   ppoll: callNumber('ppoll'),
 } as const;
 
+/** Names of all system calls that archives are packed and unpacked with. */
+export const ARCHIVE_CALLS: readonly string[] = Object.keys(NR);
+
 /** What {@link allocHow} takes. The kernel keeps every path inside of the directory that it starts from. */
 const INSIDE = C.RESOLVE_BENEATH | C.RESOLVE_NO_SYMLINKS | C.RESOLVE_NO_MAGICLINKS;
 const HOW_SIZE = 24;
