@@ -185,12 +185,22 @@ static struct failure write_address(const char *address)
 /*
  * Prints the address as text. containerd 1.6 knows nothing else (binary.Start in runtime/v2/binary.go); 1.7 to 2.4 try
  * JSON, from 2.3 on protobuf before that, and take what is neither for the address of a shim of version 2 that speaks
- * ttrpc (parseStartResponse in core/runtime/v2/shim.go), which is what the server here is. No protobuf begins with
- * "unix:/": the slash would be a field of wire type 7. All of them set MAX_SHIM_VERSION to 2 or not at all.
+ * ttrpc (parseStartResponse in core/runtime/v2/shim.go). No protobuf begins with "unix:/": the slash would be a field of
+ * wire type 7. All of them set MAX_SHIM_VERSION to 2 or not at all, so that version 3 of the Task service, which 2.x has
+ * and the server too, is only announced where the operator says so, and with it the protocol. For gRPC containerd wants
+ * the bare path (grpcDialContext there).
  */
-static struct failure print_address(const char *address)
+static struct failure print_address(char *const *environment, const char *address, const char *path)
 {
-	return FAILURE("printing the address to", "stdout", front_write(1, address, front_length(address)));
+	const char *protocol = front_variable(environment, "SILT_SHIM_PROTOCOL=");
+	char answer[2 * FRONT_SOCKET_PATH_SIZE + 64];
+
+	if (protocol && (front_equal(protocol, "ttrpc") || front_equal(protocol, "grpc")))
+		JOIN(answer, "{\"version\":3,\"address\":\"", front_equal(protocol, "grpc") ? path : address,
+		     "\",\"protocol\":\"", protocol, "\"}");
+	else
+		JOIN(answer, address);
+	return FAILURE("printing the address to", "stdout", front_write(1, answer, front_length(answer)));
 }
 
 void front_start(const struct front *front, const struct front_flags *flags)
@@ -230,7 +240,7 @@ void front_start(const struct front *front, const struct front_flags *flags)
 	if (!failure.result)
 		failure = end;
 	if (!failure.result)
-		failure = print_address(address);
+		failure = print_address(front->environment, address, path);
 	if (!failure.result)
 		front_exit(0);
 

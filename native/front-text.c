@@ -33,6 +33,14 @@ const char *front_last_component(const char *path)
 	return last;
 }
 
+const char *front_variable(char *const *environment, const char *start)
+{
+	for (; *environment; environment++)
+		if (front_begins(*environment, start))
+			return *environment + front_length(start);
+	return NULL;
+}
+
 const char *front_decimal(char digits[FRONT_DIGITS_SIZE], uint32_t number)
 {
 	char *at = digits + FRONT_DIGITS_SIZE - 1;

@@ -45,10 +45,9 @@ static void find_library(const char *script)
 
 static const char *find_root(char *const *environment)
 {
-	for (; *environment; environment++)
-		if (front_begins(*environment, "SILT_ROOT="))
-			return *environment + sizeof "SILT_ROOT=" - 1;
-	return DEFAULT_ROOT;
+	const char *root = front_variable(environment, "SILT_ROOT=");
+
+	return root ? root : DEFAULT_ROOT;
 }
 
 /* `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). */

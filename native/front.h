@@ -39,6 +39,8 @@ bool front_equal(const char *a, const char *b);
 bool front_begins(const char *string, const char *start);
 /* What follows the last '/', or all of it. */
 const char *front_last_component(const char *path);
+/* What follows `start`, such as "NAME=", in the first variable that begins with it; null if none does. */
+const char *front_variable(char *const *environment, const char *start);
 /* Parts up to a null pointer, one after the other, always with a NUL. False: they did not fit, and were cut. */
 bool front_join(char *to, size_t size, const char *const *parts);
 #define JOIN(to, ...) front_join(to, sizeof(to), (const char *const[]){ __VA_ARGS__, NULL })

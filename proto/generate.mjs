@@ -24,6 +24,7 @@ const packageWords = {
   'containerd.runc.v1': 'Runc',
   'containerd.linux.runc': 'LinuxRunc',
   'runtimeoptions.v1': 'Runtime',
+  'runtime.v1': 'Cri',
   'io.containerd.cgroups.v1': 'CgroupV1',
   'io.containerd.cgroups.v2': 'CgroupV2',
 };

@@ -12,15 +12,9 @@ export * from './bootstrap';
 export type { Codec, Draft } from './codec';
 export { forwardMethod, ForwardRequest, forwardRequest, taskEvents, type TaskEvent, type TaskTopic } from './events';
 export * from './options';
-export {
-  type ServerMethod,
-  type SymmetricCodec,
-  type TaskAnswer,
-  type TaskMethod,
-  taskMethods,
-  type TaskRequest,
-  taskServiceNames,
-} from './task';
+export type { ServerMethod, SymmetricCodec } from './method';
+export * from './sandbox';
+export { type TaskAnswer, type TaskMethod, taskMethods, type TaskRequest, taskServiceNames } from './task';
 export { dateOf, goZeroTime, nanosecondsOf, timestampOf } from './timestamp';
 
 /** States of a task or exec in StateResponse. */

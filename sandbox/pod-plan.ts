@@ -19,7 +19,7 @@ export interface PodPlan {
 }
 
 /**
- * Plans a pod from the spec of its first container.
+ * Plans a pod from the spec of its first container, or from one without a process: a pod by itself.
  * @throws SiltError SPEC_INVALID, SPEC_UNSUPPORTED naming the namespace.
  */
 export function podPlan(request: PodRequest): PodPlan {
@@ -54,7 +54,10 @@ export function podPlan(request: PodRequest): PodPlan {
     );
   }
   const maps = idMaps(request, sandbox, config);
-  return { sandbox: { ...sandbox, idMaps: maps, sysctls: podRootSysctls(spec, maps) }, paths };
+  // Without a container's root to build nobody else sets those that are host root's, which a sandbox without ids of its own is.
+  const everyOne = spec.process === undefined && maps === null;
+  const sysctls = everyOne ? Object.entries(spec.linux?.sysctl ?? {}) : podRootSysctls(spec, maps);
+  return { sandbox: { ...sandbox, idMaps: maps, sysctls }, paths };
 }
 
 /**

@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
 import { C, type Kernel } from '../syscall';
 import { Process, pidOf } from './process';
+import { HOLDER_FDS, holderProgram } from './programs/holder';
 import { dropUpperProgram, LAUNCH_FDS } from './programs/launch';
 import { SANDBOX_FDS, sandboxProgram, type SandboxPlan } from './programs/sandbox';
 import { retryWithin } from './cgroup/waiting';
@@ -45,6 +46,8 @@ export class Pod implements PodTraits {
   #attached = false;
   #control: number | undefined;
   #userns: number | undefined;
+  /** The control pipe of the holder, if there is one. */
+  #holder: number | undefined;
 
   private constructor(
     private readonly kernel: Kernel,
@@ -116,6 +119,41 @@ export class Pod implements PodTraits {
     }
   }
 
+  /**
+   * Starts process 1 of a pid namespace for all containers of the pod. It ends with the pod, and the pod should end with it.
+   * @throws SiltError of the step that failed.
+   */
+  async startHolder(): Promise<Process> {
+    const program = holderProgram({ userns: this.idMaps !== null, join: this.namespaces });
+    const [controlRead, controlWrite] = this.kernel.pipe();
+    let holder: Process | undefined;
+    try {
+      const started = this.kernel.start(program, {
+        [HOLDER_FDS.sandbox]: this.sandbox.fd,
+        [HOLDER_FDS.control]: controlRead,
+      });
+      await awaitReports(this.kernel, started, ['process', 'ready'], {
+        what: `starting the holder of the pids of ${this.id}`,
+        onReport: ({ name, fds }) => {
+          if (name !== 'process') return false;
+          holder = new Process(this.kernel, pidOf(fds[0]!), fds[0]!);
+          return true;
+        },
+        abort: () => {
+          if (holder && !holder.exit) this.kernel.signal(holder.fd, C.SIGKILL);
+        },
+      });
+      started.reports.close();
+      this.#holder = controlWrite;
+      return holder!;
+    } catch (error) {
+      closeSync(controlWrite);
+      throw error;
+    } finally {
+      closeSync(controlRead);
+    }
+  }
+
   /** Takes a container's upper out of the sandbox; a pod that has ended has none any more. */
   async dropUpper(id: string): Promise<void> {
     if (this.sandbox.exit) return;
@@ -149,7 +187,7 @@ export class Pod implements PodTraits {
   }
 
   #letGo(): void {
-    for (const fd of [this.#control, this.#userns]) if (fd !== undefined) closeSync(fd);
-    this.#control = this.#userns = undefined;
+    for (const fd of [this.#control, this.#userns, this.#holder]) if (fd !== undefined) closeSync(fd);
+    this.#control = this.#userns = this.#holder = undefined;
   }
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DeleteResponse, timestampOf } from '../proto';
 import { cgroups, StateDirectory } from '../sandbox';
 import type { ShimArguments } from './arguments';
-import { removeLeftContainer } from './leftovers';
+import { removeLeftContainer, removeLeftPod } from './leftovers';
 import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
 import { answers } from './sockets';
@@ -27,6 +27,8 @@ export async function cleanUp(args: ShimArguments): Promise<void> {
     pid = container.init.pid;
   } else {
     pid = await removeLeftContainer(siltRoot(), state, pod, container);
+    // Of a shim of version 3, containerd cleans up the pod alone: its containers went through the connection that has ended.
+    if (pod === args.id && !(await answers(socket))) await removeLeftPod(siltRoot(), state, pod);
     if (!state.hasPod(pod)) rmSync(socket, { force: true });
   }
   const answer = DeleteResponse.encode({ pid, exitStatus: SIGKILLED, exitedAt: timestampOf(new Date()) });

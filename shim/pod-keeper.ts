@@ -5,6 +5,7 @@ import { endPod, type Pod, startPod, type Workshop } from '../sandbox';
 /** The shim's one pod: started for its first container, ended with its last. */
 export class PodKeeper {
   #pod: Promise<Pod> | undefined;
+  #held = false;
 
   constructor(
     private readonly workshop: Workshop,
@@ -21,6 +22,30 @@ export class PodKeeper {
       throw error;
     });
     return this.#pod;
+  }
+
+  /** Starts a pod that does not end with its last container. @throws SiltError. */
+  async hold(spec: Spec): Promise<Pod> {
+    const pod = await this.get(spec);
+    this.#held = true;
+    return pod;
+  }
+
+  /** Whether the pod stays without containers. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** Ends the pod that was held, and keeps its state until {@link end}: its containers are still to be deleted. */
+  async letGo(): Promise<void> {
+    this.#held = false;
+    const pod = await this.#pod?.catch(() => undefined);
+    await pod?.close();
+  }
+
+  /** Ends a pod that has no container left, unless it is held. */
+  async endUnlessHeld(): Promise<void> {
+    if (!this.#held) await this.end();
   }
 
   async #start(spec: Spec): Promise<Pod> {

@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   else if (args.info) await printInfo();
   else if (args.action === 'start') await startServer(args);
   else if (args.action === 'delete') await cleanUp(args);
-  else if (args.action === 'serve') await serve(args, LISTEN_FD);
+  else if (args.action === 'serve') serve(args, LISTEN_FD);
   else
     throw new SiltError(
       'REQUEST_INVALID',

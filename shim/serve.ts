@@ -1,9 +1,9 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createServer, type Server } from 'node:net';
-import { type MessageTypes, type MethodHandler, Server as TtrpcServer, unary } from 'ttrpc';
+import { Server as TtrpcServer } from 'ttrpc';
 import { loadNative, openInterpreter } from '../native';
-import { type TaskMethod, taskMethods, taskServiceNames } from '../proto';
+import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
 import { Host, readConfig, StateDirectory, type Workshop } from '../sandbox';
 import { Kernel } from '../syscall';
 import type { ShimArguments } from './arguments';
@@ -11,7 +11,10 @@ import { openLog } from './log';
 import { PodKeeper } from './pod-keeper';
 import { Publisher } from './publisher';
 import { sweep } from './leftovers';
+import { acceptBothProtocols } from './protocols';
 import { siltRoot } from '../sandbox/root';
+import { SandboxService } from './sandbox-service';
+import { type Service, ttrpcHandlers } from './service-handlers';
 import { TaskService } from './task-service';
 
 const EVENTS_AT_END_MS = 2000;
@@ -25,7 +28,7 @@ const SWEEP_AFTER_MS = 5000;
  * Serves one pod until its Shutdown.
  * @param listenFd a listening unix socket, which the server owns from now on
  */
-export async function serve(args: ShimArguments, listenFd: number): Promise<void> {
+export function serve(args: ShimArguments, listenFd: number): void {
   const log = openLog(join(args.bundle, 'log'), args.debug ? 'debug' : 'info', {
     runtime: 'io.containerd.silt.v1',
     pod: args.id,
@@ -74,16 +77,27 @@ export async function serve(args: ShimArguments, listenFd: number): Promise<void
     namespace: args.namespace,
     publisher,
     log,
+    completeSpec: (spec) => sandbox.withSandboxFiles(spec),
     onShutdown: () => setImmediate(stop),
   });
-  for (const name of Object.values(taskServiceNames)) server.register(name, handlersOf(service));
+  const sandbox: SandboxService = new SandboxService({
+    workshop,
+    pod,
+    endContainers: () => service.killAll(),
+    onShutdown: () => setImmediate(stop),
+  });
+  const services: Service[] = [
+    ...Object.values(taskServiceNames).map((name) => ({ name, methods: taskMethods, implementation: service })),
+    { name: sandboxServiceName, methods: sandboxMethods, implementation: sandbox },
+  ];
+  for (const each of services) server.register(each.name, ttrpcHandlers(each));
   process.on('SIGTERM', stop);
   process.on('SIGINT', () => undefined);
   const listener = createServer();
   listener.on('error', (error) => log.error('cannot listen', { error: error.message }));
-  endWhenAbandoned(listener, () => service.forgotten, stop);
+  endWhenAbandoned(listener, () => service.forgotten && !sandbox.active, stop);
+  acceptBothProtocols(listener, server, services);
   listener.listen({ fd: listenFd });
-  await server.serve(listener);
 }
 
 /**
@@ -110,17 +124,6 @@ function endWhenAbandoned(listener: Server, isIdle: () => boolean, end: () => vo
     });
   });
   arm(FIRST_CONNECTION_MS);
-}
-
-/** Every method of the service. A SiltError's `status` is what the server answers with: the edge where codes become numbers. */
-function handlersOf(service: TaskService): Record<string, MethodHandler> {
-  const handlers: Record<string, MethodHandler> = {};
-  for (const name of Object.keys(taskMethods) as TaskMethod[]) {
-    handlers[name] = unary(taskMethods[name] as MessageTypes<unknown, unknown>, (request) =>
-      service[name](request as never),
-    );
-  }
-  return handlers;
 }
 
 function describe(error: unknown): string {

@@ -31,8 +31,21 @@ export async function startServer(args: ShimArguments): Promise<void> {
   const address = `unix://${path}`;
   writeFileSync('.address', address);
   renameSync('.address', 'address');
-  // Text is understood by every containerd (it can be neither JSON nor protobuf); who gave parameters gets them answered.
-  process.stdout.write(params ? BootstrapResult.encode({ version: 2, address, protocol: 'ttrpc' }) : address);
+  process.stdout.write(bootstrapAnswer(path, params !== undefined));
+}
+
+/**
+ * What `start` prints. Text is understood by every containerd (it can be neither JSON nor protobuf) and stands for version 2 over
+ * ttrpc; who gave parameters, as containerd 2.3 does, gets them answered. SILT_SHIM_PROTOCOL announces version 3, and names the
+ * protocol: the server speaks both.
+ */
+function bootstrapAnswer(path: string, askedWithParams: boolean): string | Uint8Array {
+  const named = process.env['SILT_SHIM_PROTOCOL'];
+  const protocol = named === 'ttrpc' || named === 'grpc' ? named : undefined;
+  // For gRPC containerd wants the bare path.
+  const address = protocol === 'grpc' ? path : `unix://${path}`;
+  if (askedWithParams) return BootstrapResult.encode({ version: 3, address, protocol: protocol ?? 'ttrpc' });
+  return protocol === undefined ? address : JSON.stringify({ version: 3, address, protocol });
 }
 
 function readStdin(): Uint8Array {

@@ -51,6 +51,8 @@ export interface TaskServiceOptions {
   readonly namespace: string;
   readonly publisher: Publisher;
   readonly log: Log;
+  /** Adds to a container's spec what its pod has for it. */
+  readonly completeSpec: (spec: Spec) => Spec;
   /** Called by Shutdown once nothing is left. */
   readonly onShutdown: () => void;
 }
@@ -75,7 +77,7 @@ export class TaskService implements Handlers {
     this.#creating.add(id);
     let stdio: Stdio | undefined;
     try {
-      const spec = readSpec(bundle);
+      const spec = this.options.completeSpec(readSpec(bundle));
       const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const taskSpec = {
         ...spec,
@@ -122,7 +124,7 @@ export class TaskService implements Handlers {
       return { pid: container.init.pid };
     } catch (error) {
       stdio?.dispose();
-      if (this.#tasks.size === 0) await this.options.pod.end();
+      if (this.#tasks.size === 0 && this.#creating.size === 1) await this.options.pod.endUnlessHeld();
       throw error;
     } finally {
       this.#creating.delete(id);
@@ -163,7 +165,7 @@ export class TaskService implements Handlers {
     for (const exec of init.execs.values()) exec.stdio.dispose();
     init.stdio.dispose();
     this.#tasks.delete(init.id);
-    if (this.idle) await this.options.pod.end();
+    if (this.idle) await this.options.pod.endUnlessHeld();
     const answer = { pid: init.process.pid, exitStatus: exit.status, exitedAt: timestampOf(exit.at) };
     this.options.publisher.publish('/tasks/delete', { containerId: init.id, ...answer });
     return answer;
@@ -348,7 +350,7 @@ export class TaskService implements Handlers {
   }
 
   Shutdown(): TaskAnswer<'Shutdown'> {
-    if (this.idle) this.options.onShutdown();
+    if (this.idle && !this.options.pod.held) this.options.onShutdown();
     return {};
   }
 
@@ -362,6 +364,15 @@ export class TaskService implements Handlers {
   /** Whether there is no container, nor one in the making. */
   get idle(): boolean {
     return this.#tasks.size === 0 && this.#creating.size === 0;
+  }
+
+  /** Kills every container, and waits until their ends have been published. */
+  async killAll(): Promise<void> {
+    this.#unmatchedSeeds.report();
+    for (const { init } of this.#tasks.values()) {
+      if (!init.exit) init.process.signal(C.SIGKILL);
+      await init.wait();
+    }
   }
 
   /** Kills and removes everything; for the end of the shim. */

@@ -15,6 +15,8 @@ const programs = {
   run: 'shim/run.ts',
   // Loaded by the shim with its first line of log.
   'winston-logger': 'shim/winston-logger.ts',
+  // Loaded by the shim with the first client that speaks gRPC.
+  'grpc-server': 'shim/grpc-server.ts',
   cli: 'cli/main.ts',
   // What the command's entry loads once the compile cache is on.
   'command-line': 'cli/command-line.ts',
@@ -58,7 +60,7 @@ const options = {
   sourcemap: 'external',
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
-  external: ['*.node', './winston-logger', './run', './command-line'],
+  external: ['*.node', './winston-logger', './grpc-server', './run', './command-line'],
   define: { SILT_COMMIT: JSON.stringify(commit()) },
 };
 

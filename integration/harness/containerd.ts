@@ -75,6 +75,7 @@ export class Containerd {
   private readonly fifos = join(this.directory, 'fifos');
   private readonly logPath = join(this.directory, 'containerd.log');
   private readonly network: PodNetwork | undefined;
+  private readonly shimProtocol: string | undefined;
   private child: ChildProcess | undefined;
   private nextId = 0;
 
@@ -84,6 +85,7 @@ export class Containerd {
     const temporary = join(this.directory, 'tmp');
     for (const path of [this.seeds, this.fifos, temporary]) mkdirSync(path);
     this.namespace = options.cri === undefined ? this.mark : 'k8s.io';
+    this.shimProtocol = options.cri?.shimProtocol;
     this.network = options.cri && new PodNetwork(this.directory, this.mark);
     const { version } = this.peer;
     const cri =
@@ -100,6 +102,7 @@ export class Containerd {
       TMPDIR: join(this.directory, 'tmp'),
       SILT_ROOT: this.siltRoot,
       SILT_CONFIG: join(this.directory, 'silt.toml'),
+      ...(this.shimProtocol === undefined ? {} : { SILT_SHIM_PROTOCOL: this.shimProtocol }),
     };
   }
 

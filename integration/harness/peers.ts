@@ -70,6 +70,13 @@ async function describePeer(name: string, directory: string): Promise<Peer | Mis
   }
 }
 
+/** Where a peer's containerd is, whether it runs here or not. */
+export function findPeerProgram(name: string): string | undefined {
+  if (name === 'system') return findProgram('containerd');
+  const path = join(cacheDirectory(), 'peers', name, 'usr', 'bin', 'containerd');
+  return existsSync(path) ? path : undefined;
+}
+
 /** The peer if it can be used as things are, else the reason why not. Downloads nothing. */
 export async function findPeer(name: string): Promise<Peer | MissingPeer> {
   if (name === 'system') {

@@ -2,11 +2,12 @@
 import { Containerd, startContainerd } from './containerd';
 import type { SiltSettings } from './containerd-config';
 import type { CriSettings } from './cri/config';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { takeInventory, waitForNoLeaks, type Inventory } from './leak-check';
 import { listProcesses, namespacePids, ownerOfSocket } from './processes';
-import { findPeer, type MissingPeer, type Peer } from './peers';
+import { findPeer, findPeerProgram, type MissingPeer, type Peer } from './peers';
 
 type TestBody = () => Promise<void>;
 type TestFunction = (name: string, body: TestBody, timeoutMs?: number) => void;
@@ -43,6 +44,8 @@ export interface SuiteSettings extends SiltSettings {
   readonly containerdLeaves?: RegExp;
   /** For what does not depend on containerd's version: the suite runs against this one only. */
   readonly onlyPeer?: 'system';
+  /** The least major version of containerd that can do this: 1 stands for 1.6, 1.7 for itself. */
+  readonly needs?: number;
   /** Starts containerd with CRI. */
   readonly cri?: CriSettings;
   /** What is done once before the inventory that the closing check compares with; a first container unless told. */
@@ -60,11 +63,15 @@ async function runFirstContainer(containerd: Containerd): Promise<void> {
  * left. When the chosen containerd cannot be had here, every test of the group is skipped with that reason.
  */
 export function containerdSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
-  const { onlyPeer = peerName } = settings;
+  const { onlyPeer = peerName, needs = 0 } = settings;
   const unavailable =
-    onlyPeer === peerName
-      ? process.env['SILT_TEST_SKIP']
-      : `does not depend on containerd, runs with that of ${onlyPeer}`;
+    onlyPeer !== peerName
+      ? `does not depend on containerd, runs with that of ${onlyPeer}`
+      : (process.env['SILT_TEST_SKIP'] ?? '') !== ''
+        ? process.env['SILT_TEST_SKIP']
+        : peerRelease() < needs
+          ? `needs containerd ${needs}`
+          : undefined;
   const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
   if (unavailable !== undefined && unavailable !== '') {
     describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));
@@ -101,6 +108,14 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
       30_000,
     );
   });
+}
+
+/** The version of this run's containerd as a number, such as 1.7; 0 when it cannot be had. */
+function peerRelease(): number {
+  const peer = findPeerProgram(peerName);
+  if (peer === undefined) return 0;
+  const [, release] = / v?(\d+\.\d+)\S* /.exec(execFileSync(peer, ['--version'], { encoding: 'latin1' })) ?? [];
+  return Number(release ?? 0);
 }
 
 /** The state of rest after the first container: what is still going away is no part of it. */

@@ -103,6 +103,14 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
     bringLoopbackUp(p);
   }
   setSysctls(p, plan.sysctls);
+  waitInEmptyRoot(p);
+}
+
+/**
+ * The rest of a process that holds a namespace and does nothing: an empty root, no capability, no fd but `control`, until the
+ * control pipe ends. It reports `ready` and reaps the orphans that come to it.
+ */
+export function waitInEmptyRoot(p: ProgramBuilder): void {
   p.step('leaving the host’s filesystem');
   mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
   // /proc is a directory on every host; what is mounted there goes with the rest of the old root.

@@ -5,6 +5,8 @@ import { pauseImageName } from './pause-image';
 export interface CriSettings {
   /** Who holds a pod: containerd with a pause container, or the shim itself (containerd 2). */
   readonly sandboxer?: 'podsandbox' | 'shim';
+  /** What shims are told to answer `start` with: version 3 over this protocol. */
+  readonly shimProtocol?: 'ttrpc' | 'grpc';
 }
 
 interface Places {

@@ -1,0 +1,96 @@
+/**
+ * Pods without a pause container: the shim is the sandbox (containerd 2). Over gRPC the same service is called without containerd,
+ * which in 2.x takes every connection of that kind for closed as soon as it is made (grpcDialContext waits for the state to be
+ * other than ready, and it begins as idle).
+ */
+import { readlinkSync } from 'node:fs';
+import { isAlive, shimPid, waitFor } from '../harness';
+import { criSuite } from '../harness/cri/suite';
+
+for (const version of [2, 3]) {
+  const shimProtocol = version === 2 ? undefined : ('ttrpc' as const);
+  const cri = { sandboxer: 'shim', ...(shimProtocol ? { shimProtocol } : {}) } as const;
+  criSuite(`the sandbox API of a shim of version ${version}`, { cri, needs: 2 }, (kubelet) => {
+    test('a pod runs containers, which share what is the pod’s', async () => {
+      await kubelet().withPod({ linux: { sysctls: { 'net.ipv4.ip_local_port_range': '1024 65000' } } }, async (pod) => {
+        const one = await pod.run();
+        const other = await pod.run();
+        expect(await pod.sh(one, 'hostname; cat /etc/hostname')).toBe(
+          `${pod.config.metadata.name}\n${pod.config.metadata.name}`,
+        );
+        expect(await pod.sh(one, 'cat /proc/sys/net/ipv4/ip_local_port_range')).toBe('1024\t65000');
+        for (const kind of ['net', 'ipc', 'uts']) {
+          const namespace = await pod.sh(one, `readlink /proc/self/ns/${kind}`);
+          expect(await pod.sh(other, `readlink /proc/self/ns/${kind}`)).toBe(namespace);
+          expect(namespace).not.toBe(readlinkSync(`/proc/self/ns/${kind}`));
+        }
+        const { ip, state } = await pod.podStatus();
+        expect(state).toBe('SANDBOX_READY');
+        expect(await pod.sh(one, 'ip -4 addr show eth0')).toContain(`inet ${ip}/24`);
+        expect(await pod.sh(one, 'cat /proc/1/comm; ls -d /proc/[0-9]* | wc -l; test -d /dev/shm && echo shm')).toBe(
+          'sleep\n4\nshm',
+        );
+        await pod.stopContainer(one);
+        expect(await pod.status(one)).toMatchObject({ state: 'CONTAINER_EXITED', exitCode: 137 });
+        expect(await pod.status(other)).toMatchObject({ state: 'CONTAINER_RUNNING' });
+      });
+    });
+
+    test('shared process ids have a process 1 of their own, and the sandbox is not seen', async () => {
+      await kubelet().withPod({ pid: 'POD' }, async (pod) => {
+        const one = await pod.run(['sleep', '1001']);
+        const other = await pod.run(['sleep', '1002']);
+        expect(await pod.sh(one, 'ps -o pid,comm | grep -E "silt|sleep"')).toMatch(
+          /^ *1 silt-holder\n *\d+ sleep\n *\d+ sleep$/,
+        );
+        expect(await pod.sh(one, 'readlink /proc/self/ns/pid')).toBe(await pod.sh(other, 'readlink /proc/self/ns/pid'));
+        expect((await pod.exec(one, ['ls', '/proc/1/root/'])).code).not.toBe(0);
+      });
+    });
+
+    // Not with the host's network too: containerd 2.1 then panics in NewBundle.
+    test('the host’s namespaces, when the pod asks for them', async () => {
+      await kubelet().withPod({ ipc: 'NODE', pid: 'NODE' }, async (pod) => {
+        const container = await pod.run();
+        for (const kind of ['ipc', 'pid']) {
+          expect(await pod.sh(container, `readlink /proc/self/ns/${kind}`)).toBe(readlinkSync(`/proc/self/ns/${kind}`));
+        }
+      });
+    });
+
+    test('containerd finds the pod again after a crash', async () => {
+      const { containerd } = kubelet();
+      await kubelet().withPod({}, async (pod) => {
+        const container = await pod.run();
+        await containerd.stop('SIGKILL');
+        await containerd.start();
+        await kubelet().ready();
+        expect(await pod.podStatus()).toMatchObject({ state: 'SANDBOX_READY' });
+        expect(await pod.sh(container, 'hostname')).toBe(pod.config.metadata.name);
+        const late = await pod.run();
+        expect(await pod.sh(late, 'hostname')).toBe(pod.config.metadata.name);
+      });
+    }, 90_000);
+
+    test('a killed shim is the end of the pod, which can be removed', async () => {
+      const { containerd } = kubelet();
+      const pod = await kubelet().runPod();
+      const container = await pod.run();
+      const shim = shimPid(containerd, container);
+      process.kill(shim, 'SIGKILL');
+      // For a moment containerd asks the connection that has just ended.
+      await waitFor('the pod to be not ready', () =>
+        pod.podStatus().then(
+          ({ state }) => state === 'SANDBOX_NOTREADY',
+          () => false,
+        ),
+      );
+      await waitFor(
+        'the container to be reported',
+        async () => (await pod.status(container)).state === 'CONTAINER_EXITED',
+      );
+      expect(isAlive(shim)).toBe(false);
+      await pod.remove();
+    });
+  });
+}
