@@ -33,16 +33,23 @@ function readBase256(block: Uint8Array, at: number, length: number): number {
   return Number.isSafeInteger(exact) ? exact : negative ? -Infinity : Infinity;
 }
 
-/** Does the number fit into an octal field of this length, its final NUL included? */
+/** What an octal field of a length cannot hold any more: asked for several times for each entry. */
+const OCTAL_ENDS = Array.from({ length: 13 }, (_, length) => 8 ** (length - 1));
+
+/** Does the number fit into an octal field of this length (at most 12), its final NUL included? */
 export function fitsOctal(value: number, length: number): boolean {
-  return value >= 0 && value < 8 ** (length - 1);
+  return value >= 0 && value < OCTAL_ENDS[length]!;
 }
 
 /** Writes an octal field: zero-padded, ended by a NUL. @throws RangeError for what does not fit. */
 export function writeOctal(block: Buffer, at: number, length: number, value: number): void {
   if (!fitsOctal(value, length)) throw new RangeError(`${value} does not fit into an octal field of ${length} bytes`);
-  block.write(value.toString(8).padStart(length - 1, '0'), at, length - 1, 'latin1');
-  block[at + length - 1] = 0;
+  let i = at + length - 1;
+  block[i--] = 0;
+  // Beyond 31 bits the upper digits come last, and without bit operations, which would cut them off.
+  let left = value;
+  for (; left > 0x7fffffff; left = Math.floor(left / 8)) block[i--] = 0x30 + (left % 8);
+  for (; i >= at; left >>>= 3) block[i--] = 0x30 + (left & 7);
 }
 
 /** A decimal number of a pax record: digits only. `undefined` for anything else, Infinity when too large to be exact. */

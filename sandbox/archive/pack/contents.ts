@@ -33,14 +33,13 @@ export class Contents {
   }
 
   /**
-   * Writes the contents as they were laid out. @returns how many bytes the file has less than it had: they are zeros in the
+   * Writes the contents as they were laid out; `image` is the inspector's. @returns how many bytes the file has less than it had: they are zeros in the
    * archive, as GNU tar writes them.
    */
-  write(file: Inspected, layout: Layout): number | Promise<number> {
+  write(file: Inspected, layout: Layout, image: Buffer): number | Promise<number> {
     const { size } = file.stat;
-    const head = file.head!;
-    if (!layout.map && head.length >= size) {
-      this.#output.write(head.subarray(0, size));
+    if (!layout.map && file.headLength >= size) {
+      this.#output.write(image, file.headAt, file.headAt + size);
       this.#output.pad();
       return 0;
     }

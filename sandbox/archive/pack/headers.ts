@@ -8,6 +8,7 @@ import { fitsOctal, writeOctal } from '../codec/numbers';
 import { paxRecord } from '../codec/pax';
 import { formatTime, type Timestamp } from '../codec/time';
 import { type Xattr, xattrRecord } from '../codec/xattrs';
+import { encodePlain } from './plain-headers';
 
 /** The types that are written. */
 export type Type = '0' | '1' | '2' | '3' | '4' | '5' | '6';
@@ -43,6 +44,11 @@ const SCRATCH = Buffer.alloc(BLOCK);
 
 /** All headers of an entry: a view that is good until the next call. */
 export function encodeHeaders(entry: OutEntry): Buffer {
+  return encodePlain(entry) ?? encodeAny(entry);
+}
+
+/** {@link encodeHeaders} of whatever kind of entry. */
+export function encodeAny(entry: OutEntry): Buffer {
   const records = recordsOf(entry);
   const name = entry.realSize === undefined ? entry.name : sparseName(entry.name);
   if (records.size === 0) {

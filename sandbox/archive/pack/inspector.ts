@@ -31,21 +31,23 @@ const NAMES = 512;
 const LONGEST_TARGET = 4096;
 const VALUE = 1024;
 const LARGEST = 65536;
+const NO_XATTRS: readonly Xattr[] = [];
 
 export interface Inspected {
   readonly name: ByteString;
   readonly type: number;
   /** Why it cannot be looked at; then nothing else is known. */
-  readonly errno?: string;
+  readonly errno: string | undefined;
   readonly stat: Stat;
   /** Equal for names of one file; only of files with several. */
-  readonly key?: string;
+  readonly key: string | undefined;
   /** A regular file or a directory, open; -1 for everything else. */
   readonly fd: number;
-  /** The first bytes of a regular file: a view that is good until the next inspection. */
-  readonly head?: Buffer;
+  /** Where in {@link Inspector.image} the first bytes of a regular file are, until the next inspection. */
+  readonly headAt: number;
+  readonly headLength: number;
   /** What a symbolic link contains. */
-  readonly target?: ByteString;
+  readonly target: ByteString | undefined;
   readonly xattrs: readonly Xattr[];
 }
 
@@ -78,6 +80,11 @@ export class Inspector {
     this.#openFile = allocHow(this.#batch, C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY, 0, C.RESOLVE_NO_XDEV);
     this.#openDirectory = allocHow(this.#batch, C.O_RDONLY | C.O_DIRECTORY, 0, C.RESOLVE_NO_XDEV);
     this.#batch.keep();
+  }
+
+  /** What the last inspection has read. */
+  get image(): Buffer {
+    return this.#batch.image;
   }
 
   /** Looks at up to {@link AT_ONCE} names of a directory; files and directories are left open. */
@@ -180,14 +187,22 @@ export class Inspector {
       (value, i) => failed(value) && (i > 0 || fd >= 0),
     );
     const stat = readStatx(batch.image, statAt);
-    const known = { name, type, fd: opened >= 0 ? opened : -1, stat, xattrs: [] };
-    if (problem !== undefined) return { ...known, errno: errnoName(problem) };
     const length = read < 0 ? 0 : batch.slot(read);
+    // Written out: one object for each file, of one shape.
     return {
-      ...known,
-      ...(stat.nlink > 1 && { key: fileKey(batch.image, statAt) }),
-      ...(type === DT.file && { head: batch.image.subarray(readAt, readAt + Math.max(length, 0)) }),
-      ...(type === DT.symlink && { target: batch.image.toString('latin1', readAt, readAt + length) as ByteString }),
+      name,
+      type,
+      errno: problem === undefined ? undefined : errnoName(problem),
+      stat,
+      key: problem === undefined && stat.nlink > 1 ? fileKey(batch.image, statAt) : undefined,
+      fd: opened >= 0 ? opened : -1,
+      headAt: readAt,
+      headLength: type === DT.file && length > 0 ? length : 0,
+      target:
+        type === DT.symlink && problem === undefined
+          ? (batch.image.toString('latin1', readAt, readAt + length) as ByteString)
+          : undefined,
+      xattrs: NO_XATTRS,
     };
   }
 

@@ -31,17 +31,17 @@ export class Output {
     return this.#written + this.#used;
   }
 
-  write(data: Buffer): void {
-    for (let at = 0; at < data.length;) {
+  write(data: Buffer, from = 0, end = data.length): void {
+    for (let at = from; at < end;) {
       if (this.#used === BUFFER) this.flush();
-      const count = data.copy(this.#buffer, this.#used, at);
+      const count = data.copy(this.#buffer, this.#used, at, end);
       this.#used += count;
       at += count;
     }
   }
 
   zeros(count: number): void {
-    for (let left = count; left > 0; left -= ZEROS.length) this.write(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
+    for (let left = count; left > 0; left -= ZEROS.length) this.write(ZEROS, 0, Math.min(left, ZEROS.length));
   }
 
   /** Fills the last block of an entry. */

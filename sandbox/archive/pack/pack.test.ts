@@ -10,7 +10,8 @@ import { withFile } from '../testing/archive-file';
 import { isRoot, look, makeNode, makeTmpfs, setTime, setXattr, type Upper } from '../testing/upper';
 import { unpack } from '../unpack';
 import { performPrivileged } from '../unpack/privileged';
-import { encodeHeaders } from './headers';
+import { encodeAny, encodeHeaders, type OutEntry } from './headers';
+import { encodePlain } from './plain-headers';
 import { pack, type PackOptions } from './index';
 import { byteStringOf } from '../codec/bytes';
 
@@ -476,5 +477,35 @@ describe('headers', () => {
     };
     await expect(packed(upper, { ...slow, onWarning: busy })).rejects.toThrow('enough');
     expect(process.cwd()).toBe(cwd);
+  });
+});
+
+describe('headers put together in place', () => {
+  const entry = { name: byteStringOf('./a/b'), type: '0' as const, mode: 0o644, uid: 0, gid: 0, mtime: { seconds: 1700000000, nanoseconds: 0 } }; // prettier-ignore
+  const fields: Partial<OutEntry>[] = [
+    {},
+    { mtime: { seconds: 1700000000, nanoseconds: 120 } },
+    { name: byteStringOf(`./${'n'.repeat(80)}`), mtime: { seconds: 1, nanoseconds: 999999999 } },
+    { name: byteStringOf('./a/'), type: '5', mode: 0o1777, mtime: { seconds: 0, nanoseconds: 500000000 } },
+    { name: byteStringOf('./'), type: '5', mtime: { seconds: 8 ** 11 - 1, nanoseconds: 1 } },
+    { uid: 0o7777777, gid: 1, stored: 8 ** 11 - 1 },
+    { name: byteStringOf('./x'), type: '6', mode: 0 },
+    { name: byteStringOf(`./${'d'.repeat(40)}/${'n'.repeat(44)}`), mtime: { seconds: 12345, nanoseconds: 10 } },
+  ];
+
+  test('are what they are otherwise, whatever came before', () => {
+    for (const first of fields) {
+      for (const second of fields) {
+        for (const one of [first, second]) {
+          const plain = encodePlain({ ...entry, ...one });
+          expect(plain && Buffer.from(plain)).toEqual(Buffer.from(encodeAny({ ...entry, ...one })));
+        }
+      }
+    }
+  });
+
+  test('are none of entries that need more', () => {
+    const more: Partial<OutEntry>[] = [{ uid: 0o10000000 }, { name: byteStringOf('./é') }, { name: byteStringOf(`./${'n'.repeat(99)}`) }, { linkname: byteStringOf('x') }, { mtime: { seconds: -1, nanoseconds: 0 } }, { stored: 8 ** 11 }, { minor: 3 }, { realSize: 1 }]; // prettier-ignore
+    for (const one of more) expect(encodePlain({ ...entry, ...one })).toBeUndefined();
   });
 });

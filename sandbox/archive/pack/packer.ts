@@ -209,7 +209,7 @@ export class Packer {
     const layout = this.#contents.layout(found);
     const { stored, map } = layout;
     this.#write({ name, type: '0', ...metadata, stored, ...(map && { realSize: found.stat.size }) });
-    const missing = this.#contents.write(found, layout);
+    const missing = this.#contents.write(found, layout, this.#inspector.image);
     if (typeof missing !== 'number') return missing.then((count) => this.#padded(name, count));
     return undefined;
   }

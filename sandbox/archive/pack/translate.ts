@@ -26,7 +26,7 @@ export class Translator {
       uid: this.#uid(stat.uid, name),
       gid: this.#gid(stat.gid, name),
       mtime: stat.mtime,
-      xattrs: xattrs.flatMap((xattr) => this.#xattr(xattr, name)),
+      xattrs: xattrs.length === 0 ? xattrs : xattrs.flatMap((xattr) => this.#xattr(xattr, name)),
     };
   }
 
