@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readlinkSync, writeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
 import { C, type Kernel } from '../syscall';
@@ -26,6 +26,13 @@ export interface PodNamespaces {
 
 export function podNamespaces({ network, ipc, uts }: SandboxPlan): PodNamespaces {
   return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
+}
+
+/** The same of a sandbox that runs, by its pid: an older silt did not record it. */
+export function namespacesHeld(sandbox: number): PodNamespaces {
+  const isOwn = (name: string): boolean =>
+    readlinkSync(`/proc/${sandbox}/ns/${name}`) !== readlinkSync(`/proc/self/ns/${name}`);
+  return { network: isOwn('net'), ipc: isOwn('ipc'), uts: isOwn('uts') };
 }
 
 /** How long the end of a sandbox may take, where it is not reaped here. */

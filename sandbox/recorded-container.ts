@@ -8,7 +8,7 @@ import { execFailure } from './exec-failure';
 import { planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
-import { Pod } from './pod';
+import { namespacesHeld, Pod } from './pod';
 import { lockPod } from './pod-lock';
 import { endOf, type Lifetime, Process } from './process';
 import type { EnterPlan } from './programs/enter';
@@ -187,11 +187,12 @@ export class RecordedContainer {
   }
 
   #planExec(process: ProcessSpec): EnterPlan {
-    const { idMaps, namespaces } = this.workshop.state.readPod(this.state.pod);
-    if (namespaces === undefined) {
-      throw new SiltError('WRONG_STATE', `pod ${this.state.pod} was started by an older silt; use that one`);
-    }
-    const target = { spec: this.spec, cgroup: this.cgroup, pod: { idMaps, namespaces } };
+    const { idMaps, sandbox, namespaces } = this.workshop.state.readPod(this.state.pod);
+    const target = {
+      spec: this.spec,
+      cgroup: this.cgroup,
+      pod: { idMaps, namespaces: namespaces ?? namespacesHeld(sandbox.pid) },
+    };
     return planExec(this.workshop, target, process, [`/proc/${this.state.init.pid}/root`]);
   }
 

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
-import { parseSpec, type Spec } from '../oci';
+import { parseSpec, readBundle, type Spec } from '../oci';
 import type { FailureNames, Kernel } from '../syscall';
 import type { Cgroup } from './cgroup';
 import type { PodNamespaces } from './pod';
@@ -119,9 +119,10 @@ export class StateDirectory {
     writeWhole(join(this.containerPath(pod, id), 'config.json'), spec);
   }
 
-  /** @throws SiltError CONTAINER_NOT_FOUND for a container of an older silt, which did not keep it. */
-  readSpec({ pod, id }: { readonly pod: string; readonly id: string }): Spec {
+  /** An older silt did not keep it: then it is the bundle's. @throws SiltError SPEC_INVALID when that is gone. */
+  readSpec({ pod, id, bundle }: Pick<ContainerState, 'pod' | 'id' | 'bundle'>): Spec {
     const path = join(this.containerPath(pod, id), 'config.json');
+    if (!existsSync(path)) return readBundle(bundle);
     return parseSpec(readState(path, `spec of container ${id}`), path);
   }
 
