@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Arch, C, syscallNumbers } from '../../../syscall';
 import { call, decodeProgram } from '../filter.fixture';
 import { type BaselineName, baselineFilter } from '.';
@@ -206,4 +208,22 @@ test('no place of a verdict is left open', () => {
       expect(returned.filter((one) => !known.includes(one))).toEqual([]);
     }
   }
+});
+
+describe('docs/security.md', () => {
+  const text = readFileSync(join(__dirname, '../../../docs/security.md'), 'utf8');
+
+  test.each(['docker', 'strict'] as const)('says how many calls %s leaves', (name) => {
+    // With some first argument at least: SIGCHLD, PER_LINUX32, AF_UNIX.
+    const reached = Object.keys(syscallNumbers('x86_64')).filter((one) =>
+      [0, 1, C.SIGCHLD, 8].some((arg) => ask(name, [one, arg]) === ALLOW),
+    );
+    expect(text).toContain(`| silt, \`${name}\` | ${reached.length} |`);
+  });
+
+  test('names tests that are there', () => {
+    const named = [...text.matchAll(/`([a-z/-]+\.test\.ts)`/g)].map((match) => match[1]!);
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter((file) => !existsSync(join(__dirname, '../../..', file)))).toEqual([]);
+  });
 });
