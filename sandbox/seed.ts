@@ -17,6 +17,8 @@ export interface SeedRequest {
   readonly cgroupFiles: readonly string[];
   /** Device nodes that the archive may hold besides whiteouts. */
   readonly devices: readonly AllowedDevice[];
+  /** How many processes of that cgroup the OOM killer has killed; tells why an unpacker that was killed was. */
+  readonly oomKills?: () => bigint;
 }
 
 /** Whose root is host root in no more than name: all ids are the host's. */
@@ -29,7 +31,7 @@ const ALL_IDS = [{ containerID: 0, hostID: 0, size: 0xffff_ffff }];
  */
 export async function seedUpper(workshop: { kernel: Kernel; host: Host }, request: SeedRequest): Promise<void> {
   const directory = openUpper(workshop.kernel, request);
-  const { archive, cgroupFiles, devices } = request;
+  const { archive, cgroupFiles, devices, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
   try {
     await runUnpacker(workshop, {
@@ -40,6 +42,7 @@ export async function seedUpper(workshop: { kernel: Kernel; host: Host }, reques
       cgroupFiles,
       devices,
       maxBytes: Infinity,
+      oomKills,
     });
   } finally {
     closeSync(directory);

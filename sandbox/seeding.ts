@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs';
 import { withContext } from '../errors';
 import type { Spec } from '../oci';
+import { oomKills } from './cgroup';
 import { type ContainerPlan, type ContainerRequest, planContainerUpper } from './container-plan';
 import { release, takeOverRoot, type UsedLayer, useLayer } from './layers';
 import type { Pod } from './pod';
@@ -65,7 +66,16 @@ export class Seeding {
       }
       const { cgroupFiles } = plan.launch;
       const devices = allowedDevices(request.spec);
-      await seedUpper(workshop, { archive, upper, directory, idMaps: pod.idMaps, cgroupFiles, devices });
+      const kills = (): bigint => oomKills(plan.cgroup.cgroup);
+      await seedUpper(workshop, {
+        archive,
+        upper,
+        directory,
+        idMaps: pod.idMaps,
+        cgroupFiles,
+        devices,
+        oomKills: kills,
+      });
     } catch (error) {
       throw withContext(`seeding from ${request.checkpoint?.upper ?? request.seed}`, error);
     }

@@ -1,21 +1,11 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  renameSync,
-  rmSync,
-  realpathSync,
-  statSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
 import { type OnWarning, pack, type SharedSeed } from './archive';
 import { FreezeRecord } from './freeze';
 import { ImageView } from './image-view';
 import { mountLayer } from './layers';
+import { SnapshotTarget } from './snapshot-target';
 import { type ContainerState, isSameProcess, type PodState, type StateDirectory } from './state';
 
 export interface SnapshotOptions {
@@ -36,31 +26,14 @@ export interface SnapshotOptions {
  */
 export async function snapshotToFile(options: SnapshotOptions, path: string): Promise<void> {
   const file = replaceable(path);
-  const temporary = join(dirname(file), `.${basename(file)}.silt-${process.pid}`);
-  let fd: number;
+  const target = SnapshotTarget.open(options.kernel, file);
   try {
-    fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
+    await snapshotToFd(options, target.fd);
+    target.publish();
   } catch (error) {
-    throw new SiltError(
-      'REQUEST_INVALID',
-      `cannot create the snapshot ${file}: ${(error as Error).message}`,
-      { path: file },
-      { cause: error },
-    );
-  }
-  const remove = (): void => rmSync(temporary, { force: true });
-  process.once('exit', remove);
-  try {
-    await snapshotToFd(options, fd);
-    fsyncSync(fd);
-    renameSync(temporary, file);
-    syncDirectory(dirname(file));
-  } catch (error) {
-    remove();
     throw withContext(`cannot write the snapshot ${file}`, error);
   } finally {
-    process.removeListener('exit', remove);
-    closeSync(fd);
+    target.close();
   }
 }
 
@@ -169,13 +142,4 @@ function openUpper(sandbox: ContainerState['init'], container: ContainerState): 
   throw new SiltError('WRONG_STATE', `container ${container.id} has no upper any more: its pod has ended`, {
     id: container.id,
   });
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

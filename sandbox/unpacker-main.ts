@@ -19,6 +19,7 @@ import {
 import { type PrivilegedRequest, unpack } from './archive';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
 import type { AllowedDevice } from './unpacker';
+import { errorReport } from './unpacker-report';
 import { unpackerFilter } from './unpacker-filter';
 
 /** What the unpacker is to do, on its command line. */
@@ -94,12 +95,5 @@ async function main(): Promise<UnpackerResult> {
 
 main().then(
   (result) => tell(`done ${JSON.stringify(result)}`),
-  (error: unknown) => {
-    const known =
-      error instanceof SiltError
-        ? error
-        : new SiltError('INTERNAL', String(error instanceof Error ? error.stack : error));
-    const { code, message, details } = known;
-    tell(`error ${JSON.stringify({ code, message: message.slice(0, 4000), details })}`);
-  },
+  (error: unknown) => tell(errorReport(error)),
 );

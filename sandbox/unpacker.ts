@@ -25,6 +25,8 @@ export interface UnpackRequest {
   readonly devices: readonly AllowedDevice[];
   /** How much all files together may hold. */
   readonly maxBytes: number;
+  /** How many processes of the unpacker's cgroup the OOM killer has killed, see oomKills. */
+  readonly oomKills: () => bigint;
 }
 
 export interface AllowedDevice {
@@ -67,7 +69,8 @@ export async function runUnpacker(
       [UNPACK_FDS.archive]: archive,
       [UNPACK_FDS.upper]: directory,
     });
-    return await follow(kernel, started, mountOf(directory));
+    const before = request.oomKills();
+    return await follow(kernel, started, mountOf(directory), () => request.oomKills() > before);
   } finally {
     open.forEach((fd) => closeSync(fd));
   }
@@ -79,7 +82,12 @@ function mountOf(fd: number): string {
 }
 
 /** Answers the unpacker until it is done. */
-async function follow(kernel: Kernel, started: Started, mount: string): Promise<UnpackerResult> {
+async function follow(
+  kernel: Kernel,
+  started: Started,
+  mount: string,
+  ranOutOfMemory: () => boolean,
+): Promise<UnpackerResult> {
   let unpacker: Process | undefined;
   const abort = (): void => {
     if (unpacker && !unpacker.exit) kernel.signal(unpacker.fd, C.SIGKILL);
@@ -95,9 +103,9 @@ async function follow(kernel: Kernel, started: Started, mount: string): Promise<
       const report = await started.reports.next();
       if (report === undefined) {
         const exit = await unpacker!.exited;
-        if (exit.status === 128 + C.SIGKILL) {
+        if (exit.status === 128 + C.SIGKILL && ranOutOfMemory()) {
           const message =
-            'the unpacker was killed, most likely by the OOM killer: what it writes is charged to the container; raise its memory limit';
+            'the OOM killer ended the unpacker: what it writes is charged to the container; raise its memory limit';
           throw new SiltError('NO_SPACE', message);
         }
         throw new SiltError('INTERNAL', `the unpacker ended with status ${exit.status} before it was done`);

@@ -6,7 +6,7 @@ import { closeSync, statfsSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import type { Kernel } from '../../syscall';
-import { createCgroup, joinFiles, planCgroup, removeCgroup } from '../cgroup';
+import { createCgroup, joinFiles, oomKills, planCgroup, removeCgroup } from '../cgroup';
 import { type Config, RANGE_SIZE } from '../config';
 import type { Host } from '../host';
 import { runUnpacker } from '../unpacker';
@@ -118,6 +118,7 @@ async function unpackTo(
       cgroupFiles: joinFiles(plan.cgroup),
       devices: [],
       maxBytes,
+      oomKills: () => oomKills(plan.cgroup),
     });
     return { bytes: result.bytes + result.entries * BYTES_PER_ENTRY, hasRoot: result.hasRoot };
   } finally {
