@@ -55,7 +55,7 @@ export interface RunOptions extends CommandOptions {
 const overlayMagic = 0x794c7630;
 
 /** A place for private state that is not itself an overlay, on which no overlay could be mounted. */
-function baseDirectory(): string {
+export function baseDirectory(): string {
   const candidates = [tmpdir(), '/var/tmp', '/run', '/dev/shm'];
   return candidates.find((path) => statfsSync(path).type !== overlayMagic) ?? tmpdir();
 }

@@ -2,6 +2,7 @@
 export { binDirectory, checkout, siltProgram } from './checkout';
 export { checkpointSuite, restoreContainer, takeCheckpoint } from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
+export { CommandLine, commandLineSuite, Runtime, type BundleChanges } from './command-line';
 export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
 export { sleep, waitFor } from './deadline';
 export { deleteTask, EventWatch, type ContainerEvent } from './events';

@@ -1,0 +1,101 @@
+/** Terminals from the command line: in the foreground, and handed to an engine over its console socket. */
+import { closeSync, readlinkSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadNative } from '../../native';
+import { C, Kernel, ProgramBuilder, receiveMessage, unixAddress } from '../../syscall';
+import { commandLineSuite, sleep, Terminal, waitFor } from '../harness';
+
+const kernel = new Kernel(loadNative(), -1);
+
+/** A listening socket as engines make it. */
+function listen(path: string): number {
+  const p = new ProgramBuilder();
+  const socket = p.slot('socket');
+  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
+  const address = unixAddress(p, path);
+  p.call('bind', [socket, address, address.size]);
+  p.call('listen', [socket, 1]);
+  return kernel.run(p.build()).get(socket);
+}
+
+/** Takes the connection that has been made, and the fd that has been sent. */
+function receive(socket: number): number {
+  const p = new ProgramBuilder();
+  const connection = p.slot('connection');
+  p.call('accept4', [socket, 0, 0, C.SOCK_CLOEXEC], { out: connection });
+  const received = receiveMessage(p, connection, 4096, 1);
+  p.call('close', [connection]);
+  const result = kernel.run(p.build());
+  return result.image.readInt32LE(received.fds[0]!.offset);
+}
+
+commandLineSuite('a terminal', (host) => {
+  test('in the foreground is this one: size, its changes, exit status', async () => {
+    const script = 'tty; stty size; echo go; while read line; do case $line in q) exit 6;; *) stty size;; esac; done';
+    const bundle = host().bundle(['sh', '-c', script], { process: { terminal: true } });
+    const words = host().silt.words(['run', '--bundle', bundle, host().newId()]);
+    const terminal = await Terminal.open(words, { rows: 33, columns: 99 }, { env: host().environment });
+    await terminal.waitForText(/\/dev\/pts\/0\n33 99\ngo\n/);
+    await terminal.resize({ rows: 20, columns: 50 });
+    await waitFor('the new size inside', async () => {
+      terminal.type('size\r');
+      await sleep(50);
+      return terminal.screen.includes('20 50');
+    });
+    terminal.type('q\r');
+    expect(await terminal.ended()).toBe(6);
+  });
+
+  test('of an exec has its size before the program runs', async () => {
+    const { silt } = host();
+    const id = host().newId();
+    await silt.must(['run', '--detach', '--bundle', host().sleeper(), id]);
+    const words = silt.words(['exec', '--tty', id, 'sh', '-c', 'tty; stty size; exit 3']);
+    const terminal = await Terminal.open(words, { rows: 31, columns: 97 }, { env: host().environment });
+    await terminal.waitForText(/\/dev\/pts\/0\n31 97\n/);
+    expect(await terminal.ended()).toBe(3);
+    await silt.must(['delete', '--force', id]);
+  });
+
+  test('goes to the console socket, as with runc', async () => {
+    for (const runtime of [host().silt, host().runc]) {
+      const id = host().newId();
+      const path = join(host().directory, `${id}.sock`);
+      const socket = listen(path);
+      const bundle = host().bundle(['sh', '-c', 'read line; echo "got $line"; sleep 1000'], {
+        process: { terminal: true },
+      });
+      await runtime.must(['create', '--bundle', bundle, '--console-socket', path, id]);
+      const master = receive(socket);
+      expect(readlinkSync(`/proc/self/fd/${master}`)).toMatch(/\/ptmx$/);
+      await runtime.must(['start', id]);
+      writeSync(master, 'something\n');
+      let text = '';
+      const watch = kernel.watch(master, 1, () => {
+        const p = new ProgramBuilder();
+        const buffer = p.space(4096);
+        const count = p.slot('count');
+        p.call('read', [master, buffer, 4096], { out: count, tolerate: 'all' });
+        const result = kernel.run(p.build());
+        text += result.at(buffer, Math.max(result.get(count), 0)).toString();
+      });
+      await waitFor('the answer', () => text.includes('got something'));
+      watch.close();
+      await runtime.must(['delete', '--force', id]);
+      for (const fd of [master, socket]) closeSync(fd);
+    }
+  });
+
+  test('that nobody would have is refused as by runc', async () => {
+    const codes = [];
+    for (const runtime of [host().silt, host().runc]) {
+      const bundle = host().bundle(['true'], { process: { terminal: true } });
+      codes.push((await runtime.run(['create', '--bundle', bundle, host().newId()])).code);
+      codes.push(
+        (await runtime.run(['create', '--bundle', host().sleeper(), '--console-socket', '/nowhere', host().newId()]))
+          .code,
+      );
+    }
+    expect(codes).toEqual([1, 1, 1, 1]);
+  });
+});
