@@ -16,6 +16,7 @@ const DEFAULTS: Config = {
   usernsFirstId: 0x70000000,
   usernsRanges: 4096,
   baseline: 'docker',
+  oomScoreAdj: 'clamp',
   seed: 'share',
   seedLayers: '/var/lib/silt/layers',
   seedLayersSize: 16 * 2 ** 30,
@@ -40,6 +41,7 @@ describe('a configuration', () => {
       userns-first-id = 1000000
       userns-ranges = 10
       baseline = "strict"
+      oom-score-adj = "strict"
       seed = "copy"
       seed-layers = "/srv//layers"
       seed-layers-size = "512M"
@@ -55,6 +57,7 @@ describe('a configuration', () => {
       usernsFirstId: 1_000_000,
       usernsRanges: 10,
       baseline: 'strict',
+      oomScoreAdj: 'strict',
       seed: 'copy',
       seedLayers: '/srv/layers',
       seedLayersSize: 512 * 2 ** 20,
@@ -85,6 +88,7 @@ describe('a configuration', () => {
     ['userns = "yes"', 'userns must be "auto" or "none"'],
     ['userns = true', 'userns must be "auto" or "none"'],
     ['baseline = "Docker"', 'baseline must be "docker", "strict" or "none"'],
+    ['oom-score-adj = "no"', 'oom-score-adj must be "clamp" or "strict"'],
     ['baseline = false', 'baseline must be "docker", "strict" or "none"'],
     ['overlay2 = true', 'overlay2 must be a string'],
     ['overlay2 = "root"', `overlay2 must be ${OVERLAY_FORM}; it is "root"`],
@@ -121,7 +125,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, seed, seed-layers, seed-layers-size, seed-identity, criu`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, criu`,
         details: { path: FILE },
       });
     },

@@ -24,6 +24,8 @@ export interface Config {
   readonly usernsRanges: number;
   /** The seccomp filter of every container that is not privileged, besides the one of its spec. */
   readonly baseline: BaselineName | 'none';
+  /** What becomes of an oom_score_adj that this host does not permit: an error, or the least that it does permit. */
+  readonly oomScoreAdj: 'clamp' | 'strict';
   /** Whether containers that start from one archive share a layer that is made of it, or each gets a copy in its upper. */
   readonly seed: 'share' | 'copy';
   /** Where those layers are kept, and how many bytes they may have together. */
@@ -53,6 +55,7 @@ const DEFAULTS: Config = {
   usernsFirstId: 0x7000_0000,
   usernsRanges: 4096,
   baseline: 'docker',
+  oomScoreAdj: 'clamp',
   seed: 'share',
   seedLayers: '/var/lib/silt/layers',
   seedLayersSize: 16 * 2 ** 30,
@@ -90,6 +93,8 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
     const baseline = ([...BASELINES, 'none'] as const).find((name) => name === value);
     return baseline ? { baseline } : 'must be "docker", "strict" or "none"';
   },
+  'oom-score-adj': (value) =>
+    value === 'clamp' || value === 'strict' ? { oomScoreAdj: value } : 'must be "clamp" or "strict"',
   seed: (value) => (value === 'share' || value === 'copy' ? { seed: value } : 'must be "share" or "copy"'),
   'seed-layers': (value) =>
     typeof value === 'string' && isAbsolute(value) ? { seedLayers: normalize(value) } : 'must be an absolute path',

@@ -7,6 +7,7 @@ export class Host {
   #hierarchies: Hierarchies | undefined;
   #lastCapability: number | undefined;
   #ownCapabilities: bigint | undefined;
+  #ownOomScoreAdj: number | undefined;
   #hardLimits: ReadonlyMap<string, bigint> | undefined;
 
   get hierarchies(): Hierarchies {
@@ -21,6 +22,11 @@ export class Host {
   /** What silt itself may: a mask, bit n is capability n. */
   get ownCapabilities(): bigint {
     return (this.#ownCapabilities ??= parseCapabilities(readFileSync('/proc/self/status', 'utf8')));
+  }
+
+  /** silt's own oom_score_adj: without CAP_SYS_RESOURCE nothing lower can be counted on (proc_pid_oom_score_adj(5)). */
+  get ownOomScoreAdj(): number {
+    return (this.#ownOomScoreAdj ??= Number(readFileSync('/proc/self/oom_score_adj', 'utf8')));
   }
 
   /** silt's own hard limit, by the name in /proc/PID/limits, such as `Max open files`. */

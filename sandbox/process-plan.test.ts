@@ -10,7 +10,7 @@ import { FixedHost } from './recorded-host.fixture';
 const surroundings = {
   kernel: new Kernel(loadNative(), -1),
   host: new FixedHost('v2'),
-  config: { baseline: 'none' as const },
+  config: { baseline: 'none' as const, oomScoreAdj: 'strict' as const },
 };
 
 function plan(changes: Partial<Process> = {}, linux: SpecChanges['linux'] = {}, layers: string[] = []): ProcessPlan {

@@ -11,13 +11,15 @@ import {
 import type { Config } from './config';
 import type { Host } from './host';
 import { homeOf } from './home';
+import { permittedOomScoreAdj } from './oom-score';
 import type { ProcessPlan } from './programs/process';
 import type { Kernel } from '../syscall';
 
 export interface ProcessSurroundings {
   readonly kernel: Kernel;
   readonly host: Host;
-  readonly config: Pick<Config, 'baseline'>;
+  readonly config: Pick<Config, 'baseline' | 'oomScoreAdj'>;
+  readonly warn?: (message: string) => void;
 }
 
 const DEFAULT_UMASK = 0o022;
@@ -30,7 +32,7 @@ const NO_CAPABILITIES = {};
  * @throws SiltError for what the spec has that this host cannot do.
  */
 export function planProcess(
-  { kernel, host, config }: ProcessSurroundings,
+  { kernel, host, config, warn = () => undefined }: ProcessSurroundings,
   spec: Spec,
   process: ProcessSpec,
   { layers }: { readonly layers: readonly string[] },
@@ -60,7 +62,7 @@ export function planProcess(
       ...limit,
       raise: limit.hard > host.hardLimit(limit.procName),
     })),
-    oomScoreAdj: process.oomScoreAdj ?? undefined,
+    oomScoreAdj: permittedOomScoreAdj(process.oomScoreAdj, host, config, warn),
     terminal: process.terminal ?? false,
     terminalSize: process.consoleSize && { rows: process.consoleSize.height, columns: process.consoleSize.width },
   };

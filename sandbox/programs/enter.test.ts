@@ -13,7 +13,7 @@ function plan(changes: SpecChanges = {}, parts: Partial<EnterPlan> = {}): EnterP
   const surroundings = {
     kernel: new Kernel(loadNative(), -1),
     host: new FixedHost('v2'),
-    config: { baseline: 'none' as const },
+    config: { baseline: 'none' as const, oomScoreAdj: 'strict' as const },
   };
   return {
     namespaces: OF_A_POD,

@@ -7,6 +7,8 @@ export interface CriSettings {
   readonly sandboxer?: 'podsandbox' | 'shim';
   /** What shims are told to answer `start` with: version 3 over this protocol. */
   readonly shimProtocol?: 'ttrpc' | 'grpc';
+  /** Leaves it to the runtime what becomes of an oom_score_adj that the host does not permit. */
+  readonly anyOomScoreAdj?: boolean;
 }
 
 interface Places {
@@ -34,7 +36,7 @@ bin_dir = "${cniPlugins}"
 conf_dir = ${JSON.stringify(places.network)}
 `;
   // restrict_oom_score_adj: a pod wants -998, which takes CAP_SYS_RESOURCE.
-  const host = `restrict_oom_score_adj = true
+  const host = `restrict_oom_score_adj = ${settings.anyOomScoreAdj !== true}
 netns_mounts_under_state_dir = true
 `;
   const nri = `
