@@ -16,6 +16,28 @@ describe('without a mount the root filesystem is what the spec says', () => {
   });
 });
 
+describe('a root filesystem that is an overlay of its engine', () => {
+  const at = (options: string[], type = 'overlay') =>
+    takeApart([], '/docker/merged', '/bundle', [{ point: '/docker/merged', type, options }]);
+  const own = { upper: '/docker/merged', work: undefined };
+
+  test('is taken apart, and written to as a whole', () => {
+    const options = ['rw', 'lowerdir=/l/B:/l/A', 'upperdir=/docker/diff', 'workdir=/docker/work', 'index=off'];
+    expect(at(options)).toEqual({ layers: ['/docker/diff', '/l/B', '/l/A'], own });
+  });
+
+  test('has an option per layer when it was mounted by the newer calls', () => {
+    expect(at(['lowerdir+=/l/B', 'lowerdir+=/l/A:x', 'upperdir=/u']).layers).toEqual(['/u', '/l/B', '/l/A:x']);
+  });
+
+  test.each([
+    ['with relative layers', ['lowerdir=l/B:l/A', 'upperdir=/u'], 'overlay'],
+    ['of another type', ['lowerdir=/l/B'], 'fuse.fuse-overlayfs'],
+  ])('%s stays whole', (_, options, type) => {
+    expect(at(options, type)).toEqual({ layers: ['/docker/merged'], own });
+  });
+});
+
 describe('an overlay', () => {
   const SNAPSHOTS = '/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots';
 

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { SiltError } from '../errors';
+import { type Mounted, readMounts } from './mounted';
 
 /** A mount as containerd hands it over: to be applied, in order, at the container's root filesystem. */
 export interface EngineMount {
@@ -28,11 +29,17 @@ export interface OwnRoot {
  * first. containerd's overlay snapshotter gives an overlay mount whose own upper (empty, or holding what `docker commit` and the
  * like put there) becomes the topmost layer; a bind mount is one layer.
  * @param mounts what the engine gave; none means that `rootPath` is ready
+ * @param hostMounts what is mounted on the host: a ready root filesystem can be an overlay (Docker's), which is taken apart too
  * @param rootPath `root.path` of the spec, absolute or relative to the bundle
  * @throws SiltError ROOTFS_INVALID naming the mount.
  */
-export function takeApart(mounts: readonly EngineMount[], rootPath: string | undefined, bundle: string): EngineRoot {
-  if (mounts.length === 0) return wholeRoot(path.resolve(bundle, rootPath ?? 'rootfs'), true);
+export function takeApart(
+  mounts: readonly EngineMount[],
+  rootPath: string | undefined,
+  bundle: string,
+  hostMounts: readonly Mounted[] = readMounts(),
+): EngineRoot {
+  if (mounts.length === 0) return mountedRoot(path.resolve(bundle, rootPath ?? 'rootfs'), hostMounts);
   if (mounts.length > 1) {
     const types = mounts.map(({ type }) => type).join(', ');
     throw new SiltError(
@@ -52,6 +59,20 @@ export function takeApart(mounts: readonly EngineMount[], rootPath: string | und
 
 function wholeRoot(directory: string, writable: boolean): EngineRoot {
   return { layers: [directory], own: writable ? { upper: directory, work: undefined } : undefined };
+}
+
+/** An overlay cannot be idmapped, and a stack of two is slower than one. Its own mount is what is written to without silt's overlay. */
+function mountedRoot(directory: string, hostMounts: readonly Mounted[]): EngineRoot {
+  const whole = wholeRoot(directory, true);
+  const mounted = hostMounts.findLast(({ point }) => point === directory);
+  if (mounted?.type !== 'overlay') return whole;
+  const valuesOf = (key: string): string[] =>
+    mounted.options.filter((option) => option.startsWith(key)).map((option) => option.slice(key.length));
+  // Mounted by the newer calls, each layer has an option of its own.
+  const lowers = [...valuesOf('lowerdir=').flatMap(splitLayers), ...valuesOf('lowerdir+=').map(unescape)];
+  const layers = [...valuesOf('upperdir=').map(unescape), ...lowers];
+  // Docker gives relative names when there are very many.
+  return lowers.length > 0 && layers.every((layer) => path.isAbsolute(layer)) ? { layers, own: whole.own } : whole;
 }
 
 function overlayRoot(mount: EngineMount): EngineRoot {

@@ -9,6 +9,8 @@ export {
   type RootPlanInput,
 } from './plan';
 export { COVER, UPPER, USERNS } from './fds';
+export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
+export { sourceOfIdmapStep } from './idmap-step';
 export { buildRoot, makeFilesystem, openTerminal, setSysctls } from './root';
 export type { Owner } from './target';
 export { type EngineMount, type EngineRoot, type OwnRoot, takeApart } from './engine-mounts';

@@ -18,6 +18,7 @@ import {
   type Slot,
 } from '../syscall';
 import { COVER, UPPER, USERNS } from './fds';
+import { idmapStep } from './idmap-step';
 import type { RootPlan } from './plan';
 
 /** A stranger's upper: marks in it that lead elsewhere must not be followed, and new ones are not made: it stays a plain layer. */
@@ -46,7 +47,11 @@ export function mountRoot(p: ProgramBuilder, plan: RootPlan): Slot {
 function cloneLayer(p: ProgramBuilder, layer: string, plan: RootPlan): Slot {
   p.step(`adding the layer ${layer}`);
   const tree = cloneTree(p, AT_FDCWD, layer, { name: 'layer' });
-  if (plan.userns) mountSetattr(p, tree, { userns: p.donated(USERNS) });
+  if (plan.userns) {
+    p.step(idmapStep(layer));
+    mountSetattr(p, tree, { userns: p.donated(USERNS) });
+    p.step(`adding the layer ${layer}`);
+  }
   return tree;
 }
 

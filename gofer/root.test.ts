@@ -3,6 +3,7 @@ import { refusal } from '../errors/testing/refusal';
 import { parseMountOptions } from '../oci';
 import { planDevices } from './devices';
 import type { BindStep, FilesystemStep, MountStep, RootPlan } from './plan';
+import { sourceOfIdmapStep } from './idmap-step';
 import { buildRoot } from './root';
 
 const PRIVATE = { type: C.MS_PRIVATE, recursive: false };
@@ -39,10 +40,10 @@ const stepsOf = (parts: Partial<RootPlan>): string[] => [
   ...new Set(listProgram(programOf(parts)).map(({ step }) => step)),
 ];
 
-/** The calls of the steps whose phrase starts so. */
+/** The calls of the steps whose phrase starts so, and of those that show the owners of what it names. */
 const callsOf = (parts: Partial<RootPlan>, step: string): string[] =>
   listProgram(programOf(parts))
-    .filter((one) => one.step.startsWith(step))
+    .filter((one) => one.step.startsWith(step) || step.includes(sourceOfIdmapStep(one.step) ?? '(none)'))
     .map(({ call }) => call);
 
 const bind = (options: string[], parts: Partial<BindStep> = {}): BindStep => ({
@@ -149,7 +150,7 @@ describe('the overlay', () => {
   });
 
   test('is left out without an upper: the layer itself is the root', () => {
-    const calls = callsOf({ upper: null, layers: ['/root'], userns: true }, 'adding the layer');
+    const calls = callsOf({ upper: null, layers: ['/root'], userns: true }, 'adding the layer /root');
     expect(calls.slice(0, 4)).toEqual([
       'open_tree(AT_FDCWD, "/root", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
       'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_IDMAP, userns}, 32)',
@@ -249,7 +250,8 @@ describe('a mount', () => {
       ],
     ],
   ])('%s', (_, step, parts, expected) => {
-    const calls = callsOf({ mounts: [step], ...parts }, 'mounting').filter(
+    const what = step.kind === 'bind' ? `mounting ${step.source}` : 'mounting';
+    const calls = callsOf({ mounts: [step], ...parts }, what).filter(
       (call) => !/overlay|^(close|mkdirat|mknodat|openat)\(/.test(call),
     );
     expect(calls).toEqual(expected);

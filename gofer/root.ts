@@ -32,6 +32,7 @@ import {
 } from '../syscall';
 import { makeDeviceLinks, makeDevices } from './devices';
 import { USERNS } from './fds';
+import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RootPlan } from './plan';
 import { mountRoot } from './root-mount';
@@ -176,7 +177,11 @@ export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
 
 function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
   const { options } = step;
-  if (step.idmap) mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
+  if (step.idmap) {
+    p.step(idmapStep(step.source));
+    mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
+    p.step(`mounting ${describe(step)} on ${step.destination}`);
+  }
   if (options.attrSet !== 0 || options.attrClear !== 0)
     mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
   place(p, root, step, tree, step.directory ? 'directory' : 'file', plan);

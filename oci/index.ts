@@ -18,3 +18,4 @@ export {
 export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
+export { isPrivileged } from './privileged';

@@ -7,7 +7,7 @@ import { type Config, parseConfig, readConfig } from './config';
 
 const FILE = '/etc/silt/test.toml';
 const DEFAULTS: Config = {
-  userns: 'none',
+  userns: 'auto',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
   overlay: { scope: 'root', medium: { kind: 'memory' } },

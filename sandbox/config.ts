@@ -45,7 +45,7 @@ const LAST_ID = 0xffff_ffff;
 export const DEFAULT_CONFIG_PATH = '/etc/silt/config.toml';
 
 const DEFAULTS: Config = {
-  userns: 'none',
+  userns: 'auto',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
   overlay: DEFAULT_OVERLAY,

@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { SiltError } from '../errors';
-import { type EngineRoot, planRoot, type RootPlanInput } from '../gofer';
+import { type EngineRoot, hostOwner, type IdMaps, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
 import type { CheckpointImage } from './checkpoint';
+import { containerIdMaps } from './container-ids';
 import { hasOwn, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
@@ -37,6 +38,8 @@ export interface ContainerRequest {
 
 /** Everything about one container that is decided before the first side effect. */
 export interface ContainerPlan {
+  /** The container's ids, or null when they are the host's. */
+  readonly idMaps: IdMaps | null;
   readonly upper: UpperPlan;
   readonly cgroup: CgroupPlan;
   readonly launch: LaunchPlan;
@@ -67,6 +70,7 @@ export function planContainer(
   refuseAnnotations(spec.annotations ?? {});
   const upper = planContainerUpper(workshop, request);
   const { layers } = rootfs;
+  const idMaps = containerIdMaps(pod.idMaps, spec);
   const cgroup = planCgroup({
     id: request.id,
     cgroupsPath: spec.linux?.cgroupsPath,
@@ -77,12 +81,11 @@ export function planContainer(
   const root = planRoot({
     spec,
     bundle: request.bundle,
-    // The engine's own upper is no layer when it is what is written to.
-    layers: [...(seedLayer === undefined ? [] : [seedLayer]), ...(upper.kind === 'engine' ? layers.slice(1) : layers)],
+    layers: [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)],
     upper: upperNames(upper),
     cover: needsCover(upper),
     mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,
-    idMaps: pod.idMaps,
+    idMaps,
     kindOf: (path) => host.kindOf(path),
     cgroup: insideView(cgroup.cgroup),
   });
@@ -91,8 +94,9 @@ export function planContainer(
     throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
   const launch: LaunchPlan = {
     id: request.id,
-    pid: pidMode(spec),
-    userns: pod.idMaps !== null,
+    pid: idMaps === null && pod.idMaps !== null && pidMode(spec) === 'container' ? 'apart' : pidMode(spec),
+    userns: idMaps !== null,
+    podRoot: hostOwner(pod.idMaps, 0, 0, '$.linux.uidMappings'),
     gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
     cgroupNamespace,
     join: pod.namespaces,
@@ -102,7 +106,13 @@ export function planContainer(
     root,
     process: planProcess(workshop, spec, process, { layers }),
   };
-  return { upper, cgroup, launch };
+  return { idMaps, upper, cgroup, launch };
+}
+
+/** What is below the upper: not the engine's own when that is the upper; without one, the whole. */
+function layersBelow(upper: UpperPlan, { layers, own }: EngineRoot): readonly string[] {
+  if (upper.kind === 'none') return [own!.upper];
+  return upper.kind === 'engine' ? layers.slice(1) : layers;
 }
 
 /**

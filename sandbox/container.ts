@@ -14,6 +14,7 @@ import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
 import { execFailure } from './exec-failure';
 import { type HookPlace, Hooks } from './hooks';
+import { idmapFailure } from './idmap-failure';
 import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
 import { listenForStart } from './start-socket';
@@ -155,6 +156,7 @@ export class Container {
         created: new Date().toISOString(),
         annotations: request.spec.annotations ?? {},
         cgroup: plan.cgroup.cgroup,
+        ...(pod.idMaps && !plan.idMaps ? { hostIds: true } : {}),
         ...filestoreRecord(plan),
         ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.rootfs.layers } }),
         stdio: Object.values(request.stdio).map((fd) => fstatSync(fd).ino),
@@ -246,7 +248,7 @@ export class Container {
       return new Container(workshop, pod, request, plan, hooks, init!, parked, failures);
     } catch (error) {
       closeSync(startWrite);
-      throw execFailure(error, plan.launch.process);
+      throw idmapFailure(kernel, execFailure(error, plan.launch.process), pod.userns);
     } finally {
       closeSync(startRead);
       for (const fd of [pidns, socket, cover]) if (fd !== undefined) closeSync(fd);
@@ -394,9 +396,9 @@ async function makeUpper(
   const upper = createUpper(kernel, plan.upper, {
     id: request.id,
     owner,
-    rootOwner: { uid: stat.uid + (pod.idMaps ? owner.uid : 0), gid: stat.gid + (pod.idMaps ? owner.gid : 0) },
+    rootOwner: { uid: stat.uid + (plan.idMaps ? owner.uid : 0), gid: stat.gid + (plan.idMaps ? owner.gid : 0) },
     rootMode: modeBits(stat),
-    userns: pod.userns,
+    userns: plan.idMaps ? pod.userns : undefined,
   });
   const { rootfs } = request;
   const seed = request.checkpoint?.upper ?? request.seed;

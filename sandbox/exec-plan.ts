@@ -1,5 +1,6 @@
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { type Cgroup, joinFiles } from './cgroup';
+import { containerIdMaps } from './container-ids';
 import type { PodTraits } from './pod';
 import { planProcess, type ProcessSurroundings } from './process-plan';
 import type { EnterPlan } from './programs/enter';
@@ -33,7 +34,7 @@ export function planExec(
 /** The namespaces that whoever enters a container has to enter, as CLONE_NEW* names. Those that it shares with the host are left out. */
 export function namespacesOf(spec: Spec, { idMaps, namespaces }: ExecTarget['pod']): string[] {
   const wanted: Readonly<Record<string, boolean>> = {
-    CLONE_NEWUSER: idMaps !== null,
+    CLONE_NEWUSER: containerIdMaps(idMaps, spec) !== null,
     CLONE_NEWNS: true,
     CLONE_NEWPID: pidMode(spec) !== 'host',
     CLONE_NEWNET: namespaces.network,

@@ -121,6 +121,16 @@ describe('the pod’s ids', () => {
     });
   });
 
+  test('in a network that somebody else has made come with ports below 1024 and ping', () => {
+    const { hostSysctls } = plan([...without('network'), joined], AUTO).sandbox;
+    expect(hostSysctls).toEqual([
+      ['net.ipv4.ip_unprivileged_port_start', '0'],
+      ['net.ipv4.ping_group_range', `${CLAIMED.gids[0]!.hostID} ${CLAIMED.gids[0]!.hostID + 65535}`],
+    ]);
+    expect(plan([...without('network'), joined], NONE).sandbox.hostSysctls).toEqual([]);
+    expect(plan(ALL, AUTO).sandbox.hostSysctls).toEqual([]);
+  });
+
   test('of another pod cannot be had', () => {
     const user: Namespace = { type: 'user', path: '/proc/7/ns/user' };
     expect(refusal(() => plan([...ALL, user], NONE, MAPPINGS))).toEqual({

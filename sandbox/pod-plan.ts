@@ -1,6 +1,6 @@
 import { SiltError } from '../errors';
 import { type IdMaps, type IdRange, podRootSysctls } from '../gofer';
-import type { Spec } from '../oci';
+import { isPrivileged, type Spec } from '../oci';
 import type { Config } from './config';
 import type { NamespaceSource, SandboxPlan } from './programs/sandbox';
 
@@ -42,6 +42,7 @@ export function podPlan(request: PodRequest): PodPlan {
     hostname: spec.hostname,
     domainname: spec.domainname,
     idMaps: null,
+    hostSysctls: [],
     sysctls: [],
   };
   if (!namespaces.some(({ type }) => type === 'mount')) {
@@ -56,13 +57,30 @@ export function podPlan(request: PodRequest): PodPlan {
   const maps = idMaps(request, sandbox, config);
   // Without a container's root to build nobody else sets those that are host root's, which a sandbox without ids of its own is.
   const everyOne = spec.process === undefined && maps === null;
-  const sysctls = everyOne ? Object.entries(spec.linux?.sysctl ?? {}) : podRootSysctls(spec, maps);
-  return { sandbox: { ...sandbox, idMaps: maps, sysctls }, paths };
+  const all = Object.entries(spec.linux?.sysctl ?? {});
+  const sysctls = everyOne ? all : podRootSysctls(spec, maps);
+  const hostSysctls = maps && sandbox.network === 'joined' ? networkDefaults(maps) : [];
+  const left = spec.process === undefined ? all.filter(([key]) => !sysctls.some(([own]) => own === key)) : [];
+  return { sandbox: { ...sandbox, idMaps: maps, hostSysctls: [...hostSysctls, ...left], sysctls }, paths };
+}
+
+/**
+ * A network namespace that somebody else has made (CNI) is not the pod's root's: it has no capability there. What programs expect of
+ * root all the same, ports below 1024 and ping, is for everybody then. What the spec says of these goes before it, later.
+ */
+function networkDefaults({ gids }: IdMaps): [string, string][] {
+  const [first] = gids;
+  // Written by host root, so they are the host's ids (net/ipv4/sysctl_net_ipv4.c).
+  const ping = first === undefined ? '1 0' : `${first.hostID} ${first.hostID + first.size - 1}`;
+  return [
+    ['net.ipv4.ip_unprivileged_port_start', '0'],
+    ['net.ipv4.ping_group_range', ping],
+  ];
 }
 
 /**
  * A user namespace that the spec describes is honoured. With `userns = "auto"` every other pod gets one, unless it shares a
- * namespace with the host, over which its root would then have no rights.
+ * namespace with the host, over which its root would then have no rights, or is privileged.
  */
 function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMaps | null {
   const { linux } = request.spec;
@@ -83,7 +101,7 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
     const jsonPath = uids.length === 0 ? '$.linux.uidMappings' : '$.linux.gidMappings';
     throw new SiltError('SPEC_INVALID', `${jsonPath}: a new user namespace needs at least one range`, { jsonPath });
   }
-  if (config.userns === 'none') return null;
+  if (config.userns === 'none' || isPrivileged(request.spec)) return null;
   const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
   return shared ? null : request.claimIds();
 }

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { withContext } from '../errors';
 import type { Spec } from '../oci';
 import { oomKills } from './cgroup';
+import { containerIdMaps } from './container-ids';
 import { type ContainerPlan, type ContainerRequest, planContainerUpper } from './container-plan';
 import { release, takeOverRoot, type UsedLayer, useLayer } from './layers';
 import type { Pod } from './pod';
@@ -36,7 +37,11 @@ export class Seeding {
       const user = { sandbox: recordProcess(pod.sandbox.pid), container: id };
       // What the engine has an upper for must be in it; a checkpoint's has been read to be checked, and is used once.
       if (checkpoint || upper.kind === 'engine' || upper.kind === 'none') return seeding;
-      seeding.#layer = await useLayer(workshop, { archive: seeding.archive, idMaps: pod.idMaps, ...user });
+      seeding.#layer = await useLayer(workshop, {
+        archive: seeding.archive,
+        idMaps: containerIdMaps(pod.idMaps, request.spec),
+        ...user,
+      });
       return seeding;
     } catch (error) {
       throw withContext(`seeding from ${seed}`, error);
@@ -61,7 +66,8 @@ export class Seeding {
     const layer = this.#layer;
     try {
       if (layer) {
-        if (layer.hasRoot) takeOverRoot(workshop.kernel, layer.path, { upper, directory }, pod.userns);
+        if (layer.hasRoot)
+          takeOverRoot(workshop.kernel, layer.path, { upper, directory }, plan.idMaps ? pod.userns : undefined);
         return;
       }
       const { cgroupFiles } = plan.launch;
@@ -71,7 +77,7 @@ export class Seeding {
         archive,
         upper,
         directory,
-        idMaps: pod.idMaps,
+        idMaps: plan.idMaps,
         cgroupFiles,
         devices,
         oomKills: kills,

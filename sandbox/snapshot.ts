@@ -72,8 +72,9 @@ export async function packUpper(
   onWarning: OnWarning,
 ): Promise<void> {
   const upper = openUpper(pod.sandbox, container);
+  const idMaps = container.hostIds ? null : pod.idMaps;
   try {
-    const shared = openShared(kernel, pod, container);
+    const shared = openShared(kernel, idMaps ? pod.sandbox : undefined, container);
     try {
       await pack({
         runner: kernel.runner,
@@ -81,7 +82,7 @@ export async function packUpper(
         outFd: fd,
         onWarning,
         ...(shared && { shared }),
-        ...(pod.idMaps ? { idMaps: pod.idMaps } : {}),
+        ...(idMaps ? { idMaps } : {}),
       });
     } finally {
       shared?.close();
@@ -94,11 +95,12 @@ export async function packUpper(
 /** The layer that the upper lies on, as the pod sees it: what was seeded is part of the snapshot. */
 function openShared(
   kernel: Kernel,
-  pod: PodState,
+  /** A process in the container's user namespace, if it has one. */
+  sandbox: PodState['sandbox'] | undefined,
   { seedLayer }: ContainerState,
 ): (SharedSeed & { close(): void }) | undefined {
   if (!seedLayer) return undefined;
-  const userns = pod.idMaps ? openSync(`/proc/${pod.sandbox.pid}/ns/user`, 'r') : undefined;
+  const userns = sandbox ? openSync(`/proc/${sandbox.pid}/ns/user`, 'r') : undefined;
   const fd = mountLayer(kernel, seedLayer.path, userns);
   if (userns !== undefined) closeSync(userns);
   const image = new ImageView(kernel, seedLayer.image);

@@ -61,6 +61,8 @@ export interface ContainerState {
   readonly cgroup: Cgroup;
   /** The upper in the sandbox's mount namespace, and the device number that it must still have there. */
   readonly upper: { readonly path: string; readonly device: number };
+  /** Its ids are the host's, though its pod has a user namespace. */
+  readonly hostIds?: boolean;
   /** A file on the host that goes with the container, as an absolute path. */
   readonly filestore?: string;
   /** Inodes of the pipes and sockets that the first process was given as its stdio. */

@@ -117,8 +117,11 @@ export class TaskService implements Handlers {
       const freezer = new FreezeRecord(workshop.kernel, container.cgroup, directory);
       this.#tasks.set(id, { init, freezer, stopOomWatch });
       // In a pid namespace that is not the container's own, its other processes outlive the first one.
-      if (container.plan.launch.pid !== 'container')
+      if (!['container', 'apart'].includes(container.plan.launch.pid))
         void container.init.exited.then(() => cgroups.killAll(container.cgroup));
+      // The end of the sandbox kills what is in a pid namespace of the pod's, and only that.
+      if (['host', 'apart'].includes(container.plan.launch.pid))
+        void pod.sandbox.exited.then(() => cgroups.killAll(container.cgroup));
       // The end of the sandbox kills the container, and what is frozen can only die when it is thawed.
       void pod.sandbox.exited.then(() => (freezer.paused ? freezer.resume() : undefined));
       return { pid: container.init.pid };

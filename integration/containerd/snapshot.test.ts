@@ -90,7 +90,8 @@ const everything: TarEntry[] = [
   { name: './srv/Grüße', content: 'not ASCII' },
 ];
 
-containerdSuite('snapshots', {}, (host) => {
+// Without user namespaces, because an archive can say more ids than one has.
+containerdSuite('snapshots', { userns: 'none' }, (host) => {
   siltTest('of a container that has changed nothing holds no file', async () => {
     const id = await host().startContainer();
     const { entries } = await snapshot(host(), id, 'nothing.tar');

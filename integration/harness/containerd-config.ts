@@ -80,7 +80,7 @@ ${cri ?? ''}`;
 
 export function siltConfig(seeds: string, settings: SiltSettings): string {
   // SILT_TEST_USERNS and SILT_TEST_OVERLAY2 turn the defaults of a whole run, for the suites that do not care.
-  return `userns = ${JSON.stringify(settings.userns ?? process.env['SILT_TEST_USERNS'] ?? 'none')}
+  return `userns = ${JSON.stringify(settings.userns ?? process.env['SILT_TEST_USERNS'] ?? 'auto')}
 allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
 rootfs-tar-directories = [${JSON.stringify(seeds)}]
 seed = ${JSON.stringify(settings.seed ?? 'share')}

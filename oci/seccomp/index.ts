@@ -1,4 +1,4 @@
 /** Seccomp profiles of the OCI spec, compiled to classic BPF. */
 export { allowOnly, compileSeccomp, type SeccompFilter } from './compile';
-export { BASELINES, baselineFilter, type BaselineName } from './baseline';
+export { BASELINES, baselineFilter, type BaselineName, ownsKernel } from './baseline';
 export { knownArchitectures } from './abis';

@@ -1,4 +1,4 @@
-import { buildRoot, type RootPlan, UPPER } from '../../gofer';
+import { buildRoot, type Owner, type RootPlan, UPPER } from '../../gofer';
 import {
   attachAt,
   C,
@@ -36,6 +36,8 @@ import { report } from './reports';
 export type PidMode =
   /** A new one, child of the pod's. */
   | 'container'
+  /** A new one, child of the host's: of a container outside of the pod's user namespace, which cannot make one in the pod's. */
+  | 'apart'
   /** One that the pod's containers share; the program is given it as the fd `pidns`. */
   | 'pod'
   /** The host's. */
@@ -45,6 +47,8 @@ export interface LaunchPlan {
   readonly id: string;
   readonly pid: PidMode;
   readonly userns: boolean;
+  /** The pod's root, as the host numbers it: the sandbox's files are its. */
+  readonly podRoot: Owner;
   readonly gate: StartGate;
   /** A cgroup namespace of the container's own. */
   readonly cgroupNamespace: boolean;
@@ -105,7 +109,7 @@ export function launchProgram(plan: LaunchPlan): Program {
 }
 
 function enterPidNamespaceForChildren(p: ProgramBuilder, plan: LaunchPlan): void {
-  if (plan.pid === 'host') return;
+  if (plan.pid === 'host' || plan.pid === 'apart') return;
   p.step('entering the pod’s pid namespace');
   setns(p, p.donated(plan.pid === 'pod' ? LAUNCH_FDS.pidns : LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
 }
@@ -139,7 +143,7 @@ function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): 
   if (kinds.length > 0) setns(p, p.donated(LAUNCH_FDS.sandbox), kinds.join('|'));
   if (plan.userns) setIds(p, 0, 0, []);
   const cloneFlags = ['CLONE_PARENT'];
-  if (plan.pid === 'container') cloneFlags.push('CLONE_NEWPID');
+  if (plan.pid === 'container' || plan.pid === 'apart') cloneFlags.push('CLONE_NEWPID');
   if (plan.cgroupNamespace) cloneFlags.push('CLONE_NEWCGROUP');
   p.step('cloning the launcher');
   const launcher = fork(p, 'launcher', { flags: cloneFlags.join('|'), pidfd: true }, () =>
@@ -159,7 +163,7 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   p.step('entering the root filesystem');
   setns(p, root.fds[0]!, 'CLONE_NEWNS');
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
-  if (plan.pid === 'host') dieWithParent(p);
+  if (plan.pid === 'host' || plan.pid === 'apart') dieWithParent(p);
   becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));
 }
 
@@ -250,8 +254,8 @@ export function keepUpper(p: ProgramBuilder, plan: LaunchPlan): void {
   p.step('keeping the upper in the sandbox');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
   // The sandbox's tmpfs belongs to the pod's user namespace and takes no file of an owner that has no id there.
-  p.call('setfsgid', [plan.root.owner.gid]);
-  p.call('setfsuid', [plan.root.owner.uid]);
+  p.call('setfsgid', [plan.podRoot.gid]);
+  p.call('setfsuid', [plan.podRoot.uid]);
   mkdirat(p, C.AT_FDCWD, `/${plan.id}`, 0o700);
   attachAt(p, p.donated(UPPER), C.AT_FDCWD, `/${plan.id}`);
 }

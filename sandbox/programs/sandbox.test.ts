@@ -19,6 +19,7 @@ const plan = (parts: Partial<SandboxPlan> = {}): SandboxPlan => ({
   pid: true,
   hostname: undefined,
   domainname: undefined,
+  hostSysctls: [],
   sysctls: [],
   ...parts,
 });

@@ -35,6 +35,8 @@ export interface SandboxPlan {
   readonly pid: boolean;
   readonly hostname: string | undefined;
   readonly domainname: string | undefined;
+  /** To be set by host root in a network namespace that the pod joins; see networkDefaults. */
+  readonly hostSysctls: readonly (readonly [key: string, value: string])[];
   /** To be set by the pod's root; only with a user namespace. */
   readonly sysctls: readonly (readonly [key: string, value: string])[];
 }
@@ -81,6 +83,7 @@ function joinNamespaces(p: ProgramBuilder, plan: SandboxPlan): void {
     p.step(`joining the pod’s ${kind} namespace`);
     setns(p, p.donated(SANDBOX_FDS[kind]), kinds[kind]);
   }
+  setSysctls(p, plan.hostSysctls);
 }
 
 function cloneFlags(plan: SandboxPlan): string[] {

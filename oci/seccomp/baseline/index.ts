@@ -14,6 +14,11 @@ const PRIVILEGED: readonly Capability[] = ['CAP_SYS_ADMIN', 'CAP_SYS_MODULE', 'C
 
 const has = (capabilities: bigint, name: Capability): boolean => ((capabilities >> BigInt(C[name])) & 1n) === 1n;
 
+/** Whether a process with these capabilities in its bounding set is privileged. */
+export function ownsKernel(bounding: bigint): boolean {
+  return PRIVILEGED.every((capability) => has(bounding, capability));
+}
+
 /**
  * The baseline for a process with these capabilities in its bounding set, which is all that it can ever have; none for one that
  * is privileged. It is to be installed in addition to the filter of a spec: of what two filters say, the kernel takes the stricter
@@ -24,7 +29,7 @@ export function baselineFilter(
   bounding: bigint,
   arch: Arch = hostArch,
 ): SeccompFilter | undefined {
-  if (name === 'none' || PRIVILEGED.every((capability) => has(bounding, capability))) return undefined;
+  if (name === 'none' || ownsKernel(bounding)) return undefined;
   const template = baselineTemplates[arch][name];
   const bpf = Buffer.from(template.bpf, 'base64');
   VERDICTS.forEach(({ capabilities, errno }, i) => {
