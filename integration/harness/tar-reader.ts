@@ -81,7 +81,7 @@ function entryOf(header: Buffer, flag: string, content: Buffer, extended: Map<st
     if (key.startsWith('SCHILY.xattr.')) xattrs[key.slice('SCHILY.xattr.'.length)] = value.toString('latin1');
   }
   return {
-    name: recorded('path') ?? plainName,
+    name: recorded('GNU.sparse.name') ?? recorded('path') ?? plainName,
     type: flag === '\0' ? '0' : flag,
     mode: number(header, 100, 8),
     uid: Number(recorded('uid') ?? number(header, 108, 8)),
@@ -90,8 +90,26 @@ function entryOf(header: Buffer, flag: string, content: Buffer, extended: Map<st
     linkname: recorded('linkpath') ?? text(header, 157, 100),
     device: flag === '3' || flag === '4' ? `${number(header, 329, 8)}:${number(header, 337, 8)}` : '',
     xattrs,
-    content: Buffer.from(content),
+    content: extended.has('GNU.sparse.major')
+      ? expanded(content, Number(recorded('GNU.sparse.realsize')))
+      : Buffer.from(content),
   };
+}
+
+/** GNU's sparse format 1.0: how many runs of data there are, offset and length of each, a number a line in whole blocks, and the data. */
+function expanded(stored: Buffer, size: number): Buffer {
+  let at = 0;
+  const next = (): number => {
+    const end = stored.indexOf(0x0a, at);
+    const value = Number(stored.toString('latin1', at, end));
+    at = end + 1;
+    return value;
+  };
+  const runs = Array.from({ length: next() }, () => [next(), next()] as const);
+  let from = Math.ceil(at / block) * block;
+  const whole = Buffer.alloc(size);
+  for (const [offset, length] of runs) from += stored.copy(whole, offset, from, from + length);
+  return whole;
 }
 
 /**

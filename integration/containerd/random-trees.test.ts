@@ -1,0 +1,179 @@
+/** Random trees, random changes in a real container: what it shows is what one shows that starts from its snapshot, and what GNU tar reads. */
+import { createHash } from 'node:crypto';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { containerdSuite, mustRun, readTar, runCommand, siltProgram, siltTest, tarArchive, type Containerd, type ReadEntry, type TarEntry } from '../harness'; // prettier-ignore
+
+const annotation = 'dev.gvisor.tar.rootfs.upper';
+
+/** The same numbers in every run. */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+type Random = ReturnType<typeof random>;
+
+const NAMES = ['a', 'b', 'c d', 'é', '-x', 'n'.repeat(120), '\u{1f600}', 'q"uote', 'new\nline', 'back\\slash', 'a*'];
+const pick = <T>(from: readonly T[], next: Random): T => from[next(from.length)]!;
+
+/** A seed: directories, files, links and fifos, in directories of the image and in new ones, with odd names, owners, times and attributes. */
+function randomSeed(next: Random): TarEntry[] {
+  const entries: TarEntry[] = [{ name: './', type: 'directory' }, { name: './srv/', type: 'directory' }, { name: './lower/', type: 'directory' }]; // prettier-ignore
+  const taken = new Set<string>();
+  const directories = ['./srv/', './lower/'];
+  const files: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    const name = `${pick(directories, next)}${pick(NAMES, next)}`;
+    if (taken.has(name)) continue;
+    taken.add(name);
+    const common = { uid: next(3) * 1000, gid: next(2) * 50, mtime: 1_000_000_000 + next(600_000_000), mode: next(0o10000) | 0o600 }; // prettier-ignore
+    const kind = next(8);
+    if (kind < 3) {
+      directories.push(`${name}/`);
+      entries.push({ ...common, name: `${name}/`, type: 'directory', mode: common.mode | 0o700 });
+    } else if (kind < 6) {
+      files.push(name);
+      const pax = next(2) === 0 ? { 'SCHILY.xattr.user.note': Buffer.from([next(256), 0, next(256)]) } : {};
+      entries.push({ ...common, name, content: Buffer.alloc(next(20_000), pick(NAMES, next)), pax });
+    } else if (kind === 6) entries.push({ ...common, name, type: 'symlink', linkname: pick(NAMES, next), mode: 0o777 });
+    else if (files.length > 0 && next(2) === 0) entries.push({ name, type: 'hardlink', linkname: pick(files, next) });
+    else entries.push({ ...common, name, type: 'fifo' });
+  }
+  return entries;
+}
+
+/** Words in single quotes for a shell. */
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** Changes of all kinds to whatever is at a random name; those that make no sense there fail, which is fine. */
+function randomChanges(next: Random): string {
+  const path = (): string => {
+    const parts = Array.from({ length: 1 + next(2) }, () => pick(NAMES, next));
+    return quoted(`${pick(['/srv', '/lower', '/opt'], next)}/${parts.join('/')}`);
+  };
+  const lines = Array.from({ length: 120 }, () => {
+    const changes = [
+      () => `echo ${next(1000)} > ${path()}`,
+      () => `echo ${next(1000)} >> ${path()}`,
+      () => `rm -rf ${path()}`,
+      () => `rm -rf ${path()}`,
+      () => `mkdir -p ${path()}`,
+      () => `rmdir ${path()}`,
+      () => `ln -s ${quoted(pick(NAMES, next))} ${path()}`,
+      () => `ln ${path()} ${path()}`,
+      () => `mkfifo ${path()}`,
+      () => `mv ${path()} ${path()}`,
+      () => `chmod ${(next(0o10000) | 0o400).toString(8)} ${path()}`,
+      () => `chown -h ${next(2000)}:${next(2000)} ${path()}`,
+      () => `dd if=/dev/zero of=${path()} bs=1 count=1 seek=${next(200_000)}`,
+      () => `truncate -s ${next(50_000)} ${path()}`,
+    ];
+    // Opening a fifo for writing would wait for a reader.
+    return `timeout 1 sh -c ${quoted(pick(changes, next)())} < /dev/null > /dev/null 2>&1`;
+  });
+  return `mkdir -p /opt; ${lines.join('\n')}\ntrue`;
+}
+
+/** What a container shows: names, kinds, modes, owners, sizes, times, targets and contents. */
+async function view(host: Containerd, id: string): Promise<string[]> {
+  const stat = 'find /srv /lower /opt -exec stat -c "%n|%F|%a|%u|%g|%Y|%N" {} +';
+  const script = `${stat}; find /srv /lower /opt -type f -exec md5sum {} + ; find /srv /lower /opt -type f -exec stat -c "%n %s" {} +`;
+  const result = await host.exec(id, ['sh', '-c', script]);
+  expect(result).toMatchObject({ code: 0, stderr: '' });
+  return result.stdout.toString('latin1').split('\n').sort();
+}
+
+async function snapshot(host: Containerd, id: string, name: string): Promise<string> {
+  const path = join(host.seeds, name);
+  const words = ['--root', join(host.siltRoot, host.namespace), 'tar', 'rootfs-upper', '--file', path, id];
+  expect(await runCommand([siltProgram, ...words], { env: host.environment })).toMatchObject({ code: 0, stderr: '' });
+  return path;
+}
+
+interface Seen {
+  readonly kind: string;
+  readonly mode: number;
+  readonly owner: string;
+  readonly mtime: number;
+  readonly is: string;
+}
+
+const digest = (content: Buffer): string => createHash('md5').update(content).digest('hex');
+const KINDS: Readonly<Record<string, string>> = {
+  '0': 'file',
+  '2': 'symlink',
+  '3': 'char',
+  '5': 'directory',
+  '6': 'fifo',
+};
+
+/** What the archive says by our reader, hard links as what they lead to. */
+function said(entries: readonly ReadEntry[]): Record<string, Seen> {
+  const seen: Record<string, Seen> = {};
+  for (const { name, type, mode, uid, gid, mtime, linkname, content } of entries) {
+    const plain = name.replace(/^\.\//, '').replace(/\/$/, '');
+    seen[plain] = type === '1' ? seen[linkname.replace(/^\.\//, '')]! : { kind: KINDS[type] ?? type, mode: type === '2' ? 0o777 : mode, owner: `${uid}:${gid}`, mtime: Math.floor(Number(mtime)), is: type === '2' ? linkname : type === '0' ? digest(content) : '' }; // prettier-ignore
+  }
+  return seen;
+}
+
+/** What GNU tar made of it. */
+function unpacked(root: string): Record<string, Seen> {
+  const seen: Record<string, Seen> = {};
+  const visit = (path: Buffer, name: string): void => {
+    const stat = lstatSync(path);
+    const kind = stat.isDirectory() ? 'directory' : stat.isSymbolicLink() ? 'symlink' : stat.isFIFO() ? 'fifo' : stat.isFile() ? 'file' : 'char'; // prettier-ignore
+    const is = kind === 'symlink' ? readlinkSync(path, 'latin1') : kind === 'file' ? digest(readFileSync(path)) : '';
+    seen[name] = { kind, mode: stat.mode & 0o7777, owner: `${stat.uid}:${stat.gid}`, mtime: Math.floor(stat.mtimeMs / 1000), is }; // prettier-ignore
+    if (kind !== 'directory') return;
+    for (const child of readdirSync(path, { encoding: 'buffer' })) {
+      const text = child.toString('latin1');
+      visit(Buffer.concat([path, Buffer.from('/'), child]), name === '' ? text : `${name}/${text}`);
+    }
+  };
+  visit(Buffer.from(root), '');
+  return seen;
+}
+
+for (const userns of ['none', 'auto'] as const) {
+  containerdSuite(`random trees, userns ${userns}`, { userns }, (host) => {
+    for (const number of [1, 2]) {
+      siltTest(
+        `tree ${number} survives snapshot and seed, and GNU tar reads the same`,
+        async () => {
+          const next = random(number * 7919 + (userns === 'auto' ? 1 : 0));
+          const seed = join(host().seeds, `seed-${number}.tar`);
+          writeFileSync(seed, tarArchive(randomSeed(next)));
+          const start = (path: string): Promise<string> =>
+            host().startContainer(['sleep', '1000'], { flags: ['--annotation', `${annotation}=${path}`] });
+          const changed = await start(seed);
+          const script = join(host().seeds, 'changes.sh');
+          writeFileSync(script, randomChanges(next));
+          expect(await host().exec(changed, ['sh', '-c', readFileSync(script, 'utf8')])).toMatchObject({ code: 0 });
+          const before = await view(host(), changed);
+          const taken = await snapshot(host(), changed, `taken-${number}.tar`);
+          for (const how of ['share', 'copy'] as const) {
+            host().configureSilt({ userns, seed: how });
+            const again = await start(taken);
+            expect(await view(host(), again)).toEqual(before);
+            // Nothing has changed in it, so its snapshot is the one that it started from.
+            const second = await snapshot(host(), again, `again-${number}-${how}.tar`);
+            expect(said(readTar(readFileSync(second)))).toEqual(said(readTar(readFileSync(taken))));
+            await host().remove(again);
+          }
+          host().configureSilt({ userns });
+          await host().remove(changed);
+          const directory = join(host().seeds, `gnu-${number}`);
+          mkdirSync(directory);
+          await mustRun(['tar', '--xattrs', '--xattrs-include=*', '-xpf', taken, '-C', directory]);
+          expect(unpacked(directory)).toEqual(said(readTar(readFileSync(taken))));
+        },
+        60_000,
+      );
+    }
+  });
+}
