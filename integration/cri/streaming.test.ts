@@ -10,7 +10,7 @@ async function open(pod: TestPod, method: string, request: object): Promise<Stre
   return StreamingSession.open((await pod.client.call<{ url: string }>(method, request)).url);
 }
 
-criSuite('streams of a pod', {}, (kubelet) => {
+criSuite('streams of a pod', { onlyPeer: 'system' }, (kubelet) => {
   test('exec: input, output, errors and exit status; with a terminal and its size', async () => {
     await kubelet().withPod({}, async (pod) => {
       const id = await pod.run();

@@ -1,5 +1,5 @@
 import { criSuite } from '../harness/cri/suite';
-criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto' }, (kubelet) => {
+criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto', onlyPeer: 'system' }, (kubelet) => {
   test('two containers of a pod share it', async () => {
     await kubelet().withPod({}, async (pod) => {
       const one = await pod.run();

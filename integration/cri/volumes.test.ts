@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { mustRun, siltTest, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
-criSuite('volumes of a pod', {}, (kubelet) => {
+criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
   const volume = (): string => mkdtempSync(join(kubelet().containerd.directory, 'volume-'));
   const at = (containerPath: string, hostPath: string, more: object = {}): object => ({
     containerPath,
