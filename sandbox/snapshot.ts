@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
 import type { Kernel } from '../syscall';
 import { type OnWarning, pack, type SharedSeed } from './archive';
@@ -17,6 +17,8 @@ export interface SnapshotOptions {
   readonly live: boolean;
   /** Told of files that an archive cannot hold or that changed while they were read. */
   readonly onWarning: (message: string) => void;
+  /** Told ten times a second how many bytes are in the file, and about how many it will be. Not for pipes. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
@@ -53,15 +55,36 @@ function replaceable(path: string): string {
 }
 
 /** Writes a container's upper to an open file or pipe. @throws SiltError. */
-export async function snapshotToFd({ kernel, state, id, live, onWarning }: SnapshotOptions, fd: number): Promise<void> {
+export async function snapshotToFd(options: SnapshotOptions, fd: number): Promise<void> {
+  const { kernel, state, id, live, onWarning } = options;
   const container = state.findContainer(id);
   const pod = state.readPod(container.pod);
   const thaw = live ? undefined : await freezeLease(kernel, state, container);
+  const stopWatching = watchProgress(options, `/proc/${pod.sandbox.pid}/root${container.upper.path}`, fd);
   try {
     await packUpper(kernel, { container, pod }, fd, onWarning);
   } finally {
+    stopWatching();
     await thaw?.();
   }
+}
+
+const PROGRESS_MS = 100;
+
+/** Tells how far the archive is, by the space that the upper takes on its own filesystem. */
+function watchProgress({ onProgress }: SnapshotOptions, upper: string, fd: number): () => void {
+  if (!onProgress || !fstatSync(fd).isFile()) return () => undefined;
+  const tell = (): void => {
+    try {
+      const { blocks, bfree, bsize } = statfsSync(upper);
+      onProgress(fstatSync(fd).size, (blocks - bfree) * bsize);
+    } catch {
+      // A pod that ended meanwhile: the packing says so.
+    }
+  };
+  tell();
+  const timer = setInterval(tell, PROGRESS_MS);
+  return () => clearInterval(timer);
 }
 
 /** Writes the upper of a container that stands still, or is to be read as it runs. @throws SiltError. */

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { isatty } from 'node:tty';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { ProgressBar } from '../progress-bar';
 
 const STDOUT = 1;
 
@@ -30,14 +31,23 @@ async function writeRootfsUpper(
   const { snapshotToFd, snapshotToFile } = await import('../../sandbox');
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+  const bar = new ProgressBar(`saving ${id}`);
   const { kernel, state } = openWorkshop(frame);
   const options = {
     kernel,
     state,
     id,
     live,
-    onWarning: (message: string) => process.stderr.write(`silt: warning: ${message}\n`),
+    onWarning: (message: string) => {
+      bar.clear();
+      process.stderr.write(`silt: warning: ${message}\n`);
+    },
+    ...(bar.visible ? { onProgress: (done: number, total: number) => bar.update(done, total) } : {}),
   };
-  if (file === undefined || file === '-') await snapshotToFd(options, STDOUT);
-  else await snapshotToFile(options, file);
+  try {
+    if (file === undefined || file === '-') await snapshotToFd(options, STDOUT);
+    else await snapshotToFile(options, file);
+  } finally {
+    bar.clear();
+  }
 }

@@ -243,3 +243,18 @@ containerdSuite('snapshots', { userns: 'none' }, (host) => {
     expect(existsSync(join(host().seeds, 'none.tar'))).toBe(false);
   });
 });
+
+containerdSuite('a snapshot that somebody waits for', { onlyPeer: 'system' }, (host) => {
+  siltTest('shows on a terminal how far it is, and takes that away', async () => {
+    const id = await host().startContainer();
+    await host().exec(id, ['sh', '-c', 'head -c 50000000 /dev/zero > /big']);
+    const path = join(host().directory, 'watched.tar');
+    const root = join(host().siltRoot, host().namespace);
+    const command = `${siltProgram} --root ${root} tar rootfs-upper --file ${path} ${id}`;
+    const { code, stdout } = await runCommand(['script', '-qec', command, '/dev/null'], { env: host().environment });
+    expect([code, stdout.toString()]).toEqual([0, expect.stringMatching(/saving c\d+ \[=* *\] +\d+% [\d.]+ MiB/)]);
+    expect(stdout.toString().endsWith('\r\u001b[K')).toBe(true);
+    expect(await silt(host(), ['tar', 'rootfs-upper', '--file', path, id])).toMatchObject({ code: 0, stderr: '' });
+    await host().remove(id);
+  });
+});
