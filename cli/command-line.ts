@@ -12,6 +12,7 @@ import { registerFeatures } from './commands/features';
 import { registerInstall } from './commands/install';
 import { registerKill } from './commands/kill';
 import { registerList } from './commands/list';
+import { registerCheckpoint } from './commands/checkpoint';
 import { registerPause } from './commands/pause';
 import { registerProgram } from './commands/program';
 import { registerPs } from './commands/ps';
@@ -20,6 +21,7 @@ import { registerRun } from './commands/run';
 import { registerSpec } from './commands/spec';
 import { registerStart } from './commands/start';
 import { registerState } from './commands/state';
+import { registerRestore } from './commands/restore';
 import { registerTar } from './commands/tar';
 import { registerUninstall } from './commands/uninstall';
 import { registerUpdate } from './commands/update';
@@ -41,6 +43,8 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerList,
   registerPs,
   registerEvents,
+  registerCheckpoint,
+  registerRestore,
   registerPause,
   registerResume,
   registerWait,

@@ -1,7 +1,16 @@
 import { resolve } from 'node:path';
+import { SiltError } from '../errors';
 import { takeApart } from '../gofer';
 import { readBundle } from '../oci';
-import { type Container, createIndependent, type Pod, RecordedContainer, seedOf, type Workshop } from '../sandbox';
+import {
+  type Container,
+  createIndependent,
+  openCheckpoint,
+  type Pod,
+  RecordedContainer,
+  seedOf,
+  type Workshop,
+} from '../sandbox';
 import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
@@ -25,11 +34,12 @@ export interface Created {
 export async function createFromBundle(
   frame: Frame,
   id: string,
-  options: BundleOptions & { readonly detach: boolean },
+  options: BundleOptions & { readonly detach: boolean; readonly imagePath?: string; readonly workPath?: string },
 ): Promise<Created> {
   const bundle = resolve(options.bundle);
   const spec = readBundle(bundle);
   const workshop = openWorkshop(frame);
+  const checkpoint = options.imagePath === undefined ? undefined : await openCheckpoint(options.imagePath, spec);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {
     terminal: spec.process?.terminal ?? false,
@@ -42,7 +52,9 @@ export async function createFromBundle(
     bundle,
     spec,
     rootfs: takeApart([], spec.root?.path, bundle),
-    seed: seedOf(spec.annotations ?? {}),
+    seed: checkpoint ? undefined : seedOf(spec.annotations ?? {}),
+    checkpoint,
+    workPath: options.workPath,
     stdio: streams.stdio,
     onTerminal: streams.onTerminal,
   });
@@ -54,4 +66,22 @@ export async function createFromBundle(
     throw error;
   }
   return { workshop, container, recorded, pod, streams };
+}
+
+/**
+ * Makes room for a container that is restored: one of that name that was created and not started goes.
+ * @returns the bundle to restore it with: the one that was created, if there was one
+ * @throws SiltError WRONG_STATE when there is one that has been started.
+ */
+export async function replaceCreated(frame: Frame, id: string, bundle: string): Promise<string> {
+  const workshop = openWorkshop(frame);
+  const state = workshop.state.containerIfAny(id);
+  if (!state) return bundle;
+  const created = new RecordedContainer(workshop, state);
+  if (created.status !== 'created') {
+    const message = `cannot restore ${id}: there is a container of that name, and it is ${created.status}; delete it first`;
+    throw new SiltError('WRONG_STATE', message, { id });
+  }
+  await created.delete({ force: true });
+  return bundle === '.' ? state.bundle : bundle;
 }

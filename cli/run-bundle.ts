@@ -6,6 +6,9 @@ import type { Frame } from './frame';
 export interface RunOptions extends BundleOptions {
   readonly detach: boolean;
   readonly keep: boolean;
+  /** A checkpoint that the container goes on from. */
+  readonly imagePath?: string;
+  readonly workPath?: string;
 }
 
 /** Creates, starts, and ends this process with the container's status. @throws SiltError; nothing is left then. */
@@ -17,7 +20,8 @@ export async function runBundle(frame: Frame, id: string, options: RunOptions): 
       streams.connect();
       passSignalsOn((signal) => container.init.exit === undefined && workshop.kernel.signal(container.init.fd, signal));
     }
-    await recorded.start();
+    // What CRIU has restored waits for this process, not at a socket.
+    await (options.imagePath === undefined ? recorded : container).start();
   } catch (error) {
     await streams.finish();
     await recorded.delete({ force: true });

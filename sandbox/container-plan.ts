@@ -28,6 +28,8 @@ export interface ContainerRequest {
   readonly seed: string | undefined;
   /** What the container goes on from, instead of running its program from the beginning. */
   readonly checkpoint?: CheckpointImage | undefined;
+  /** Where CRIU's log goes when that fails; the bundle unless told. */
+  readonly workPath?: string | undefined;
   /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
   readonly stdio: Readonly<Record<string, number>>;
   /** Called with the pty's master, which it then owns. */

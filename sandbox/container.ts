@@ -279,7 +279,7 @@ export class Container {
         devices: allowedDevices(request.spec),
         onTerminal: request.onTerminal,
         lifetime: request.lifetime ?? 'with-caller',
-        workPath: request.bundle,
+        workPath: request.workPath ?? request.bundle,
         onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
       });
       return new Container(workshop, pod, request, plan, hooks, restored.init, restored, undefined);

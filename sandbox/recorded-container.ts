@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C } from '../syscall';
 import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgroup';
+import { checkpoint, type CheckpointOptions } from './checkpoint';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
 import { planExec } from './exec-plan';
@@ -120,6 +121,16 @@ export class RecordedContainer {
     } finally {
       closeSync(pidfd);
     }
+  }
+
+  /** Saves the container. See {@link checkpoint} for the errors. */
+  async checkpoint(options: CheckpointOptions): Promise<void> {
+    await this.#locked(async () => {
+      const pod = this.workshop.state.readPod(this.state.pod);
+      if (this.status === 'created' || this.status === 'stopped') throw this.#notRunning('checkpoint');
+      await checkpoint(this.workshop, { container: this.state, pod, spec: this.spec }, options);
+      if (!options.leaveRunning) await this.ended();
+    });
   }
 
   /** Signals the first process, or with `all` every one. @throws SiltError WRONG_STATE when it has ended. */

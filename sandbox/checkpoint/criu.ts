@@ -28,10 +28,12 @@ export function findCriu(config: Pick<Config, 'criu'>): CriuCommand {
   }
   if (!isExecutable(path))
     throw new SiltError('CRIU_UNUSABLE', `${wanted}, and ${path} is no executable file`, { path });
-  const beside = dirname(realpathSync(path));
+  // Where it is executed there are no links that lead to it.
+  const real = realpathSync(path);
+  const beside = dirname(real);
   const paths = SYSTEM.filter((one) => existsSync(one));
   if (!paths.some((one) => beside === one || beside.startsWith(`${one}/`))) paths.push(beside);
-  return { path, needs: paths.map((one) => ({ path: one, directory: statSync(one).isDirectory() })) };
+  return { path: real, needs: paths.map((one) => ({ path: one, directory: statSync(one).isDirectory() })) };
 }
 
 function onPath(name: string): string | undefined {

@@ -52,6 +52,8 @@ export class CriuSession {
     private readonly run: number,
   ) {
     this.#watch = kernel.watch(socket, READABLE, () => this.#receive());
+    // Other processes may have its end of the socket a little longer.
+    void criu.exited.then(() => this.#hangUp());
   }
 
   /** Its standard error and log, as far as it has come. */
@@ -187,11 +189,15 @@ export class CriuSession {
     const message = receiveMessage(p, this.socket, MAX_MESSAGE, 1, 'response', { tolerate: ['ECONNRESET'] });
     const result = this.kernel.run(p.build());
     const size = result.get(message.count);
-    if (size <= 0) {
-      this.#watch?.close();
-      this.#watch = undefined;
-      this.#deliver(undefined);
-    } else this.#deliver(CriuResponse.decode(result.at(message.payload, size)));
+    if (size <= 0) this.#hangUp();
+    else this.#deliver(CriuResponse.decode(result.at(message.payload, size)));
+  }
+
+  #hangUp(): void {
+    if (this.#watch === undefined) return;
+    this.#watch.close();
+    this.#watch = undefined;
+    this.#deliver(undefined);
   }
 
   #deliver(response: CriuResponse | undefined): void {

@@ -143,6 +143,7 @@ export function restoreProgram(
 /** The holder ends when its socket does: before the namespace came, or after everything is done. */
 function hold(p: ProgramBuilder): void {
   introduce(p, 'holder');
+  for (const name of [CRIU_FDS.rpc, CRIU_FDS.log]) close(p, p.donated(name));
   p.step('waiting for the root filesystem');
   // Dumpable is what lets CRIU look up the namespace; by then this process sees the container's files and nothing else.
   const received = receiveMessage(p, p.donated(CRIU_FDS.handover), 16, 1, 'root');
