@@ -33,6 +33,7 @@ import { awaitReports } from '../started';
 
 const MAX_MESSAGE = 65536;
 const READABLE = 1;
+const EAGAIN = 11;
 
 /** What CRIU asks in the middle of its work: `post-dump`, `setup-namespaces`, `post-restore`, … */
 export type OnNotify = (script: string, pid: number) => Promise<void> | void;
@@ -53,7 +54,10 @@ export class CriuSession {
   ) {
     this.#watch = kernel.watch(socket, READABLE, () => this.#receive());
     // Other processes may have its end of the socket a little longer.
-    void criu.exited.then(() => this.#hangUp());
+    void criu.exited.then(() => {
+      while (this.#watch !== undefined && this.#receive());
+      this.#hangUp();
+    });
   }
 
   /** Its standard error and log, as far as it has come. */
@@ -184,13 +188,16 @@ export class CriuSession {
     return new Promise((resolve) => (this.#waiting = resolve));
   }
 
-  #receive(): void {
+  /** @returns false when there is nothing to be had now. */
+  #receive(): boolean {
     const p = new ProgramBuilder();
-    const message = receiveMessage(p, this.socket, MAX_MESSAGE, 1, 'response', { tolerate: ['ECONNRESET'] });
+    const message = receiveMessage(p, this.socket, MAX_MESSAGE, 1, 'response', { tolerate: ['ECONNRESET', 'EAGAIN'] });
     const result = this.kernel.run(p.build());
     const size = result.get(message.count);
-    if (size <= 0) this.#hangUp();
-    else this.#deliver(CriuResponse.decode(result.at(message.payload, size)));
+    if (size === -EAGAIN) return false;
+    if (size > 0) this.#deliver(CriuResponse.decode(result.at(message.payload, size)));
+    else this.#hangUp();
+    return size > 0;
   }
 
   #hangUp(): void {
