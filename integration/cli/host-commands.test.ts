@@ -20,7 +20,8 @@ once(`host commands${system ? '' : ' [skipped: they do not depend on containerd]
   };
   let before: Inventory;
   beforeAll(() => {
-    mkdirSync(env.SILT_ROOT);
+    // The pool of id ranges is made once, by the first container, and stays.
+    mkdirSync(join(env.SILT_ROOT, 'id-ranges'), { recursive: true });
     before = takeInventory(owner);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -79,7 +79,8 @@ once('on a host (README)', () => {
     keptDirectories: [join(directory, 'silt', 'cache')],
   };
   beforeAll(() => {
-    mkdirSync(join(directory, 'silt'), { recursive: true });
+    // The pool of id ranges is made once, by the first container, and stays.
+    mkdirSync(join(directory, 'silt', 'id-ranges'), { recursive: true });
     before = takeInventory(owner);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
