@@ -433,6 +433,15 @@ describe('sysctls', () => {
     expect(plan({ linux }, { idMaps }).sysctls.map(([key]) => key)).toEqual(byHostRoot);
     expect(podRootSysctls({ ociVersion: '1.2.0', linux }, idMaps).map(([key]) => key)).toEqual(byPodRoot);
   });
+
+  test('of who may ping are for the groups that the pod has', () => {
+    const range = (value: string, maps: IdMaps | null) =>
+      podRootSysctls({ ociVersion: '1.2.0', linux: { sysctl: { 'net.ipv4.ping_group_range': value } } }, maps);
+    expect(range('0 2147483647', ID_MAPS)).toEqual([['net.ipv4.ping_group_range', '0 65535']]);
+    expect(range('5 10', ID_MAPS)).toEqual([['net.ipv4.ping_group_range', '5 10']]);
+    expect(range('1 0', ID_MAPS)).toEqual([['net.ipv4.ping_group_range', '1 0']]);
+    expect(range('0 2147483647', null)).toEqual([]);
+  });
 });
 
 describe('the host’s ids of a user', () => {

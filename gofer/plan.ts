@@ -146,7 +146,18 @@ function hostRootSysctls(spec: Spec, idMaps: IdMaps | null): [string, string][] 
 /** The other ones, for the pod's root. */
 export function podRootSysctls(spec: Spec, idMaps: IdMaps | null): [string, string][] {
   const byHostRoot = new Set(hostRootSysctls(spec, idMaps).map(([key]) => key));
-  return Object.entries(spec.linux?.sysctl ?? {}).filter(([key]) => !byHostRoot.has(key));
+  const own = Object.entries(spec.linux?.sysctl ?? {}).filter(([key]) => !byHostRoot.has(key));
+  return own.map(([key, value]) => [key, idMaps && PING_GROUPS.test(key) ? groupsThatExist(value, idMaps) : value]);
+}
+
+const PING_GROUPS = /^net[./]ipv4[./]ping_group_range$/;
+
+/** Engines let all groups ping, "0 2147483647" (Docker). The kernel refuses a group that the namespace does not have. */
+function groupsThatExist(value: string, { gids }: IdMaps): string {
+  const [, low, high] = /^\s*(\d+)\s+(\d+)\s*$/.exec(value) ?? [];
+  const range = gids.find(({ containerID, size }) => Number(low) >= containerID && Number(low) < containerID + size);
+  if (high === undefined || range === undefined) return value;
+  return `${low} ${Math.min(Number(high), range.containerID + range.size - 1)}`;
 }
 
 function invalid(jsonPath: string, message: string): SiltError {

@@ -17,15 +17,20 @@ export class IdRanges {
 
   /** A range that no other pod has. @throws SiltError NO_SPACE when all are taken. */
   claim(): { index: number; idMaps: IdMaps } {
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-    const taken = new Set(readdirSync(this.directory).map(Number));
+    const make = (): unknown => mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    make();
+    const taken = new Set(listed(this.directory));
     for (let index = 0; index < this.count; index++) {
       if (taken.has(index)) continue;
       try {
         mkdirSync(join(this.directory, `${index}`));
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
-        throw error;
+        const { code } = error as NodeJS.ErrnoException;
+        // Who gave the last range back has taken the directory away with it.
+        if (code === 'ENOENT') make();
+        if (code === 'ENOENT') index--;
+        else if (code !== 'EEXIST') throw error;
+        continue;
       }
       const range = { containerID: 0, hostID: this.firstId + index * RANGE_SIZE, size: RANGE_SIZE };
       return { index, idMaps: { uids: [range], gids: [range] } };
@@ -39,9 +44,19 @@ export class IdRanges {
   release(index: number): void {
     try {
       rmdirSync(join(this.directory, `${index}`));
+      rmdirSync(this.directory);
     } catch {
-      // Not there: nothing to release.
+      // Not there: nothing to release. Or not empty: others have ranges.
     }
+  }
+}
+
+/** What is there now; nothing when the last one has just been given back. */
+function listed(directory: string): number[] {
+  try {
+    return readdirSync(directory).map(Number);
+  } catch {
+    return [];
   }
 }
 

@@ -37,7 +37,7 @@ function age(host: Containerd, id: string, format: number): void {
     if (name.endsWith('.json') && !kept.includes(name)) rmSync(join(parentPath, name));
 }
 
-containerdSuite('state of older versions', { onlyPeer: 'system' }, (host) => {
+containerdSuite('state of older versions', { onlyPeer: 'system', userns: 'none' }, (host) => {
   const silt = (...args: string[]): Promise<CommandResult> =>
     runCommand([siltProgram, '--root', join(host().siltRoot, host().namespace), ...args], { env: host().environment });
 

@@ -1,5 +1,5 @@
 /** What programs expect of root works in a pod with a user namespace; the host sees nobody, and volumes keep their owners. */
-import { chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerdSuite, mustRun, siltTest, tarArchive, taskPid, type Containerd } from '../harness';
 import { seedFlags } from './overlay';
@@ -23,7 +23,7 @@ containerdSuite('user namespaces in full', { userns: 'auto' }, (host) => {
     const ranges = join(host().siltRoot, 'id-ranges');
     expect(readdirSync(ranges)).toHaveLength(3);
     await Promise.all(ids.map((id) => host().remove(id)));
-    expect(readdirSync(ranges)).toEqual([]);
+    expect(existsSync(ranges)).toBe(false);
   });
 
   siltTest('chown, tar and file capabilities; the root user can become another', async () => {
