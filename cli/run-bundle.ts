@@ -1,3 +1,4 @@
+import { C } from '../syscall';
 import type { BundleOptions } from './bundle-flags';
 import { createFromBundle } from './create-from-bundle';
 import { passSignalsOn } from './foreground';
@@ -23,6 +24,10 @@ export async function runBundle(frame: Frame, id: string, options: RunOptions): 
     // What CRIU has restored waits for this process, not at a socket.
     await (options.imagePath === undefined ? recorded : container).start();
   } catch (error) {
+    if (!container.init.exit) workshop.kernel.signal(container.init.fd, C.SIGKILL);
+    await container.init.exited;
+    // Nobody else reaps it, and the sandbox, process 1 of its pid namespace, does not end before that.
+    workshop.kernel.reapGroup(container.init.pid, false);
     await streams.finish();
     await recorded.delete({ force: true });
     throw error;

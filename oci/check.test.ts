@@ -118,9 +118,10 @@ describe('what is read', () => {
     expect(failureOf(() => parseProcess('{"args":["sh"],"cwd":"tmp"}', 'exec')).message).toBe(
       'exec: $.cwd: must be an absolute path, found "tmp"',
     );
-    expect(
-      failureOf(() => parseProcess('{"args":["sh"],"cwd":"/","scheduler":{"policy":"SCHED_IDLE"}}', 'exec')),
-    ).toMatchObject({ code: 'SPEC_UNSUPPORTED', details: { jsonPath: '$.scheduler' } });
+    expect(failureOf(() => parseProcess('{"args":["sh"],"cwd":"/","selinuxLabel":"a:b:c:s0"}', 'exec'))).toMatchObject({
+      code: 'SPEC_UNSUPPORTED',
+      details: { jsonPath: '$.selinuxLabel' },
+    });
     expect(parseResources('{"pids":{"limit":5}}', 'update')).toEqual({ pids: { limit: 5 } });
   });
 });

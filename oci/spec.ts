@@ -88,7 +88,7 @@ export interface Scheduler {
 /** As of ioprio_set(2); priority 0 (highest) … 7. */
 export interface IoPriority {
   readonly class: 'IOPRIO_CLASS_RT' | 'IOPRIO_CLASS_BE' | 'IOPRIO_CLASS_IDLE';
-  readonly priority: number;
+  readonly priority?: number;
 }
 
 /** CPUs of an exec before and after it is moved into the container's cgroup, in cpuset(7)'s list format. */

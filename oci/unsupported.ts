@@ -23,9 +23,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
   { field: 'process.apparmorProfile', reason: 'silt does not load AppArmor profiles yet' },
   { field: 'process.selinuxLabel', reason: 'silt does not label processes yet' },
-  { field: 'process.scheduler', reason: 'silt does not set scheduling attributes yet' },
-  { field: 'process.ioPriority', reason: 'silt does not set I/O priorities yet' },
-  { field: 'process.execCPUAffinity', reason: 'silt does not set CPU affinities yet' },
   {
     field: 'mounts[].options[]',
     value: 'remount',
@@ -38,7 +35,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'linux.intelRdt', reason: 'silt does not manage resctrl' },
   { field: 'linux.memoryPolicy', reason: 'silt does not set memory policies yet' },
   { field: 'linux.netDevices', reason: 'silt does not move network devices; the network plugin does' },
-  { field: 'linux.personality.domain', value: 'LINUX32', reason: 'silt does not set personalities yet' },
   { field: 'linux.personality.flags', reason: 'OCI defines none' },
   { field: 'linux.seccomp.listenerPath', reason: 'silt does not hand over listeners yet' },
   {

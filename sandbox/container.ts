@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, statSync, writeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats, statSync, writeSync, openSync } from 'node:fs';
 import { SiltError, withContext } from '../errors';
+import { type IdMaps, type Owner, toHost } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
@@ -381,6 +382,12 @@ function recordUpper(id: string, { launch }: ContainerPlan, upper: number | unde
     : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };
 }
 
+/** Who owns the root directory; an owner whom the pod does not have is its root, as no other can be given to it. */
+function rootOwner(idMaps: IdMaps | null, { uid, gid }: Stats, podRoot: Owner): Owner {
+  if (idMaps === null) return { uid, gid };
+  return { uid: toHost(idMaps.uids, uid) ?? podRoot.uid, gid: toHost(idMaps.gids, gid) ?? podRoot.gid };
+}
+
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
 async function makeUpper(
   workshop: Workshop,
@@ -396,7 +403,7 @@ async function makeUpper(
   const upper = createUpper(kernel, plan.upper, {
     id: request.id,
     owner,
-    rootOwner: { uid: stat.uid + (plan.idMaps ? owner.uid : 0), gid: stat.gid + (plan.idMaps ? owner.gid : 0) },
+    rootOwner: rootOwner(plan.idMaps, stat, owner),
     rootMode: modeBits(stat),
     userns: plan.idMaps ? pod.userns : undefined,
   });

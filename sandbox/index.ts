@@ -6,6 +6,7 @@ export { checkContainerId, createIndependent, joinedPod } from './create-indepen
 export { cpuFeatures } from './cpu-features';
 export { Exec } from './exec';
 export { FreezeRecord } from './freeze';
+export { Hooks } from './hooks';
 export { Host } from './host';
 export { podIdRanges } from './id-ranges';
 export { watchOom } from './oom';

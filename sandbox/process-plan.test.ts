@@ -46,6 +46,10 @@ test('the process of a ctr spec', () => {
       },
     ],
     oomScoreAdj: undefined,
+    ioPriority: undefined,
+    scheduler: undefined,
+    personality: undefined,
+    affinity: { initial: undefined, final: undefined },
     terminal: false,
   });
 });

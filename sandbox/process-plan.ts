@@ -3,17 +3,21 @@ import {
   baselineFilter,
   capabilityMasks,
   compileSeccomp,
+  cpuMask,
   execCandidates,
+  ioPriorityNumber,
   type Process as ProcessSpec,
   rlimitNumbers,
+  schedulerAttributes,
   type Spec,
+  uniqueEnv,
 } from '../oci';
 import type { Config } from './config';
 import type { Host } from './host';
 import { homeOf } from './home';
 import { permittedOomScoreAdj } from './oom-score';
 import type { ProcessPlan } from './programs/process';
-import type { Kernel } from '../syscall';
+import { C, type Kernel } from '../syscall';
 
 export interface ProcessSurroundings {
   readonly kernel: Kernel;
@@ -25,6 +29,10 @@ export interface ProcessSurroundings {
 const DEFAULT_UMASK = 0o022;
 /** What a capability set is when the spec has none: nothing (OCI runtime spec, config, "capabilities"). */
 const NO_CAPABILITIES = {};
+
+function maskOf(cpus: string | undefined): Uint8Array | undefined {
+  return cpus === undefined ? undefined : cpuMask(cpus);
+}
 
 /**
  * Plans a process of a container.
@@ -42,7 +50,9 @@ export function planProcess(
     throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
   const uid = process.user?.uid ?? 0;
   const capabilities = capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability);
-  const env = [...(process.env ?? [])];
+  const { personality } = spec.linux ?? {};
+  // An empty HOME is none, as runc has it.
+  const env = uniqueEnv(process.env ?? []).filter((entry) => entry !== 'HOME=');
   if (!env.some((entry) => entry.startsWith('HOME='))) env.push(`HOME=${homeOf(kernel, layers, uid)}`);
   return {
     argv,
@@ -63,6 +73,10 @@ export function planProcess(
       raise: limit.hard > host.hardLimit(limit.procName),
     })),
     oomScoreAdj: permittedOomScoreAdj(process.oomScoreAdj, host, config, warn),
+    ioPriority: process.ioPriority && ioPriorityNumber(process.ioPriority),
+    scheduler: process.scheduler && schedulerAttributes(process.scheduler),
+    personality: personality && (personality.domain === 'LINUX32' ? C.PER_LINUX32 : C.PER_LINUX),
+    affinity: { initial: maskOf(process.execCPUAffinity?.initial), final: maskOf(process.execCPUAffinity?.final) },
     terminal: process.terminal ?? false,
     terminalSize: process.consoleSize && { rows: process.consoleSize.height, columns: process.consoleSize.width },
   };

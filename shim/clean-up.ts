@@ -1,12 +1,17 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadNative, openInterpreter } from '../native';
+import type { Spec } from '../oci';
 import { DeleteResponse, timestampOf } from '../proto';
-import { cgroups, StateDirectory } from '../sandbox';
+import { cgroups, Hooks, StateDirectory } from '../sandbox';
+import { Kernel } from '../syscall';
 import type { ShimArguments } from './arguments';
 import { removeLeftContainer, removeLeftPod } from './leftovers';
 import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
 import { answers } from './sockets';
+
+type ContainerState = NonNullable<ReturnType<StateDirectory['containerIfAny']>>;
 
 const SIGKILLED = 137;
 
@@ -26,11 +31,28 @@ export async function cleanUp(args: ShimArguments): Promise<void> {
     await cgroups.killAll(container.cgroup);
     pid = container.init.pid;
   } else {
+    const spec = container && specOf(state, container);
     pid = await removeLeftContainer(siltRoot(), state, pod, container);
+    if (container && spec?.hooks?.poststop?.length) await runPoststop(container, spec);
     // Of a shim of version 3, containerd cleans up the pod alone: its containers went through the connection that has ended.
     if (pod === args.id && !(await answers(socket))) await removeLeftPod(siltRoot(), state, pod);
     if (!state.hasPod(pod)) rmSync(socket, { force: true });
   }
   const answer = DeleteResponse.encode({ pid, exitStatus: SIGKILLED, exitedAt: timestampOf(new Date()) });
   process.stdout.write(answer);
+}
+
+/** The spec that a container was created with; undefined when it was not written before the shim died. */
+function specOf(state: StateDirectory, container: ContainerState): Spec | undefined {
+  try {
+    return state.readSpec(container);
+  } catch {
+    return undefined;
+  }
+}
+
+async function runPoststop({ id, bundle }: ContainerState, spec: Spec): Promise<void> {
+  const native = loadNative();
+  const kernel = new Kernel(native, openInterpreter(undefined, native));
+  await new Hooks(kernel, { id, bundle, spec }).deleted((message) => process.stderr.write(`${message}\n`));
 }

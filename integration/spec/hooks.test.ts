@@ -1,7 +1,7 @@
 /** Hooks (config.md, "POSIX-platform Hooks"): when each runs, where, and what a failing one does. */
 import { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { containerdSuite, type Json, shellSpec, siltTest, SpecBench, waitFor } from '../harness';
+import { containerdSuite, type Json, mustRun, shellSpec, siltProgram, siltTest, SpecBench, waitFor } from '../harness';
 
 const KINDS = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'] as const;
 const STATUS: Json = {
@@ -173,5 +173,32 @@ containerdSuite('hooks', { userns: 'none' }, (host) => {
       linux['uidMappings'] = linux['gidMappings'] = [{ containerID: 0, hostID: 100000, size: 65536 }];
     });
     expect((await bench.output(spec)).trim().split(/\s+/)).toEqual(['0', '100000', '65536', '0']);
+  });
+
+  siltTest('under the command line create, start and delete, each a process of its own, run their hooks', async () => {
+    const log = join(bench.directory, 'by-hand');
+    const say = (kind: string): Json => ({ path: '/bin/sh', args: ['sh', '-c', `echo ${kind} >> ${log}`] });
+    const startContainer = [{ path: '/bin/sh', args: ['sh', '-c', 'echo $$ > /mnt/inside'] }];
+    const spec = withHooks(
+      { createRuntime: [say('create')], startContainer, poststart: [say('start')], poststop: [say('delete')] },
+      'test -s /mnt/inside && exec sleep 100',
+    );
+    (spec['linux'] as Json)['cgroupsPath'] = `/${host().namespace}/by-hand`;
+    writeFileSync(join(bench.directory, 'config.json'), JSON.stringify(spec));
+    const silt = async (...words: string[]): Promise<string> => {
+      // The process has the command's own stdio, and would keep the ends of pipes open.
+      const script = 'exec "$@" > /dev/null 2>&1';
+      await mustRun(['sh', '-c', script, 'sh', siltProgram, '--root', join(bench.directory, 'state'), ...words]);
+      return readFileSync(log, 'utf8').trim().split('\n').join(' ');
+    };
+    expect(await silt('create', '--bundle', bench.directory, 'by-hand')).toBe('create');
+    expect(await silt('start', 'by-hand')).toBe('create start');
+    expect(await silt('delete', '--force', 'by-hand')).toBe('create start delete');
+  });
+
+  siltTest('silt run of a container whose startContainer hook fails ends with the hook’s error', async () => {
+    const { code, stderr } = await bench.siltRun(withHooks({ startContainer: failing('startContainer') }));
+    expect(code).toBe(1);
+    expect(stderr).toContain('error running startContainer hook #1: ');
   });
 });

@@ -1,5 +1,6 @@
 /** `process` of the spec (config.md, "Process"). */
 import { RLIMIT_NAMES } from '../process';
+import { cpuMask } from '../scheduling';
 import type { Box, Capabilities, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User } from '../spec';
 import {
   absolutePath,
@@ -75,6 +76,12 @@ function rlimits(value: unknown, path: string): Rlimit[] {
 }
 
 const POLICIES = ['SCHED_OTHER', 'SCHED_FIFO', 'SCHED_RR', 'SCHED_BATCH', 'SCHED_ISO', 'SCHED_IDLE', 'SCHED_DEADLINE'];
+function cpuList(value: unknown, path: string): string {
+  const list = nonEmpty(value, path);
+  if (cpuMask(list)) return list;
+  throw refuse(path, `${JSON.stringify(list)} is no list of CPUs; write it as "0-3,7"`);
+}
+
 const SCHEDULER_FLAGS = [
   ...['RESET_ON_FORK', 'RECLAIM', 'DL_OVERRUN', 'KEEP_POLICY', 'KEEP_PARAMS', 'UTIL_CLAMP_MIN', 'UTIL_CLAMP_MAX'].map(
     (name) => `SCHED_FLAG_${name}`,
@@ -136,7 +143,7 @@ export const process: Check<Process> = object<Process>(
     scheduler,
     selinuxLabel: string,
     ioPriority,
-    execCPUAffinity: object<CpuAffinity>({ initial: nonEmpty, final: nonEmpty }),
+    execCPUAffinity: object<CpuAffinity>({ initial: cpuList, final: cpuList }),
   },
   ['args', 'cwd'],
 );

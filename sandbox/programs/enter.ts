@@ -1,6 +1,6 @@
 import { C, flags, fork, joinCgroup, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
 import { setTerminalSize } from '../terminal/master';
-import { becomeProcess, prepareAsHostRoot, type ProcessPlan } from './process';
+import { becomeProcess, prepareAsHostRoot, type ProcessPlan, setAffinity } from './process';
 import { report } from './reports';
 import { makeGate, openGate, passGate } from './user-namespace';
 
@@ -20,8 +20,10 @@ export function enterProgram(plan: EnterPlan): Program {
   p.step('preparing to enter the container');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
+  setAffinity(p, plan.process.affinity.initial, 'for the way into the cgroup');
   p.step('joining the container’s cgroup');
   for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  setAffinity(p, plan.process.affinity.final, 'in the cgroup');
   p.scope(() => prepareAsHostRoot(p, plan.process));
   p.step('entering the container');
   setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));

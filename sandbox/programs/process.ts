@@ -63,6 +63,14 @@ export interface ProcessPlan {
   readonly seccomp: SeccompFilter | undefined;
   readonly rlimits: readonly RlimitPlan[];
   readonly oomScoreAdj: number | undefined;
+  /** What ioprio_set(2) takes. */
+  readonly ioPriority: number | undefined;
+  /** struct sched_attr. */
+  readonly scheduler: Uint8Array | undefined;
+  /** What personality(2) takes. */
+  readonly personality: number | undefined;
+  /** Masks of the CPUs of an exec before it joins the container's cgroup, and afterwards. */
+  readonly affinity: { readonly initial: Uint8Array | undefined; readonly final: Uint8Array | undefined };
   readonly terminal: boolean;
   /** The terminal's first size, in characters. */
   readonly terminalSize: TerminalSize | undefined;
@@ -115,6 +123,7 @@ export function becomeProcess(
     p.step('setting no_new_privs');
     prctl(p, 'PR_SET_NO_NEW_PRIVS', 1);
   }
+  setScheduling(p, plan);
   dropBounding(p, plan);
   if (!plan.noNewPrivileges) applySeccomp(p, plan);
   setCredentials(p, plan);
@@ -144,6 +153,29 @@ function setStdio(p: ProgramBuilder, openTerminal: (() => Slot) | undefined): vo
     for (const fd of [0, 1, 2]) dupTo(p, slave, fd);
     close(p, slave);
   });
+}
+
+/** While the capabilities for it are still there. */
+function setScheduling(p: ProgramBuilder, plan: ProcessPlan): void {
+  if (plan.scheduler) {
+    p.step('setting the scheduling attributes');
+    p.call('sched_setattr', [0, p.bytes(plan.scheduler, 'sched_attr'), 0]);
+  }
+  if (plan.ioPriority !== undefined) {
+    p.step('setting the I/O priority');
+    p.call('ioprio_set', [flags('IOPRIO_WHO_PROCESS'), 0, plan.ioPriority]);
+  }
+  if (plan.personality !== undefined) {
+    p.step('setting the personality');
+    p.call('personality', [plan.personality]);
+  }
+}
+
+/** sched_setaffinity(2) on the caller. */
+export function setAffinity(p: ProgramBuilder, mask: Uint8Array | undefined, when: string): void {
+  if (!mask) return;
+  p.step(`setting the CPU affinity ${when}`);
+  p.call('sched_setaffinity', [0, mask.length, p.bytes(mask, 'cpus')]);
 }
 
 function dropBounding(p: ProgramBuilder, plan: ProcessPlan): void {
