@@ -81,7 +81,7 @@ function plain(entries: readonly ReadEntry[]): object[] {
 }
 
 for (const userns of ['none', 'auto'] as const) {
-  containerdSuite(`shared seeds, userns ${userns}`, { userns }, (host) => {
+  containerdSuite(`shared seeds, userns ${userns}`, { userns, onlyPeer: 'system' }, (host) => {
     siltTest('are unpacked once, and nobody sees what another changes', async () => {
       const path = writeSeed(host(), 'once.tar', seed);
       const [first, second] = [await start(host(), path), await start(host(), path)];
@@ -139,7 +139,7 @@ for (const userns of ['none', 'auto'] as const) {
   });
 }
 
-containerdSuite('a cache of seeds that is too small', { seedLayersSize: '64k' }, (host) => {
+containerdSuite('a cache of seeds that is too small', { seedLayersSize: '64k', onlyPeer: 'system' }, (host) => {
   siltTest('drops what was used longest ago, but nothing that is used', async () => {
     const content = Buffer.alloc(25 << 10, 'x');
     const paths = ['a', 'b', 'c'].map((name) =>
@@ -164,7 +164,7 @@ containerdSuite('a cache of seeds that is too small', { seedLayersSize: '64k' },
   });
 });
 
-containerdSuite('what a killed maker of a layer left', {}, (host) => {
+containerdSuite('what a killed maker of a layer left', { onlyPeer: 'system' }, (host) => {
   siltTest('is not served, and is cleared up', async () => {
     const path = writeSeed(host(), 'whole.tar', seed);
     await host().remove(await start(host(), path));

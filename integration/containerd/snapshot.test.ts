@@ -6,13 +6,16 @@ import {
   containerdSuite,
   describeTree,
   mustRun,
+  openFiles,
   plainNames,
   readTar,
   runCommand,
   siltProgram,
   siltTest,
+  startCommand,
   tarArchive,
   taskStatus,
+  waitFor,
   type CommandResult,
   type Containerd,
   type ReadEntry,
@@ -233,6 +236,24 @@ containerdSuite('snapshots', { userns: 'none' }, (host) => {
     expect(failed.stderr).toContain(missing);
     expect(readdirSync(host().seeds)).toEqual(names);
     expect(existsSync(missing)).toBe(false);
+    await host().remove(id);
+  });
+
+  siltTest('leaves nothing when whoever takes it is killed', async () => {
+    const id = await host().startContainer();
+    await host().exec(id, ['dd', 'if=/dev/zero', 'of=/big', 'bs=1M', 'count=200']);
+    const before = readdirSync(host().seeds);
+    const words = ['--root', join(host().siltRoot, host().namespace), 'tar', 'rootfs-upper'];
+    const path = join(host().seeds, 'killed.tar');
+    const taking = startCommand([siltProgram, ...words, '--file', path, id], { env: host().environment });
+    const open = (): boolean =>
+      [...openFiles(taking.child.pid!).values()].some((file) => file.startsWith(host().seeds));
+    await waitFor('the file to be open', open);
+    taking.child.kill('SIGKILL');
+    await taking.ended;
+    expect(readdirSync(host().seeds)).toEqual(before);
+    // The container was frozen for the snapshot, and is not any more.
+    expect((await host().exec(id, ['echo', 'alive'])).stdout.toString()).toBe('alive\n');
     await host().remove(id);
   });
 
