@@ -116,7 +116,7 @@ for (const userns of ['none', 'auto'] as const) {
       }
       host().configureSilt({ userns });
       expect(taken['share unchanged']).toEqual(taken['copy unchanged']);
-      // Writing to a file that a lower layer has separates it from its other names: see docs/performance.md.
+      // Writing to a file that a lower layer has separates it from its other names: see docs/architecture.md.
       const names = (list: object[]): object[] =>
         list.filter((entry) => !/srv\/(kept|linked)$/.test((entry as ReadEntry).name));
       expect(names(taken['share']!)).toEqual(names(taken['copy']!));
