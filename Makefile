@@ -30,7 +30,7 @@ sources := $(shell find $(rooms) -name '*.ts' ! -name '*.test.ts')
 tool_sources := $(shell find tools integration/harness $(wildcard integration/bench) -name '*.ts')
 programs := bin/silt bin/containerd-shim-silt-v1
 
-.PHONY: build packages generated native ttrpc deps peers install uninstall clean check demo test unit integration bench help
+.PHONY: build packages generated native ttrpc deps peers install uninstall clean check demo test unit integration bench vm-test help
 .DEFAULT_GOAL := build
 
 build: $(programs) native build/bundles.stamp build/reference.stamp ttrpc/dist/index.js ## build everything (the default)
@@ -138,6 +138,10 @@ peers: build/tools.stamp ## fetch the newer containerds that the tests also run 
 bench: build build/tools.stamp ## measure, beside others; CASES='T1 T2' ROUNDS=11
 	@$(NODE) build/tools/bench.js --rounds=$(ROUNDS) $(CASES)
 
+vm-test: build build/tools.stamp ## containers on cgroup v2, in a virtual machine (needs qemu-system-x86; minutes)
+	@command -v qemu-system-x86_64 >/dev/null || { echo 'install the Debian package qemu-system-x86' >&2; exit 1; }
+	@$(NODE) build/tools/vm-test.js $(PEERS)
+
 install: build ## install under PREFIX (/usr/local), below DESTDIR if set
 	@tools/install $(PREFIX)
 
@@ -148,4 +152,4 @@ clean: ## delete what was built; node_modules stays
 	rm -rf build bin ttrpc/dist
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14

@@ -31,6 +31,7 @@ const tools = {
   'tools/reference': 'tools/reference.ts',
   'tools/run-tests': 'tools/run-tests.ts',
   'tools/tally': 'tools/tally.ts',
+  'tools/vm-test': 'tools/vm-test.ts',
 };
 
 /** What is built, for `silt --version`; SILT_COMMIT of the environment where there is no git, as in a distribution's build. */
