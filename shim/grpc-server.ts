@@ -44,7 +44,13 @@ function handlersOf(service: Service): Record<string, handleUnaryCall<unknown, u
   for (const method of Object.keys(service.methods)) {
     handlers[method] = (call, callback) => {
       Promise.resolve()
-        .then(() => callService(service, method, call.request))
+        .then(() =>
+          callService(service, method, call.request, {
+            get isGone() {
+              return call.cancelled;
+            },
+          }),
+        )
         .then(
           (answer) => callback(null, answer),
           (error: unknown) => callback(failure(error)),

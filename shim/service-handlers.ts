@@ -12,9 +12,18 @@ export interface Service {
   readonly implementation: object;
 }
 
+/** Who waits for the answer to a request. */
+export interface Caller {
+  /** The connection has ended, or the time that the caller gave: nobody will hear the answer. */
+  readonly isGone: boolean;
+}
+
 /** Calls a method of the service by its name. */
-export function callService(service: Service, method: string, request: unknown): unknown {
-  return (service.implementation as Record<string, (request: unknown) => unknown>)[method]!(request);
+export function callService(service: Service, method: string, request: unknown, caller: Caller): unknown {
+  return (service.implementation as Record<string, (request: unknown, caller: Caller) => unknown>)[method]!(
+    request,
+    caller,
+  );
 }
 
 /** For ttrpc. A SiltError's `status` is what the server answers with: the edge where codes become numbers. */
@@ -23,7 +32,12 @@ export function ttrpcHandlers(service: Service): Record<string, MethodHandler> {
   for (const [name, types] of Object.entries(service.methods)) {
     handlers[name] = unary(
       types as unknown as MessageTypes<unknown, unknown>,
-      (request) => callService(service, name, request) as never,
+      (request, context) =>
+        callService(service, name, request, {
+          get isGone() {
+            return context.signal.aborted;
+          },
+        }) as never,
     );
   }
   return handlers;

@@ -32,11 +32,14 @@ import { C } from '../syscall';
 import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
+import type { Caller } from './service-handlers';
 import { Stdio } from './stdio';
 import { type Ended, ExecTask, InitTask, type TaskProcess } from './task';
 import { UnmatchedSeeds } from './unmatched-seeds';
 
-type Handlers = { [Name in TaskMethod]: (request: TaskRequest<Name>) => Promise<TaskAnswer<Name>> | TaskAnswer<Name> };
+type Handlers = {
+  [Name in TaskMethod]: (request: TaskRequest<Name>, caller: Caller) => Promise<TaskAnswer<Name>> | TaskAnswer<Name>;
+};
 
 /** A container, and what the shim keeps beside it. */
 interface Task {
@@ -69,7 +72,7 @@ export class TaskService implements Handlers {
     this.#unmatchedSeeds = new UnmatchedSeeds((message) => options.log.warn(message));
   }
 
-  async Create(request: TaskRequest<'Create'>): Promise<TaskAnswer<'Create'>> {
+  async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
     const { workshop, publisher } = this.options;
     if (this.#tasks.has(id) || this.#creating.has(id))
@@ -115,7 +118,8 @@ export class TaskService implements Handlers {
       });
       const init = new InitTask(container, stdio, publisher);
       const freezer = new FreezeRecord(workshop.kernel, container.cgroup, directory);
-      this.#tasks.set(id, { init, freezer, stopOomWatch });
+      const task = { init, freezer, stopOomWatch };
+      this.#tasks.set(id, task);
       // In a pid namespace that is not the container's own, its other processes outlive the first one.
       if (!['container', 'apart'].includes(container.plan.launch.pid))
         void container.init.exited.then(() => cgroups.killAll(container.cgroup));
@@ -124,6 +128,7 @@ export class TaskService implements Handlers {
         void pod.sandbox.exited.then(() => cgroups.killAll(container.cgroup));
       // The end of the sandbox kills the container, and what is frozen can only die when it is thawed.
       void pod.sandbox.exited.then(() => (freezer.paused ? freezer.resume() : undefined));
+      if (caller.isGone) await this.#takeBack(task);
       return { pid: container.init.pid };
     } catch (error) {
       stdio?.dispose();
@@ -132,6 +137,12 @@ export class TaskService implements Handlers {
     } finally {
       this.#creating.delete(id);
     }
+  }
+
+  /** containerd was killed while it waited for Create: the next one may have asked already and heard of no such task. */
+  async #takeBack(task: Task): Promise<void> {
+    await this.#deleteTask(task);
+    if (this.#tasks.size === 0 && this.#creating.size === 1 && !this.options.pod.held) this.options.onShutdown();
   }
 
   async Start({ id, execId }: TaskRequest<'Start'>): Promise<TaskAnswer<'Start'>> {
@@ -357,10 +368,14 @@ export class TaskService implements Handlers {
     return {};
   }
 
-  /** Whether the containers that there are have been cleaned up from outside: containerd took this shim for dead. */
+  /**
+   * Whether the containers that there are have been cleaned up from outside, as containerd took this shim for dead, or have no
+   * bundle any more: a Create that was on its way when containerd was killed is one that the next containerd knows nothing of.
+   */
   get forgotten(): boolean {
     const { state } = this.options.workshop;
-    const gone = ({ init }: Task): boolean => !existsSync(state.containerPath(init.container.pod.id, init.id));
+    const gone = ({ init: { container } }: Task): boolean =>
+      !existsSync(state.containerPath(container.pod.id, container.id)) || !existsSync(container.request.bundle);
     return this.#creating.size === 0 && [...this.#tasks.values()].every(gone);
   }
 

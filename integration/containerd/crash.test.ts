@@ -1,11 +1,15 @@
 /** Any process may be killed at any moment: exits are reported, nothing is left, and the next container starts. */
-import { existsSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Client } from 'ttrpc';
+import { taskMethods, taskServiceNames } from '../../proto';
 import {
+  binDirectory,
   containerdSuite,
   deleteTask,
   EventWatch,
   isAlive,
+  mustRun,
   sandboxPid,
   shimPid,
   shimSocket,
@@ -131,5 +135,37 @@ containerdSuite('crashes at rest', settings, (host) => {
     const next = await host().ctr(host().runWords(id, ['echo', 'anew']));
     expect(next).toMatchObject({ code: 0, stderr: '' });
     expect(next.stdout.toString()).toBe('anew\n');
+  });
+
+  siltTest('a Create whose caller goes away is taken back, and the shim ends', async () => {
+    const model = await host().startContainer(['true']);
+    const bundle = join(host().directory, 'tmp/orphan');
+    mkdirSync(join(bundle, 'rootfs'), { recursive: true });
+    const config = readFileSync(join(host().bundle(model), 'config.json'), 'utf8');
+    writeFileSync(join(bundle, 'config.json'), config.replaceAll(model, 'orphan'));
+    await host().remove(model);
+    copyFileSync('/bin/busybox', join(bundle, 'rootfs/true'));
+
+    const flags = ['-namespace', host().namespace, '-address', host().paths.socket, '-id', 'orphan'];
+    const shim = join(binDirectory, 'containerd-shim-silt-v1');
+    const options = { cwd: bundle, env: host().environment };
+    const address = (await mustRun([shim, ...flags, 'start'], options)).stdout.toString().replace('unix://', '');
+    const client = await Client.connect(address);
+    const create = { ...taskMethods.Create, service: taskServiceNames[2], method: 'Create' };
+    const stdio = { terminal: false, stdin: '', stdout: '', stderr: '' };
+    const request = {
+      id: 'orphan',
+      bundle,
+      rootfs: [],
+      checkpoint: '',
+      parentCheckpoint: '',
+      ...stdio,
+    };
+    void client.call(create, request).catch(() => undefined);
+    const state = join(host().siltRoot, host().namespace, 'orphan');
+    await waitFor('the container to be in the making', () => existsSync(state));
+    await client.close();
+    await waitFor('all of it to be gone', () => !existsSync(state) && !existsSync(address));
+    rmSync(bundle, { recursive: true });
   });
 });
