@@ -62,6 +62,10 @@ export function findOutside(
         terminal = `tty[${stat.rdev.toString(16)}:${stat.dev.toString(16)}]`;
         continue;
       }
+      if (ids.has(mount) && stat.isFile() && stat.nlink === 0) {
+        const message = `process ${pid} (${commandOf(pid)}) has the deleted file ${target.replace(/ \(deleted\)$/, '')} open, which cannot be brought back yet`;
+        throw new SiltError('CHECKPOINT_FAILED', message, { path: target });
+      }
       if (ids.has(mount)) continue;
       if (stat.isDirectory()) {
         const message = `process ${pid} has the directory ${target} open, which is outside of the container`;
