@@ -15,6 +15,7 @@ import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
 import { Streams } from './streams';
+import { passedFds } from './passed-fds';
 import { openWorkshop } from './workshop';
 
 /** A container that this command has created, and what it keeps of it as long as it runs itself. */
@@ -55,7 +56,8 @@ export async function createFromBundle(
     seed: checkpoint ? undefined : seedOf(spec.annotations ?? {}),
     checkpoint,
     workPath: options.workPath,
-    stdio: streams.stdio,
+    stdio: { ...streams.stdio, ...passedFds(options.preserveFds) },
+    extras: { passFds: options.preserveFds, newKeyring: options.newKeyring },
     onTerminal: streams.onTerminal,
   });
   const recorded = RecordedContainer.find(workshop, id);

@@ -13,6 +13,11 @@ export class Frame {
     return this.silt.opts<GlobalOptions>();
   }
 
+  /** Whether a flag is on the command line, by its name as commander has it. */
+  isGiven(option: keyof GlobalOptions): boolean {
+    return this.silt.getOptionValueSource(option) === 'cli';
+  }
+
   /** Opened when first asked for. @throws SiltError REQUEST_INVALID when the file cannot be opened. */
   get log(): Log {
     this.#log ??= new Log(this.options, this.#command);

@@ -12,7 +12,7 @@ import type { Host } from './host';
 import { Hooks } from './hooks';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
-import { planProcess } from './process-plan';
+import { planProcess, type ProcessExtras } from './process-plan';
 import type { LaunchPlan } from './programs/launch';
 import { needsCover, planUpper, type UpperPlan, upperNames } from './upper';
 import type { Workshop } from './workshop';
@@ -36,6 +36,7 @@ export interface ContainerRequest {
   readonly onTerminal: (master: number) => void;
   /** `with-caller` unless told. A container that lives on its own is started through its state directory. */
   readonly lifetime?: Lifetime;
+  readonly extras?: ProcessExtras;
 }
 
 /** Everything about one container that is decided before the first side effect. */
@@ -62,7 +63,7 @@ export function planContainerUpper(
 export function planContainer(
   workshop: Workshop,
   pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime' | 'extras'>,
   mountPoint: string,
   /** The layer of the container's seed, above those of the image. */
   seedLayer?: string,
@@ -106,7 +107,7 @@ export function planContainer(
     cgroupFiles: joinFiles(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
     root,
-    process: planProcess(workshop, spec, process, { layers }),
+    process: planProcess(workshop, spec, process, { layers, ...request.extras }),
   };
   return { idMaps, upper, cgroup, launch };
 }

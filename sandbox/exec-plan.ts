@@ -2,7 +2,7 @@ import type { Process as ProcessSpec, Spec } from '../oci';
 import { type Cgroup, joinFiles } from './cgroup';
 import { containerIdMaps } from './container-ids';
 import type { PodTraits } from './pod';
-import { planProcess, type ProcessSurroundings } from './process-plan';
+import { planProcess, type ProcessExtras, type ProcessSurroundings } from './process-plan';
 import type { EnterPlan } from './programs/enter';
 import type { PidMode } from './programs/launch';
 
@@ -23,11 +23,12 @@ export function planExec(
   { spec, cgroup, pod }: ExecTarget,
   process: ProcessSpec,
   layers: readonly string[],
+  extras: ProcessExtras = {},
 ): EnterPlan {
   return {
     namespaces: namespacesOf(spec, pod),
     cgroupFiles: joinFiles(cgroup),
-    process: planProcess(surroundings, spec, process, { layers }),
+    process: planProcess(surroundings, spec, process, { layers, ...extras }),
   };
 }
 

@@ -15,6 +15,7 @@ export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
 export { planPrograms } from './plan-programs';
 export { Process } from './process';
+export { passedName } from './programs/process';
 export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './seed-policy';
 export { RecordedContainer, type RecordedStatus } from './recorded-container';
 export { snapshotToFd, snapshotToFile } from './snapshot';

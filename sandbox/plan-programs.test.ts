@@ -168,9 +168,9 @@ describe('the container’s program', () => {
 
   test('is given the same fds each time, by name', () => {
     const donations = (userns: (typeof USERNS)[number]) => programs({ userns }).container.donations;
-    expect(donations('none')).toEqual(['sandbox', 'stdin', 'stdout', 'stderr', 'start', 'upper']);
-    expect(donations('auto')).toEqual(['sandbox', 'stdin', 'stdout', 'stderr', 'start', 'userns', 'upper']);
-    expect(programs({}, { process: { terminal: true } }).container.donations).toEqual(['sandbox', 'start', 'upper']);
+    expect(donations('none')).toEqual(['sandbox', 'upper', 'stdin', 'stdout', 'stderr', 'start']);
+    expect(donations('auto')).toEqual(['sandbox', 'upper', 'stdin', 'stdout', 'stderr', 'start', 'userns']);
+    expect(programs({}, { process: { terminal: true } }).container.donations).toEqual(['sandbox', 'upper', 'start']);
   });
 
   test.each(USERNS)('is hidden from the pod from its first instruction on, with userns = %s', (userns) => {

@@ -51,6 +51,9 @@ test('the process of a ctr spec', () => {
     personality: undefined,
     affinity: { initial: undefined, final: undefined },
     terminal: false,
+    newKeyring: true,
+    passFds: 0,
+    terminalSize: undefined,
   });
 });
 

@@ -26,6 +26,12 @@ export interface ProcessSurroundings {
   readonly warn?: (message: string) => void;
 }
 
+/** What a process has that its spec does not say; see ProcessPlan. */
+export interface ProcessExtras {
+  readonly passFds?: number;
+  readonly newKeyring?: boolean;
+}
+
 const DEFAULT_UMASK = 0o022;
 /** What a capability set is when the spec has none: nothing (OCI runtime spec, config, "capabilities"). */
 const NO_CAPABILITIES = {};
@@ -43,7 +49,7 @@ export function planProcess(
   { kernel, host, config, warn = () => undefined }: ProcessSurroundings,
   spec: Spec,
   process: ProcessSpec,
-  { layers }: { readonly layers: readonly string[] },
+  { layers, passFds = 0, newKeyring = true }: ProcessExtras & { readonly layers: readonly string[] },
 ): ProcessPlan {
   const argv = process.args;
   if (argv.length === 0)
@@ -78,6 +84,8 @@ export function planProcess(
     personality: personality && (personality.domain === 'LINUX32' ? C.PER_LINUX32 : C.PER_LINUX),
     affinity: { initial: maskOf(process.execCPUAffinity?.initial), final: maskOf(process.execCPUAffinity?.final) },
     terminal: process.terminal ?? false,
+    newKeyring,
+    passFds,
     terminalSize: process.consoleSize && { rows: process.consoleSize.height, columns: process.consoleSize.width },
   };
 }

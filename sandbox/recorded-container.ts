@@ -6,11 +6,12 @@ import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgrou
 import { checkpoint, type CheckpointOptions } from './checkpoint';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
-import { planExec } from './exec-plan';
+import { pidMode, planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
 import { lockPod } from './pod-lock';
+import type { ProcessExtras } from './process-plan';
 import { endOf, type Lifetime, Process } from './process';
 import type { EnterPlan } from './programs/enter';
 import { endPod } from './start-pod';
@@ -136,7 +137,9 @@ export class RecordedContainer {
   /** Signals the first process, or with `all` every one. @throws SiltError WRONG_STATE when it has ended. */
   async kill(signal: number, { all = false } = {}): Promise<void> {
     const { kernel } = this.workshop;
-    if (all) {
+    // In a pid namespace that is not the container's own, its other processes do not end with the first; nor before it.
+    const outlives = signal === C.SIGKILL && pidMode(this.spec) !== 'container' && this.pids.length > 0;
+    if (all || outlives) {
       if (signal === C.SIGKILL) await killAll(this.cgroup);
       else await signalAll(this.cgroup, signal);
       return;
@@ -177,7 +180,7 @@ export class RecordedContainer {
    */
   addExec(
     process: ProcessSpec,
-    { ignorePaused = false, lifetime }: { ignorePaused?: boolean; lifetime: Lifetime },
+    { ignorePaused = false, lifetime, extras }: { ignorePaused?: boolean; lifetime: Lifetime; extras?: ProcessExtras },
   ): Exec {
     const { status, workshop } = this;
     const { kernel } = workshop;
@@ -191,20 +194,20 @@ export class RecordedContainer {
         },
       );
     }
-    const plan = this.#planExec(process);
+    const plan = this.#planExec(process, extras);
     const fd = openRecorded(kernel, this.state.init);
     if (fd === undefined) throw this.#notRunning('exec in');
     return new Exec(kernel, 'exec', plan, { fd }, lifetime);
   }
 
-  #planExec(process: ProcessSpec): EnterPlan {
+  #planExec(process: ProcessSpec, extras?: ProcessExtras): EnterPlan {
     const { idMaps, sandbox, namespaces } = this.workshop.state.readPod(this.state.pod);
     const target = {
       spec: this.spec,
       cgroup: this.cgroup,
       pod: { idMaps, namespaces: namespaces ?? namespacesHeld(sandbox.pid) },
     };
-    return planExec(this.workshop, target, process, [`/proc/${this.state.init.pid}/root`]);
+    return planExec(this.workshop, target, process, [`/proc/${this.state.init.pid}/root`], extras);
   }
 
   /** How the first process ends, as a shell has it; undefined when it has ended and its parent has taken note of that. */

@@ -79,6 +79,8 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const { passSignalsOn } = await import('../foreground');
   const { writePidFile } = await import('../pid-file');
   if (options.cgroup !== undefined) throw new SiltError('UNIMPLEMENTED', '--cgroup is not supported');
+  const { passedFds } = await import('../passed-fds');
+  const passed = passedFds(options.preserveFds);
   const workshop = openWorkshop(frame);
   const { kernel } = workshop;
   const container = RecordedContainer.find(workshop, id);
@@ -95,8 +97,9 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const exec = container.addExec(sized, {
     ignorePaused: options.ignorePaused,
     lifetime: options.detach ? 'of-its-own' : 'with-caller',
+    extras: { passFds: options.preserveFds },
   });
-  const process = await exec.start(streams.stdio, streams.onTerminal);
+  const process = await exec.start({ ...streams.stdio, ...passed }, streams.onTerminal);
   try {
     writePidFile(options.pidFile, process.pid);
   } catch (error) {

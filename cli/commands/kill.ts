@@ -22,7 +22,8 @@ async function kill(frame: Frame, id: string, name: string, { all, pid }: KillOp
   const { signalNumber } = await import('../../syscall');
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
-  const signal = signalNumber(name);
+  // 0 asks whether there is a process, as kill(2) has it.
+  const signal = name === '0' ? 0 : signalNumber(name);
   if (signal === undefined) throw new SiltError('REQUEST_INVALID', `unknown signal ${JSON.stringify(name)}`);
   const container = RecordedContainer.named(openWorkshop(frame), id);
   if (pid !== undefined) {

@@ -1,4 +1,6 @@
 import { type Command, Option } from 'commander';
+import { existsSync } from 'node:fs';
+import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
 
 interface ListOptions {
@@ -25,6 +27,11 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   const { printedState } = await import('../container-state');
   const { table } = await import('../table');
   const workshop = openWorkshop(frame);
+  // A root that somebody names is one that is there; runc has it so too.
+  if (frame.isGiven('root') && !existsSync(workshop.state.root)) {
+    const path = workshop.state.root;
+    throw new SiltError('REQUEST_INVALID', `cannot list ${path}: no such file or directory`, { path });
+  }
   const containers = workshop.state
     .containers()
     .filter(({ id, pod }) => !options.sandbox || id === pod)

@@ -162,6 +162,9 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   endIfNothingCame(p, root.count);
   p.step('entering the root filesystem');
   setns(p, root.fds[0]!, 'CLONE_NEWNS');
+  // It may be parked for long: until its exec, nothing of the host and of other namespaces is to be found with it.
+  close(p, root.fds[0]!);
+  if (plan.root.upper) close(p, p.donated(UPPER));
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
   if (plan.pid === 'host' || plan.pid === 'apart') dieWithParent(p);
   becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));

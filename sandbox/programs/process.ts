@@ -72,12 +72,21 @@ export interface ProcessPlan {
   /** Masks of the CPUs of an exec before it joins the container's cgroup, and afterwards. */
   readonly affinity: { readonly initial: Uint8Array | undefined; readonly final: Uint8Array | undefined };
   readonly terminal: boolean;
+  /** A session keyring of its own, and not that of whoever starts it. */
+  readonly newKeyring: boolean;
+  /** How many fds the program gets besides its stdio, as 3 and so on; donated by the names of {@link passedName}. */
+  readonly passFds: number;
   /** The terminal's first size, in characters. */
   readonly terminalSize: TerminalSize | undefined;
 }
 
 /** Names of the fds that a process gets as its stdio, unless it has a terminal. */
 export const STDIO = ['stdin', 'stdout', 'stderr'] as const;
+/** The name of the fd that becomes the program's `3 + index`. */
+export function passedName(index: number): string {
+  return `pass${index}`;
+}
+
 /** The read end of the pipe that lets a parked launcher go. */
 export const START = 'start';
 /** The listening socket of a launcher that is started through its state directory. */
@@ -113,8 +122,9 @@ export function becomeProcess(
   p.step('starting a session');
   p.call('setsid', []);
   // A keyring of its own, as runc does; a kernel without keyrings, or a full quota, is no reason not to start.
-  p.call('keyctl', [flags('KEYCTL_JOIN_SESSION_KEYRING'), 0, 0, 0, 0], { tolerate: 'all' });
+  if (plan.newKeyring) p.call('keyctl', [flags('KEYCTL_JOIN_SESSION_KEYRING'), 0, 0, 0, 0], { tolerate: 'all' });
   setStdio(p, openTerminal);
+  const passed = keepPassedFds(p, plan);
   p.step(`entering the working directory ${plan.cwd}`);
   chdir(p, plan.cwd);
   p.step('setting the umask');
@@ -136,8 +146,29 @@ export function becomeProcess(
   p.call('close_range', [3, new Named(0xffffffff, '~0'), flags('CLOSE_RANGE_CLOEXEC')]);
   execFirst(p, plan, () => {
     park();
+    const report = passed.length > REPORT_FD - FIRST_PASSED ? duplicate(p, p.report, 'report') : undefined;
+    passed.forEach((fd, i) => dupTo(p, fd, FIRST_PASSED + i));
     if (plan.noNewPrivileges) applySeccomp(p, plan);
+    return report;
   });
+}
+
+const FIRST_PASSED = 3;
+/** Above all fds that a program of silt's is given. */
+const FIRST_KEPT = 300;
+
+/** Duplicates of the fds that the program gets, beyond all others: their places are silt's own until the process is let go. */
+function keepPassedFds(p: ProgramBuilder, plan: ProcessPlan): Slot[] {
+  return Array.from({ length: plan.passFds }, (_, i) => {
+    p.step(`keeping fd ${FIRST_PASSED + i} for the program`);
+    return duplicate(p, p.donated(passedName(i)), `passed${i}`);
+  });
+}
+
+function duplicate(p: ProgramBuilder, fd: Named, name: string): Slot {
+  const out = p.slot(name);
+  p.call('fcntl', [fd, new Named(C.F_DUPFD_CLOEXEC, 'F_DUPFD_CLOEXEC'), FIRST_KEPT], { out });
+  return out;
 }
 
 function setStdio(p: ProgramBuilder, openTerminal: (() => Slot) | undefined): void {
@@ -224,7 +255,7 @@ export const LOOKUP_STEP = 'looking for the executable';
  * Finds the first candidate that the user may execute, and executes that one when `before` has run. It is found before
  * parking, so that a missing program fails the creation, as with runc.
  */
-function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => void): void {
+function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => Slot | undefined): void {
   p.step(LOOKUP_STEP);
   const found: { path: string; label: Label }[] = [];
   for (const path of plan.candidates) {
@@ -247,8 +278,14 @@ function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => void): vo
   p.call('fchdir', [-1]);
   for (const { path, label } of found) {
     p.place(label);
-    p.scope(() => before());
-    p.step(`executing ${path}`);
+    p.scope(() => {
+      const report = before();
+      p.step(`executing ${path}`);
+      if (!report) return;
+      // The report socket's place is the program's now. When exec fails it comes back, and the second failure is told.
+      execve(p, path, plan.argv, plan.env, { tolerate: 'all' });
+      dupTo(p, report, REPORT_FD, true);
+    });
     execve(p, path, plan.argv, plan.env);
   }
 }
