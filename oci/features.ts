@@ -49,7 +49,7 @@ export function features(build: { version: string; commit: string }): object {
     annotations: {
       'dev.silt.version': build.version,
       'dev.silt.commit': build.commit,
-      'org.opencontainers.runc.checkpoint.enabled': 'false',
+      'org.opencontainers.runc.checkpoint.enabled': 'true',
     },
     // Those of containers, which an engine should not take from strangers: they name files of the host, and loosen the pod.
     potentiallyUnsafeConfigAnnotations: ['dev.gvisor.'],
