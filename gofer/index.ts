@@ -3,6 +3,7 @@ export {
   type CgroupV1View,
   type FilesystemStep,
   hostOwner,
+  mountDestination,
   planRoot,
   podRootSysctls,
   type RootPlan,

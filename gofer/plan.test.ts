@@ -32,6 +32,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
     idMaps: null,
+    placeOf: () => undefined,
     kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),
     cgroup: 'v2',
     ...input,

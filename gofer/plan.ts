@@ -90,6 +90,8 @@ export interface RootPlanInput {
   readonly idMaps: IdMaps | null;
   /** 'directory', 'other', or undefined when there is nothing at an absolute host path (symlinks followed). */
   readonly kindOf: (hostPath: string) => 'directory' | 'other' | undefined;
+  /** Where a mount has to go instead of its destination, see mountPlaces of sandbox/; undefined for nearly all. */
+  readonly placeOf: (destination: string) => string | undefined;
   /** How the container's cgroup is shown: v1 directories, or a cgroup2 mount in the container's cgroup namespace. */
   readonly cgroup: CgroupV1View | 'v2';
 }
@@ -174,13 +176,19 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
   return { uid: hostUid, gid: hostGid };
 }
 
+/** Absolute and without `.`, `..` and double slashes. */
+export function mountDestination({ destination }: Mount): string {
+  return path.posix.resolve('/', destination);
+}
+
 function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
   const options = parseMountOptions(mount.options ?? []);
   if (options.idmap !== 'none' || mount.uidMappings || mount.gidMappings) {
     const message = `${jsonPath}: idmapped mounts of the spec (idmap, ridmap, uidMappings, gidMappings) are not built yet`;
     throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath });
   }
-  const destination = path.posix.resolve('/', mount.destination);
+  const named = mountDestination(mount);
+  const destination = input.placeOf(named) ?? named;
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
   if (mount.type === undefined || mount.type === '')
     throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { SiltError } from '../errors';
-import { type EngineRoot, hostOwner, type IdMaps, planRoot, type RootPlanInput } from '../gofer';
+import { type EngineRoot, hostOwner, type IdMaps, mountDestination, planRoot, type RootPlanInput } from '../gofer';
 import type { Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
 import type { CheckpointImage } from './checkpoint';
@@ -10,6 +10,7 @@ import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
 import type { Host } from './host';
 import { Hooks } from './hooks';
+import { mountPlaces } from './mount-places';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess, type ProcessExtras } from './process-plan';
@@ -81,10 +82,13 @@ export function planContainer(
     hierarchies: host.hierarchies,
   });
   const cgroupNamespace = hasOwn(spec, 'cgroup');
+  const below = [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)];
+  const places = mountPlaces(workshop.kernel, below, (spec.mounts ?? []).map(mountDestination));
   const root = planRoot({
     spec,
     bundle: request.bundle,
-    layers: [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)],
+    layers: below,
+    placeOf: (destination) => places.get(destination),
     upper: upperNames(upper),
     cover: needsCover(upper),
     mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,

@@ -14,6 +14,8 @@ import {
   ProgramBuilder,
 } from '../syscall';
 
+const PATH_MAX = 4096;
+
 /** The layers of an image as a container sees them that has changed nothing; mounted nowhere, and only when it is looked at. */
 export class ImageView {
   #root: number | undefined;
@@ -37,6 +39,21 @@ export class ImageView {
     const found = this.kernel.run(p.build()).get(fd);
     if (found >= 0) closeSync(found);
     return found !== -errnoNumber('ENOENT') && found !== -errnoNumber('ENOTDIR') && found !== -errnoNumber('ELOOP');
+  }
+
+  /** Where a symlink points; undefined when there is none of this name. The path is as for {@link has}. */
+  linkAt(path: string): string | undefined {
+    const p = new ProgramBuilder();
+    p.step('looking at a link of the image');
+    const name = Buffer.from(path, 'latin1');
+    const fd = openat2(p, (this.#root ??= this.#mount()), name, 'O_PATH|O_NOFOLLOW', 'RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS', { tolerate: 'all' }); // prettier-ignore
+    const target = p.space(PATH_MAX);
+    const size = p.slot('size');
+    // With an empty name the link itself, which the fd stands for (readlinkat(2), Linux 2.6.39).
+    p.call('readlinkat', [fd, p.string(''), target, PATH_MAX], { out: size, tolerate: 'all' });
+    const ran = this.kernel.run(p.build());
+    if (ran.get(fd) >= 0) closeSync(ran.get(fd));
+    return ran.get(size) > 0 ? ran.at(target).toString('latin1', 0, ran.get(size)) : undefined;
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 /** create, start, state, kill, delete and their kin, each a process of its own; what they print and how they fail beside runc. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLineSuite, isAlive, runCommand, waitFor, type Runtime } from '../harness';
+import { commandLineSuite, isAlive, openFiles, runCommand, waitFor, type Runtime } from '../harness';
 
 commandLineSuite('the life of a container', (host) => {
   const both = (): Runtime[] => [host().silt, host().runc];
@@ -193,9 +193,15 @@ commandLineSuite('the life of a container', (host) => {
   test('wait tells the exit status to whoever is not the parent', async () => {
     const { silt } = host();
     const id = host().newId();
-    await silt.must(['create', '--bundle', host().bundle(['sh', '-c', 'exit 9']), id]);
-    const waiting = silt.start(['wait', id]);
+    const script = 'until [ -e /tmp/end ]; do sleep 0.05; done; exit 9';
+    await silt.must(['create', '--bundle', host().bundle(['sh', '-c', script]), id]);
     await silt.must(['start', id]);
+    const waiting = silt.start(['wait', id]);
+    // The status is to be had only by who holds the process before it is reaped.
+    await waitFor('wait to hold the process', () =>
+      [...openFiles(waiting.child.pid!).values()].some((file) => /pidfd/.test(file)),
+    );
+    await silt.must(['exec', id, 'sh', '-c', ': > /tmp/end']);
     expect((await waiting.ended).stdout.toString()).toBe(`${JSON.stringify({ id, exitStatus: 9 })}\n`);
     await silt.must(['delete', id]);
   });
