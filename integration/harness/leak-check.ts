@@ -106,7 +106,9 @@ function findProcesses(owner: Ownership, byName: boolean): Things {
     }
   }
   const found = new Map<string, string>();
-  for (const { pid, name, state, startTime } of all) {
+  for (const { pid, name, parent, state, startTime } of all) {
+    // What has ended is nobody's but init's, and that one takes its time on some machines.
+    if (state === 'Z' && parent === 1) continue;
     if (own.has(pid)) found.set(`${pid} ${startTime}`, `${pid} (${name}) ${state} ${commandLine(pid).slice(0, 200)}`);
   }
   return found;
