@@ -26,7 +26,7 @@ export async function startPod(workshop: Workshop, { id, spec, socket }: PodStar
   const ranges = podIdRanges(siltRoot(), config);
   let idRange: number | undefined;
   const claimIds = () => {
-    const { index, idMaps } = ranges.claim();
+    const { index, idMaps } = ranges.claim(state.podPath(id));
     idRange = index;
     return idMaps;
   };
@@ -49,7 +49,7 @@ export async function startPod(workshop: Workshop, { id, spec, socket }: PodStar
     state.addPod({ ...record, sandbox: recordProcess(pod.sandbox.pid) });
     return pod;
   } catch (error) {
-    if (idRange !== undefined) ranges.release(idRange);
+    if (idRange !== undefined) ranges.release(idRange, state.podPath(id));
     state.removePod(id);
     throw error;
   } finally {
@@ -60,9 +60,9 @@ export async function startPod(workshop: Workshop, { id, spec, socket }: PodStar
 /** Ends a pod, unless it has ended, and everything in it; releases what it had of the host, and removes its state. */
 export async function endPod({ state, config }: Workshop, id: string, pod: Pod | undefined): Promise<void> {
   await pod?.close();
-  // Only who takes the pod down releases its range: several may be at work here, and the range may be another's soon after.
-  const idRange = state.takeDownPod(id)?.idRange;
-  if (idRange !== undefined) podIdRanges(siltRoot(), config).release(idRange);
+  // Before its name is free for another one.
+  podIdRanges(siltRoot(), config).releaseAll(state.podPath(id));
+  state.takeDownPod(id);
 }
 
 function openNamespace(kind: string, path: string): number {

@@ -234,11 +234,21 @@ describe('a recorded process', () => {
   });
 });
 
-test('of several that take a pod down one gets its state', () => {
+test('a pod is taken down whole, once', () => {
   state.addPod(POD);
   expect(state.pods()).toEqual([{ version: 1, ...POD }]);
-  expect(state.takeDownPod('pod')).toEqual({ version: 1, ...POD });
-  expect(state.takeDownPod('pod')).toBeUndefined();
+  state.takeDownPod('pod');
+  state.takeDownPod('pod');
   expect(state.hasPod('pod')).toBe(false);
   expect(readdirSync(root)).toEqual([]);
+});
+
+test('a directory in which no state was completed is as good as none', () => {
+  expect(state.isUnused('pod')).toBe(true);
+  mkdirSync(state.podPath('pod'));
+  writeFileSync(join(state.podPath('pod'), 'pod.json.new'), '{');
+  expect(state.isUnused('pod')).toBe(true);
+  expect(state.podIds()).toEqual(['pod']);
+  state.addPod(POD);
+  expect(state.isUnused('pod')).toBe(false);
 });

@@ -29,6 +29,9 @@ export interface RecordedProcess {
   readonly startTime: string;
 }
 
+/** What a pod's directory may have before its state is in it. */
+const UNFINISHED: readonly string[] = ['pod.json.new', 'abandoned'];
+
 /** Recorded while there is no process yet. */
 export const NO_PROCESS: RecordedProcess = { pid: 0, startTime: '' };
 
@@ -163,29 +166,29 @@ export class StateDirectory {
 
   /** All pods whose state can be read. */
   pods(): PodState[] {
-    return directories(this.root).flatMap((pod) => ifFound(() => this.readPod(pod)) ?? []);
+    return this.podIds().flatMap((pod) => ifFound(() => this.readPod(pod)) ?? []);
   }
 
-  /**
-   * Removes a pod's directory. Of several processes that clean up after it at the same time one gets its state: that one has
-   * to release what the pod had.
-   */
-  takeDownPod(pod: string): PodState | undefined {
+  /** All directories that are pods, or are about to be, or were when something was killed. */
+  podIds(): string[] {
+    return directories(this.root);
+  }
+
+  /** Removes a pod's directory, whole at once: nobody sees a part of it, or removes what a later pod of the name has made. */
+  takeDownPod(pod: string): void {
     const gone = join(this.root, `.gone-${process.pid}-${pod}`);
     try {
       renameSync(this.podPath(pod), gone);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }
-    const state = ifFound(() => readVersioned(join(gone, 'pod.json'), `pod ${pod}`) as PodState);
     rmSync(gone, { recursive: true, force: true });
-    return state;
   }
 
-  /** Is there nothing at the place of this pod's state, or an empty directory? */
+  /** Is there nothing at the place of this pod's state, or a directory in which none was ever completed? */
   isUnused(pod: string): boolean {
-    return !existsSync(this.podPath(pod)) || readdirSync(this.podPath(pod)).length === 0;
+    return !existsSync(this.podPath(pod)) || readdirSync(this.podPath(pod)).every((name) => UNFINISHED.includes(name));
   }
 
   /** Ids of the containers that have a directory in the pod's. */

@@ -1,4 +1,3 @@
-import { rmdirSync } from 'node:fs';
 import { Pod } from './pod';
 import { lockPod } from './pod-lock';
 import { endPod } from './start-pod';
@@ -19,12 +18,9 @@ export async function removeUnfinished(workshop: Workshop, id: string): Promise<
       const podState = state.podIfAny(pod);
       if (podState) state.removeContainer(pod, id);
       if (pod !== id || state.containersOf(pod).length > 0) continue;
-      if (podState) {
-        const left = isSameProcess(podState.sandbox) ? Pod.attach(kernel, podState) : undefined;
-        await endPod(workshop, pod, left);
-      } else if (state.isUnused(pod)) {
-        rmdirSync(state.podPath(pod));
-      }
+      if (!podState && !state.isUnused(pod)) continue;
+      const left = podState && isSameProcess(podState.sandbox) ? Pod.attach(kernel, podState) : undefined;
+      await endPod(workshop, pod, left);
     } finally {
       unlock();
     }

@@ -75,3 +75,12 @@ test('asks whether somebody listens', async () => {
   expect(await answers(socketOf('none'))).toBe(false);
   expect(await answers(leaveSocket('dead'))).toBe(false);
 });
+
+test('removes what was made of a pod whose shim was killed before it wrote a state', async () => {
+  mkdirSync(state.podPath('web'), { recursive: true });
+  await sweep(root, state, kernel);
+  expect(state.hasPod('web')).toBe(true);
+  age('web');
+  await sweep(root, state, kernel);
+  expect(state.hasPod('web')).toBe(false);
+});

@@ -33,9 +33,9 @@ export async function removeLeftContainer(
     state.removeContainer(pod, container.id);
   }
   if (state.containersOf(pod).every((id) => state.containerIfAny(id) === undefined)) {
-    // Only who takes the pod down releases its range: several may be at work here, and the range may be another's soon after.
-    const range = state.takeDownPod(pod)?.idRange;
-    if (range !== undefined) podIdRanges(root, readConfig()).release(range);
+    // Before its name is free for another one.
+    podIdRanges(root, readConfig()).releaseAll(state.podPath(pod));
+    state.takeDownPod(pod);
   }
   return container?.init.pid ?? 0;
 }
@@ -54,9 +54,11 @@ export async function removeLeftPod(root: string, state: StateDirectory, pod: st
  */
 export async function sweep(root: string, state: StateDirectory, kernel: Kernel): Promise<void> {
   await removeDeadSockets(kernel, join(root, 's'));
-  for (const { id, socket } of state.pods()) {
-    // A pod of the command line has no shim to lose.
-    if (socket === undefined || (await answers(socket))) continue;
+  podIdRanges(root, readConfig()).releaseForgotten(LEFT_TO_CONTAINERD_MS);
+  for (const id of state.podIds()) {
+    const pod = state.podIfAny(id);
+    // A pod of the command line has no shim to lose. One without state was killed before it wrote it, or is about to write it.
+    if (pod && (pod.socket === undefined || (await answers(pod.socket)))) continue;
     if (hasBeenAbandonedFor(join(state.podPath(id), 'abandoned'), LEFT_TO_CONTAINERD_MS)) {
       await removeLeftPod(root, state, id);
     }
