@@ -1,5 +1,5 @@
 /** Processes killed in the middle of Create, at moments spread over the whole of it. */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerdSuite, isSilt, isAlive, siltTest, sleep, waitFor, type Containerd } from '../harness';
 import { ownProcesses } from '../harness/leak-check';
@@ -68,9 +68,10 @@ async function killOnceAtEachMoment(host: Containerd, pattern: RegExp): Promise<
  */
 async function untilSwept(host: Containerd): Promise<void> {
   const left = (): string[] =>
-    ['s', host.namespace].flatMap((name) =>
-      readdirSync(join(host.siltRoot, name)).map((entry) => join(host.siltRoot, name, entry)),
-    );
+    ['s', 'id-ranges', host.namespace]
+      .map((name) => join(host.siltRoot, name))
+      .filter((path) => existsSync(path))
+      .flatMap((path) => readdirSync(path).map((entry) => join(path, entry)));
   if (!isSilt) return;
   for (let round = 0; left().length > 0; round++) {
     if (round === 10) throw new Error(`killed processes left what nobody removes: ${left().join(' ')}`);
@@ -110,5 +111,6 @@ containerdSuite('crashes in the middle of Create', settings, (host) => {
       await removeIfThere(host(), id);
     }
     expect(await host().run(['echo', 'next'])).toMatchObject({ code: 0, stderr: '' });
+    await untilSwept(host());
   }, 180_000);
 });
