@@ -6,6 +6,8 @@ import { C, type Kernel, ProgramBuilder } from '../syscall';
 
 const STDIN = 0;
 const STDOUT = 1;
+/** ^D, termios(3) VEOF. */
+const END_OF_TRANSMISSION = '\x04';
 
 export interface StreamsRequest {
   /** The process has a terminal. */
@@ -72,7 +74,10 @@ export class Streams {
     this.#output = new Pump(this.kernel, master, this.#stdout, () => undefined);
     // Through a pipe: Node reads stdin whatever it is, a file too, which cannot be watched.
     const [read, write] = this.kernel.pipe();
-    process.stdin.pipe(createWriteStream('', { fd: write }));
+    const input = createWriteStream('', { fd: write });
+    process.stdin.pipe(input, { end: false });
+    // What a terminal has for the end of a file, or a shell that is given its commands through a pipe would wait for ever.
+    process.stdin.once('end', () => input.end(END_OF_TRANSMISSION));
     new Pump(this.kernel, read, master, () => undefined);
     if (process.stdin.isTTY) process.stdin.setRawMode(true);
     process.on('SIGWINCH', () => {

@@ -30,6 +30,16 @@ function receive(socket: number): number {
 }
 
 commandLineSuite('a terminal', (host) => {
+  test('without one of our own: a shell is given its commands through a pipe and sees their end', async () => {
+    const bundle = host().bundle(['sh', '-c', 'stty -echo; sh'], { process: { terminal: true } });
+    const run = await host().silt.run(['run', '--bundle', bundle, host().newId()], { stdin: 'echo one; exit 7\n' });
+    expect(run.stdout.toString()).toContain('one\r\n');
+    expect(run.code).toBe(7);
+    const ended = await host().silt.run(['run', '--bundle', bundle, host().newId()], { stdin: 'echo two\n' });
+    expect(ended.stdout.toString()).toContain('two\r\n');
+    expect(ended.code).toBe(0);
+  });
+
   test('in the foreground is this one: size, its changes, exit status', async () => {
     const script = 'tty; stty size; echo go; while read line; do case $line in q) exit 6;; *) stty size;; esac; done';
     const bundle = host().bundle(['sh', '-c', script], { process: { terminal: true } });
