@@ -9,3 +9,5 @@ if (process.getuid?.() === 0) enableCompileCache(join(siltRoot(), 'cache'));
 const { runCommandLine } = require('./command-line') as typeof import('./command-line');
 /** Settles when the command has run; it never rejects. */
 export const finished = runCommandLine(process.argv.slice(2));
+// What a failed command has still open (a pod's processes, CRIU's socket) would keep this one from ending.
+if (require.main === module) void finished.then(() => process.exitCode === undefined || process.exit());
