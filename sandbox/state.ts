@@ -29,6 +29,8 @@ export interface RecordedProcess {
   readonly startTime: string;
 }
 
+/** Names of pods that are being taken down: this, the pid of who does it, and the pod's. */
+const GONE = '.gone-';
 /** What a pod's directory may have before its state is in it. */
 const UNFINISHED: readonly string[] = ['pod.json.new', 'abandoned'];
 
@@ -171,12 +173,20 @@ export class StateDirectory {
 
   /** All directories that are pods, or are about to be, or were when something was killed. */
   podIds(): string[] {
-    return directories(this.root);
+    return directories(this.root).filter((name) => !name.startsWith(GONE));
+  }
+
+  /** Removes what is left of pods that a process was taking down when it was killed. */
+  removeGone(): void {
+    for (const name of directories(this.root).filter((one) => one.startsWith(GONE))) {
+      const pid = name.slice(GONE.length).split('-')[0]!;
+      if (startTimeOf(Number(pid)) === undefined) rmSync(join(this.root, name), { recursive: true, force: true });
+    }
   }
 
   /** Removes a pod's directory, whole at once: nobody sees a part of it, or removes what a later pod of the name has made. */
   takeDownPod(pod: string): void {
-    const gone = join(this.root, `.gone-${process.pid}-${pod}`);
+    const gone = join(this.root, `${GONE}${process.pid}-${pod}`);
     try {
       renameSync(this.podPath(pod), gone);
     } catch (error) {
@@ -229,7 +239,7 @@ export class StateDirectory {
 
   /** Those whose state has been written: what else is below the root (another containerd namespace, say) is none of it. */
   #containers(): { pod: string; id: string }[] {
-    const all = directories(this.root).flatMap((pod) => directories(this.podPath(pod)).map((id) => ({ pod, id })));
+    const all = this.podIds().flatMap((pod) => directories(this.podPath(pod)).map((id) => ({ pod, id })));
     return all.filter(({ pod, id }) => existsSync(join(this.containerPath(pod, id), 'container.json')));
   }
 }

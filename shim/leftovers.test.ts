@@ -84,3 +84,11 @@ test('removes what was made of a pod whose shim was killed before it wrote a sta
   await sweep(root, state, kernel);
   expect(state.hasPod('web')).toBe(false);
 });
+
+test('leaves alone what a living process takes down, and removes what a dead one has begun to', async () => {
+  const [alive, dead] = [`.gone-${process.pid}-web`, '.gone-4194305-web'];
+  for (const name of [alive, dead]) mkdirSync(join(root, 'default', name), { recursive: true });
+  await sweep(root, state, kernel);
+  expect(readdirSync(join(root, 'default'))).toEqual([alive]);
+  expect(readdirSync(join(root, 'default', alive))).toEqual([]);
+});

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroups, isSameProcess, NO_PROCESS, podIdRanges, readConfig, type StateDirectory } from '../sandbox';
 import type { Kernel } from '../syscall';
@@ -55,13 +55,13 @@ export async function removeLeftPod(root: string, state: StateDirectory, pod: st
 export async function sweep(root: string, state: StateDirectory, kernel: Kernel): Promise<void> {
   await removeDeadSockets(kernel, join(root, 's'));
   podIdRanges(root, readConfig()).releaseForgotten(LEFT_TO_CONTAINERD_MS);
+  state.removeGone();
   for (const id of state.podIds()) {
     const pod = state.podIfAny(id);
+    const mark = join(state.podPath(id), 'abandoned');
     // A pod of the command line has no shim to lose. One without state was killed before it wrote it, or is about to write it.
-    if (pod && (pod.socket === undefined || (await answers(pod.socket)))) continue;
-    if (hasBeenAbandonedFor(join(state.podPath(id), 'abandoned'), LEFT_TO_CONTAINERD_MS)) {
-      await removeLeftPod(root, state, id);
-    }
+    if (pod && (pod.socket === undefined || (await answers(pod.socket)))) rmSync(mark, { force: true });
+    else if (hasBeenAbandonedFor(mark, LEFT_TO_CONTAINERD_MS)) await removeLeftPod(root, state, id);
   }
 }
 
