@@ -12,6 +12,7 @@ import {
   type Kernel,
   openat2,
   ProgramBuilder,
+  type Slot,
 } from '../syscall';
 
 const PATH_MAX = 4096;
@@ -34,8 +35,7 @@ export class ImageView {
     if (path === '') return true;
     const p = new ProgramBuilder();
     p.step('looking into the image');
-    const name = Buffer.from(path, 'latin1');
-    const fd = openat2(p, (this.#root ??= this.#mount()), name, 'O_PATH|O_NOFOLLOW', 'RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS', { tolerate: 'all' }); // prettier-ignore
+    const fd = this.#open(p, path);
     const found = this.kernel.run(p.build()).get(fd);
     if (found >= 0) closeSync(found);
     return found !== -errnoNumber('ENOENT') && found !== -errnoNumber('ENOTDIR') && found !== -errnoNumber('ELOOP');
@@ -45,8 +45,7 @@ export class ImageView {
   linkAt(path: string): string | undefined {
     const p = new ProgramBuilder();
     p.step('looking at a link of the image');
-    const name = Buffer.from(path, 'latin1');
-    const fd = openat2(p, (this.#root ??= this.#mount()), name, 'O_PATH|O_NOFOLLOW', 'RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS', { tolerate: 'all' }); // prettier-ignore
+    const fd = this.#open(p, path);
     const target = p.space(PATH_MAX);
     const size = p.slot('size');
     // With an empty name the link itself, which the fd stands for (readlinkat(2), Linux 2.6.39).
@@ -58,6 +57,13 @@ export class ImageView {
 
   close(): void {
     if (this.#root !== undefined) closeSync(this.#root);
+  }
+
+  /** Adds to a program what opens a name without following any link; the slot has what openat2(2) answers. */
+  #open(p: ProgramBuilder, path: string): Slot {
+    const root = (this.#root ??= this.#mount());
+    const how = 'RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS';
+    return openat2(p, root, Buffer.from(path, 'latin1'), 'O_PATH|O_NOFOLLOW', how, { tolerate: 'all' });
   }
 
   #mount(): number {

@@ -24,13 +24,13 @@ import {
   ProgramBuilder,
   receiveMessage,
   sendMessage,
-  setIds,
   setns,
   umount,
   unshare,
   waitForChild,
 } from '../../syscall';
 import { goferProcess, keepUpper, type LaunchPlan, LAUNCH_FDS } from './launch';
+import { enterPodNamespaces } from './pod-namespaces';
 import { prepareAsHostRoot } from './process';
 import { report } from './reports';
 
@@ -120,15 +120,7 @@ export function restoreProgram(
     for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
     p.scope(() => prepareAsHostRoot(p, { ...plan.process, oomScoreAdj: undefined }));
     enterCriuRoot(p, criu, images);
-    p.step('entering the pod’s namespaces');
-    const kinds = [
-      plan.userns ? 'CLONE_NEWUSER' : '',
-      plan.join.network ? 'CLONE_NEWNET' : '',
-      plan.join.ipc ? 'CLONE_NEWIPC' : '',
-      plan.join.uts ? 'CLONE_NEWUTS' : '',
-    ].filter(Boolean);
-    if (kinds.length > 0) setns(p, p.donated(LAUNCH_FDS.sandbox), kinds.join('|'));
-    if (plan.userns) setIds(p, 0, 0, []);
+    enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
     fork(p, 'holder', { flags: 'CLONE_PARENT' }, () => hold(p));
     p.step('starting CRIU');
     const flags = plan.cgroupNamespace ? 'CLONE_PARENT|CLONE_NEWCGROUP' : 'CLONE_PARENT';

@@ -1,12 +1,9 @@
-import { fork, prctl, type Program, ProgramBuilder, setIds, setns } from '../../syscall';
+import { fork, prctl, type Program, ProgramBuilder, setns } from '../../syscall';
+import { enterPodNamespaces, type PodMembership } from './pod-namespaces';
 import { report } from './reports';
 import { waitInEmptyRoot } from './sandbox';
 
-export interface HolderPlan {
-  readonly userns: boolean;
-  /** The pod's sandbox holds namespaces of these kinds. */
-  readonly join: { readonly network: boolean; readonly ipc: boolean; readonly uts: boolean };
-}
+export type HolderPlan = PodMembership;
 
 /** Names of the fds that the program is given: a pidfd of the sandbox, and the read end of a pipe that ends with the pod. */
 export const HOLDER_FDS = { sandbox: 'sandbox', control: 'control' } as const;
@@ -24,15 +21,7 @@ export function holderProgram(plan: HolderPlan): Program {
   p.step('starting the holder’s helper');
   // Only who is in a pid namespace can make one below it.
   fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => {
-    p.step('entering the pod’s namespaces');
-    const kinds = [
-      plan.userns ? 'CLONE_NEWUSER' : '',
-      plan.join.network ? 'CLONE_NEWNET' : '',
-      plan.join.ipc ? 'CLONE_NEWIPC' : '',
-      plan.join.uts ? 'CLONE_NEWUTS' : '',
-    ].filter(Boolean);
-    if (kinds.length > 0) setns(p, p.donated(HOLDER_FDS.sandbox), kinds.join('|'));
-    if (plan.userns) setIds(p, 0, 0, []);
+    enterPodNamespaces(p, p.donated(HOLDER_FDS.sandbox), plan);
     p.step('cloning the holder');
     const flags = 'CLONE_PARENT|CLONE_NEWPID|CLONE_NEWNS';
     const holder = fork(p, 'holder', { flags, pidfd: true }, () => {

@@ -13,7 +13,6 @@ import {
   ProgramBuilder,
   receiveMessage,
   sendMessage,
-  setIds,
   setns,
   unshare,
   waitForChild,
@@ -30,6 +29,7 @@ import {
   STDIO,
 } from './process';
 import { capabilityMask, confine, keepOnly } from './confine';
+import { enterPodNamespaces } from './pod-namespaces';
 import { report } from './reports';
 
 /** Which pid namespace a container's processes are in. */
@@ -133,15 +133,7 @@ function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): 
   p.step('joining the container’s cgroup');
   for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
   p.scope(() => prepareAsHostRoot(p, plan.process));
-  p.step('entering the pod’s namespaces');
-  const kinds = [
-    plan.userns ? 'CLONE_NEWUSER' : '',
-    plan.join.network ? 'CLONE_NEWNET' : '',
-    plan.join.ipc ? 'CLONE_NEWIPC' : '',
-    plan.join.uts ? 'CLONE_NEWUTS' : '',
-  ].filter(Boolean);
-  if (kinds.length > 0) setns(p, p.donated(LAUNCH_FDS.sandbox), kinds.join('|'));
-  if (plan.userns) setIds(p, 0, 0, []);
+  enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
   const cloneFlags = ['CLONE_PARENT'];
   if (plan.pid === 'container' || plan.pid === 'apart') cloneFlags.push('CLONE_NEWPID');
   if (plan.cgroupNamespace) cloneFlags.push('CLONE_NEWCGROUP');
