@@ -1,5 +1,6 @@
 export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
 export {
+  type BindStep,
   type CgroupV1View,
   type FilesystemStep,
   hostOwner,

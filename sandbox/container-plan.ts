@@ -1,10 +1,19 @@
-import { resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SiltError } from '../errors';
-import { type EngineRoot, hostOwner, type IdMaps, mountDestination, planRoot, type RootPlanInput } from '../gofer';
-import type { Spec } from '../oci';
+import {
+  type BindStep,
+  type EngineRoot,
+  hostOwner,
+  type IdMaps,
+  mountDestination,
+  planRoot,
+  type RootPlanInput,
+} from '../gofer';
+import { parseMountOptions, type Spec } from '../oci';
 import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
 import type { CheckpointImage } from './checkpoint';
 import { containerIdMaps } from './container-ids';
+import { CPUINFO, type CpuView, planCpuView } from './cpuid';
 import { hasOwn, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
@@ -46,6 +55,8 @@ export interface ContainerPlan {
   readonly idMaps: IdMaps | null;
   readonly upper: UpperPlan;
   readonly cgroup: CgroupPlan;
+  /** What its programs are shown of the CPU; undefined for all. */
+  readonly cpu: CpuView | undefined;
   readonly launch: LaunchPlan;
 }
 
@@ -96,6 +107,7 @@ export function planContainer(
     kindOf: (path) => host.kindOf(path),
     cgroup: insideView(cgroup.cgroup),
   });
+  const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);
   const process = spec.process;
   if (!process)
     throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
@@ -110,10 +122,30 @@ export function planContainer(
     hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroupFiles: joinFiles(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
-    root,
+    root: cpu === undefined ? root : { ...root, mounts: [...root.mounts, ...cpuinfoMount(spec, mountPoint)] },
     process: planProcess(workshop, spec, process, { layers, ...request.extras }),
   };
-  return { idMaps, upper, cgroup, launch };
+  return { idMaps, upper, cgroup, cpu, launch };
+}
+
+/** A /proc/cpuinfo of the container's own, if it has a /proc. */
+function cpuinfoMount(spec: Spec, mountPoint: string): BindStep[] {
+  if (!(spec.mounts ?? []).some((mount) => mountDestination(mount) === '/proc')) return [];
+  return [
+    {
+      kind: 'bind',
+      source: cpuinfoFile(dirname(mountPoint)),
+      destination: CPUINFO,
+      directory: false,
+      options: parseMountOptions(['bind', 'ro', 'nosuid', 'nodev', 'noexec']),
+      idmap: false,
+    },
+  ];
+}
+
+/** Where a container's /proc/cpuinfo lies, in the directory of its state. */
+export function cpuinfoFile(directory: string): string {
+  return join(directory, 'cpuinfo');
 }
 
 /** What is below the upper: not the engine's own when that is the upper; without one, the whole. */

@@ -1,11 +1,13 @@
-import { closeSync, fstatSync, type Stats, statSync, writeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { type IdMaps, type Owner, toHost } from '../gofer';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
 import { Restored } from './checkpoint';
-import { type ContainerPlan, type ContainerRequest, planContainer } from './container-plan';
+import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
+import { traceFirst } from './cpuid';
 import { attachDeviceFilter } from './device-filter';
 import { Exec } from './exec';
 import { namespacesOf, planExec } from './exec-plan';
@@ -13,6 +15,7 @@ import type { Pod } from './pod';
 import { Process, pidOf } from './process';
 import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
+import { REPORTS } from './programs/reports';
 import { execFailure } from './exec-failure';
 import { type HookPlace, Hooks } from './hooks';
 import { idmapFailure } from './idmap-failure';
@@ -165,6 +168,7 @@ export class Container {
       // Before the first thing that outlives this process: whoever cleans up after it has to know of cgroup and filestore.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
       state.writeSpec(pod.id, request.id, request.spec);
+      if (plan.cpu) writeFileSync(cpuinfoFile(dirname(mountPoint)), plan.cpu.cpuinfo, { mode: 0o444 });
       createCgroup(plan.cgroup);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const { deviceProgram } = plan.cgroup;
@@ -241,7 +245,10 @@ export class Container {
       await awaitReports(kernel, started, ['process', 'built', 'ready'], {
         what: `creating container ${request.id}`,
         onReport,
-        onQuestion: () => hooks.create({ pid: init!.pid, pidfd: init!.fd }, hookPlace(pod, request, plan)),
+        onQuestion: (name) =>
+          name === REPORTS.untraced
+            ? traceFirst(workshop, plan.cpu!, init!, directory, lifetime)
+            : hooks.create({ pid: init!.pid, pidfd: init!.fd }, hookPlace(pod, request, plan)),
         abort,
       });
       const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
@@ -336,7 +343,7 @@ export class Container {
       });
     }
     const plan = planExec(this.workshop, this, process, this.request.rootfs.layers);
-    const exec = new Exec(this.workshop.kernel, id, plan, this.init);
+    const exec = new Exec(this.workshop, id, plan, this.init);
     this.execs.set(id, exec);
     return exec;
   }

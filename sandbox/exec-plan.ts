@@ -1,10 +1,16 @@
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { type Cgroup, joinFiles } from './cgroup';
 import { containerIdMaps } from './container-ids';
+import { type CpuView, planCpuView } from './cpuid';
 import type { PodTraits } from './pod';
 import { planProcess, type ProcessExtras, type ProcessSurroundings } from './process-plan';
 import type { EnterPlan } from './programs/enter';
 import type { PidMode } from './programs/launch';
+
+export interface ExecPlan extends EnterPlan {
+  /** What its programs are shown of the CPU; undefined for all. */
+  readonly cpu: CpuView | undefined;
+}
 
 /** What an exec has to know of the container that it enters. */
 export interface ExecTarget {
@@ -24,8 +30,9 @@ export function planExec(
   process: ProcessSpec,
   layers: readonly string[],
   extras: ProcessExtras = {},
-): EnterPlan {
+): ExecPlan {
   return {
+    cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
     cgroupFiles: joinFiles(cgroup),
     process: planProcess(surroundings, spec, process, { layers, ...extras }),

@@ -1,9 +1,12 @@
 import { SiltError } from '../errors';
-import { C, type Kernel, type Report } from '../syscall';
+import { C, type Report } from '../syscall';
+import { traceCpuid } from './cpuid';
 import { execFailure } from './exec-failure';
+import type { ExecPlan } from './exec-plan';
 import { type Lifetime, Process, pidOf } from './process';
-import { type EnterPlan, enterProgram } from './programs/enter';
+import { enterProgram } from './programs/enter';
 import { awaitReports } from './started';
+import type { Workshop } from './workshop';
 
 /** A further process of a container: added, then started, then ended. */
 export class Exec {
@@ -11,9 +14,9 @@ export class Exec {
   #starting = false;
 
   constructor(
-    private readonly kernel: Kernel,
+    private readonly workshop: Pick<Workshop, 'kernel' | 'host'>,
     readonly id: string,
-    readonly plan: EnterPlan,
+    readonly plan: ExecPlan,
     /** The container's first process. */
     private readonly init: Pick<Process, 'fd'>,
     private readonly lifetime: Lifetime = 'with-caller',
@@ -33,21 +36,29 @@ export class Exec {
   async start(stdio: Readonly<Record<string, number>>, onTerminal: (master: number) => void): Promise<Process> {
     if (this.#starting) throw new SiltError('WRONG_STATE', `exec ${this.id} has been started already`, { id: this.id });
     this.#starting = true;
-    const started = this.kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
+    const { kernel, host } = this.workshop;
+    const started = kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
     let process: Process | undefined;
     const onReport = ({ name, fds }: Report): boolean => {
-      if (name === 'process') process = new Process(this.kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);
+      if (name === 'process') process = new Process(kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);
       else if (name === 'terminal') onTerminal(fds[0]!);
       else return false;
       return true;
     };
     const abort = (): void => {
-      if (process && !process.exit) this.kernel.signal(process.fd, C.SIGKILL);
+      if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
     };
     try {
-      await awaitReports(this.kernel, started, ['process', 'ready'], {
+      await awaitReports(kernel, started, ['process', 'ready'], {
         what: `starting exec ${this.id}`,
         onReport,
+        onQuestion: () =>
+          traceCpuid(kernel, host, {
+            view: this.plan.cpu!,
+            tids: [process!.pid],
+            armNow: false,
+            lifetime: this.lifetime,
+          }),
         abort,
       });
       // Nothing more is sent: the socket closes when exec does.

@@ -40,7 +40,11 @@ export const gvisorAnnotations: readonly GvisorAnnotation[] = [
   { name: 'dev.gvisor.bundle.<NAME>', effect: 'ignored', why: 'bundles are sets of flags of gVisor’s own parts' },
   { name: 'dev.gvisor.internal.checkpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },
   { name: 'dev.gvisor.internal.fscheckpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },
-  { name: 'dev.gvisor.internal.cpufeatures', effect: 'refused', why: 'silt does not limit what CPUID shows yet' },
+  {
+    name: 'dev.gvisor.internal.cpufeatures',
+    effect: 'honoured',
+    why: 'the features of the CPU that programs are shown',
+  },
   { name: 'dev.gvisor.internal.seccomp.<CONTAINER>', effect: 'ignored', why: 'the profile of the spec always holds' },
   { name: 'dev.gvisor.internal.nvproxy', effect: 'ignored', why: 'devices of the spec are the host’s own' },
   { name: 'dev.gvisor.internal.tpuproxy', effect: 'ignored', why: 'devices of the spec are the host’s own' },

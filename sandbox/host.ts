@@ -4,6 +4,7 @@ import { type Hierarchies, readHierarchies } from './cgroup';
 
 /** What planning has to know of this host. Each thing is looked up once, when it is first asked for. */
 export class Host {
+  #cpuinfo: string | undefined;
   #hierarchies: Hierarchies | undefined;
   #lastCapability: number | undefined;
   #ownCapabilities: bigint | undefined;
@@ -22,6 +23,11 @@ export class Host {
   /** What silt itself may: a mask, bit n is capability n. */
   get ownCapabilities(): bigint {
     return (this.#ownCapabilities ??= parseCapabilities(readFileSync('/proc/self/status', 'utf8')));
+  }
+
+  /** The text of /proc/cpuinfo, which does not change but for its frequencies. */
+  get cpuinfo(): string {
+    return (this.#cpuinfo ??= readFileSync('/proc/cpuinfo', 'utf8'));
   }
 
   /** silt's own oom_score_adj: without CAP_SYS_RESOURCE nothing lower can be counted on (proc_pid_oom_score_adj(5)). */

@@ -53,6 +53,7 @@ test('the process of a ctr spec', () => {
     terminal: false,
     newKeyring: true,
     passFds: 0,
+    traced: false,
     terminalSize: undefined,
   });
 });

@@ -13,6 +13,7 @@ import {
   uniqueEnv,
 } from '../oci';
 import type { Config } from './config';
+import { CPU_FEATURES_ANNOTATION } from './cpuid';
 import type { Host } from './host';
 import { homeOf } from './home';
 import { permittedOomScoreAdj } from './oom-score';
@@ -86,6 +87,7 @@ export function planProcess(
     terminal: process.terminal ?? false,
     newKeyring,
     passFds,
+    traced: spec.annotations?.[CPU_FEATURES_ANNOTATION] !== undefined,
     terminalSize: process.consoleSize && { rows: process.consoleSize.height, columns: process.consoleSize.width },
   };
 }

@@ -6,14 +6,13 @@ import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgrou
 import { checkpoint, type CheckpointOptions } from './checkpoint';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
-import { pidMode, planExec } from './exec-plan';
+import { type ExecPlan, pidMode, planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
 import { lockPod } from './pod-lock';
 import type { ProcessExtras } from './process-plan';
 import { endOf, type Lifetime, Process } from './process';
-import type { EnterPlan } from './programs/enter';
 import { endPod } from './start-pod';
 import { isParked, startThroughSocket } from './start-socket';
 import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from './state';
@@ -197,10 +196,10 @@ export class RecordedContainer {
     const plan = this.#planExec(process, extras);
     const fd = openRecorded(kernel, this.state.init);
     if (fd === undefined) throw this.#notRunning('exec in');
-    return new Exec(kernel, 'exec', plan, { fd }, lifetime);
+    return new Exec(this.workshop, 'exec', plan, { fd }, lifetime);
   }
 
-  #planExec(process: ProcessSpec, extras?: ProcessExtras): EnterPlan {
+  #planExec(process: ProcessSpec, extras?: ProcessExtras): ExecPlan {
     const { idMaps, sandbox, namespaces } = this.workshop.state.readPod(this.state.pod);
     const target = {
       spec: this.spec,

@@ -1,15 +1,8 @@
-import { closeSync, constants, existsSync, openSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
-import {
-  C,
-  type FailureNames,
-  type Kernel,
-  namedFailures,
-  ProgramBuilder,
-  ReportChannel,
-  unixAddress,
-} from '../syscall';
+import { type FailureNames, type Kernel, namedFailures, ReportChannel } from '../syscall';
+import { connectIn, listenIn } from './state-socket';
 
 /**
  * The socket in a container's state directory at which its parked process waits to be started, when the one who creates
@@ -24,16 +17,7 @@ export function isParked(directory: string): boolean {
 
 /** Makes the socket. Returns its fd, the caller's to close. @throws SiltError. */
 export function listenForStart(kernel: Kernel, directory: string): number {
-  return throughDirectory(directory, (path) => {
-    const p = new ProgramBuilder();
-    p.step(`making the start socket in ${directory}`);
-    const socket = p.slot('socket');
-    p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0], { out: socket });
-    const address = unixAddress(p, path);
-    p.call('bind', [socket, address, address.size]);
-    p.call('listen', [socket, 1]);
-    return kernel.run(p.build()).get(socket);
-  });
+  return listenIn(kernel, directory, NAME);
 }
 
 /**
@@ -41,18 +25,7 @@ export function listenForStart(kernel: Kernel, directory: string): number {
  * @throws SiltError of the step that failed; WRONG_STATE when nobody waits there.
  */
 export async function startThroughSocket(kernel: Kernel, directory: string, failures: FailureNames): Promise<void> {
-  const fd = throughDirectory(directory, (path) => {
-    const p = new ProgramBuilder();
-    const socket = p.slot('socket');
-    p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0], { out: socket });
-    const address = unixAddress(p, path);
-    const connected = p.slot('connected');
-    p.call('connect', [socket, address, address.size], { out: connected, tolerate: ['ECONNREFUSED', 'ENOENT'] });
-    const result = kernel.run(p.build());
-    if (result.get(connected) === 0) return result.get(socket);
-    closeSync(result.get(socket));
-    throw new SiltError('WRONG_STATE', 'its process no longer waits to be started', { path: directory });
-  });
+  const fd = connectIn(kernel, directory, NAME, 'its process no longer waits to be started');
   const reports = new ReportChannel(kernel, namedFailures(failures), fd);
   try {
     const report = await reports.next();
@@ -60,15 +33,5 @@ export async function startThroughSocket(kernel: Kernel, directory: string, fail
   } finally {
     reports.close();
     rmSync(join(directory, NAME), { force: true });
-  }
-}
-
-/** A socket's address holds 107 bytes of path, less than engines' state directories have: it goes by an fd of the directory. */
-function throughDirectory<T>(directory: string, use: (path: string) => T): T {
-  const fd = openSync(directory, constants.O_DIRECTORY | constants.O_RDONLY);
-  try {
-    return use(`/proc/self/fd/${fd}/${NAME}`);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -4,7 +4,7 @@ import { REPORTS } from './programs/reports';
 import { C, type Kernel, type Report, type Started } from '../syscall';
 
 /** Reports whose sender waits for an answer. */
-const QUESTIONS: readonly string[] = [REPORTS.mounted];
+const QUESTIONS: readonly string[] = [REPORTS.mounted, REPORTS.untraced];
 
 /**
  * Follows the reports of a started program until each of `expected` has come, and returns them by name. Fds of the returned

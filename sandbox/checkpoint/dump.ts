@@ -18,6 +18,7 @@ import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids } from '../cgroup';
 import { cpuFeatures } from '../cpu-features';
+import { CPU_FEATURES_ANNOTATION } from '../cpuid';
 import { packUpper } from '../snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state';
 import { VERSION } from '../version';
@@ -158,6 +159,7 @@ class Dump {
     const { kernel, config } = this.workshop;
     const { container, spec } = this.source;
     this.#refuseStrangers();
+    refuseTraced(spec);
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
     const pids = listPids(container.cgroup);
@@ -287,6 +289,13 @@ class Dump {
     sync(this.#images);
     this.target.finish();
   }
+}
+
+/** CRIU traces what it dumps. @throws SiltError CHECKPOINT_FAILED for a container whose CPUID is answered by a tracer. */
+function refuseTraced({ annotations = {} }: Spec): void {
+  if (annotations[CPU_FEATURES_ANNOTATION] === undefined) return;
+  const message = `its processes are traced for the annotation ${CPU_FEATURES_ANNOTATION}, and can have only one tracer`;
+  throw new SiltError('CHECKPOINT_FAILED', message);
 }
 
 function freezerDirectory({ cgroup }: ContainerState): string | undefined {

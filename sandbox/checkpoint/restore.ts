@@ -82,6 +82,10 @@ export class Restored {
       const message = 'restoring into a pid namespace that is not the container’s own is not built yet';
       throw new SiltError('UNIMPLEMENTED', message);
     }
+    if (request.plan.process.traced) {
+      const message = 'restoring with the annotation dev.gvisor.internal.cpufeatures is not built yet';
+      throw new SiltError('UNIMPLEMENTED', message);
+    }
     const criu = findCriu(config);
     await requireVersion(kernel, criu);
     const prepared = await prepareMounts(workshop, pod, request);

@@ -12,6 +12,7 @@ import {
   prctl,
   type ProgramBuilder,
   read,
+  receiveMessage,
   setIds,
   setRlimit,
   setSeccompFilter,
@@ -76,6 +77,8 @@ export interface ProcessPlan {
   readonly newKeyring: boolean;
   /** How many fds the program gets besides its stdio, as 3 and so on; donated by the names of {@link passedName}. */
   readonly passFds: number;
+  /** What it executes is shown only some features of the CPU: it asks to be traced before. */
+  readonly traced: boolean;
   /** The terminal's first size, in characters. */
   readonly terminalSize: TerminalSize | undefined;
 }
@@ -145,12 +148,23 @@ export function becomeProcess(
   p.step('marking silt’s fds close-on-exec');
   p.call('close_range', [3, new Named(0xffffffff, '~0'), flags('CLOSE_RANGE_CLOEXEC')]);
   execFirst(p, plan, () => {
+    if (plan.traced) askToBeTraced(p);
     park();
     const report = passed.length > REPORT_FD - FIRST_PASSED ? duplicate(p, p.report, 'report') : undefined;
     passed.forEach((fd, i) => dupTo(p, fd, FIRST_PASSED + i));
     if (plan.noNewPrivileges) applySeccomp(p, plan);
     return report;
   });
+}
+
+function askToBeTraced(p: ProgramBuilder): void {
+  p.step('waiting to be traced');
+  report(p, 'untraced');
+  const { count } = receiveMessage(p, p.report, 16, 0, 'traced');
+  const traced = p.label();
+  p.jumpIfNotZero(count, traced);
+  p.call('exit_group', [1]);
+  p.place(traced);
 }
 
 const FIRST_PASSED = 3;

@@ -15,6 +15,8 @@ export const REPORTS = {
   mounted: 'mounted',
   /** The root filesystem is complete and the upper is in the sandbox's mount namespace. */
   built: 'built',
+  /** The process is about to execute its program, and is to be traced from then on. Waits for an answer. */
+  untraced: 'untraced',
   /** The process has done all that it can before exec, and waits for the start. */
   ready: 'ready',
   /** CRIU, which restores a container, exists; comes with its pidfd. */
