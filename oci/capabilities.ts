@@ -46,6 +46,11 @@ export function capabilityList(mask: bigint): number[] {
   return list;
 }
 
+/** Its name; `capability N` for one that silt does not know. */
+export function capabilityName(number: number): string {
+  return [...numbers].find(([, n]) => n === number)?.[0] ?? `capability ${number}`;
+}
+
 /** Names that this kernel or this silt does not have, each once, in the order of the sets. */
 export function unknownCapabilities(capabilities: Capabilities, lastCapability: number): string[] {
   const names = CAPABILITY_SETS.flatMap((set) => capabilities[set] ?? []);

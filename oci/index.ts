@@ -12,6 +12,7 @@ export {
   capabilityList,
   capabilityMasks,
   type CapabilityMasks,
+  capabilityName,
   knownCapabilities,
   unknownCapabilities,
 } from './capabilities';

@@ -123,7 +123,7 @@ export function planContainer(
     cgroupFiles: joinFiles(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
     root: cpu === undefined ? root : { ...root, mounts: [...root.mounts, ...cpuinfoMount(spec, mountPoint)] },
-    process: planProcess(workshop, spec, process, { layers, ...request.extras }),
+    process: planProcess(workshop, spec, process, { layers, userns: idMaps !== null, ...request.extras }),
   };
   return { idMaps, upper, cgroup, cpu, launch };
 }

@@ -31,11 +31,12 @@ export function planExec(
   layers: readonly string[],
   extras: ProcessExtras = {},
 ): ExecPlan {
+  const userns = containerIdMaps(pod.idMaps, spec) !== null;
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
     cgroupFiles: joinFiles(cgroup),
-    process: planProcess(surroundings, spec, process, { layers, ...extras }),
+    process: planProcess(surroundings, spec, process, { layers, userns, ...extras }),
   };
 }
 

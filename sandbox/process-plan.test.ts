@@ -15,7 +15,7 @@ const surroundings = {
 
 function plan(changes: Partial<Process> = {}, linux: SpecChanges['linux'] = {}, layers: string[] = []): ProcessPlan {
   const spec = ctrSpec({ process: changes, linux });
-  return planProcess(surroundings, spec, spec.process!, { layers });
+  return planProcess(surroundings, spec, spec.process!, { layers, userns: true });
 }
 
 test('the process of a ctr spec', () => {
@@ -60,7 +60,7 @@ test('the process of a ctr spec', () => {
 
 test('a process that says next to nothing', () => {
   const spec = ctrSpec();
-  const planned = planProcess(surroundings, spec, { args: ['sh'], cwd: '/work' }, { layers: [] });
+  const planned = planProcess(surroundings, spec, { args: ['sh'], cwd: '/work' }, { layers: [], userns: true });
   expect(planned).toMatchObject({
     // Without a PATH the usual directories; HOME is always there.
     env: ['HOME=/'],
@@ -117,7 +117,9 @@ test('the seccomp filter of the spec is for every process of the container', () 
 });
 
 test('no program is SPEC_INVALID', () => {
-  expect(refusal(() => planProcess(surroundings, ctrSpec(), { args: [], cwd: '/' }, { layers: [] }))).toEqual({
+  expect(
+    refusal(() => planProcess(surroundings, ctrSpec(), { args: [], cwd: '/' }, { layers: [], userns: true })),
+  ).toEqual({
     code: 'SPEC_INVALID',
     message: '$.process.args: must name a program',
     details: { jsonPath: '$.process.args' },

@@ -14,6 +14,7 @@ import {
 } from '../oci';
 import type { Config } from './config';
 import { CPU_FEATURES_ANNOTATION } from './cpuid';
+import { grantedCapabilities } from './granted-capabilities';
 import type { Host } from './host';
 import { homeOf } from './home';
 import { permittedOomScoreAdj } from './oom-score';
@@ -25,6 +26,14 @@ export interface ProcessSurroundings {
   readonly host: Host;
   readonly config: Pick<Config, 'baseline' | 'oomScoreAdj'>;
   readonly warn?: (message: string) => void;
+}
+
+/** Where a process runs. */
+export interface ProcessPlace {
+  /** Of the container's root filesystem, to find the user's home in when the environment has no HOME. */
+  readonly layers: readonly string[];
+  /** Whether it is in a user namespace of the pod's, where every capability can be had. */
+  readonly userns: boolean;
 }
 
 /** What a process has that its spec does not say; see ProcessPlan. */
@@ -43,20 +52,20 @@ function maskOf(cpus: string | undefined): Uint8Array | undefined {
 
 /**
  * Plans a process of a container.
- * @param layers of the container's root filesystem, to find the user's home in when the environment has no HOME
  * @throws SiltError for what the spec has that this host cannot do.
  */
 export function planProcess(
   { kernel, host, config, warn = () => undefined }: ProcessSurroundings,
   spec: Spec,
   process: ProcessSpec,
-  { layers, passFds = 0, newKeyring = true }: ProcessExtras & { readonly layers: readonly string[] },
+  { layers, userns, passFds = 0, newKeyring = true }: ProcessExtras & ProcessPlace,
 ): ProcessPlan {
   const argv = process.args;
   if (argv.length === 0)
     throw new SiltError('SPEC_INVALID', '$.process.args: must name a program', { jsonPath: '$.process.args' });
   const uid = process.user?.uid ?? 0;
-  const capabilities = capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability);
+  const wanted = capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability);
+  const capabilities = userns ? wanted : grantedCapabilities(wanted, host.ownCapabilities, warn);
   const { personality } = spec.linux ?? {};
   // An empty HOME is none, as runc has it.
   const env = uniqueEnv(process.env ?? []).filter((entry) => entry !== 'HOME=');

@@ -18,7 +18,7 @@ function plan(changes: SpecChanges = {}, parts: Partial<EnterPlan> = {}): EnterP
   return {
     namespaces: OF_A_POD,
     cgroupFiles: ['/sys/fs/cgroup/default/web/cgroup.procs'],
-    process: planProcess(surroundings, spec, spec.process!, { layers: [] }),
+    process: planProcess(surroundings, spec, spec.process!, { layers: [], userns: true }),
     ...parts,
   };
 }
