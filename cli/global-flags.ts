@@ -13,6 +13,8 @@ export interface GlobalOptions extends LogOptions {
   readonly rootless: 'auto' | 'true' | 'false';
   /** `{none|root|all}:{memory|self|dir=/path}[,size=…]`, as given; its room checks it. */
   readonly overlay2?: string;
+  /** As the configuration's key: whether pods get a user namespace of their own. */
+  readonly userns?: 'auto' | 'none';
   readonly fileAccess?: 'exclusive' | 'shared';
   readonly fileAccessMounts?: 'exclusive' | 'shared';
   readonly network: 'sandbox' | 'host' | 'none';
@@ -40,6 +42,7 @@ export function addGlobalFlags(silt: Command): void {
     new Option('--criu <program>', 'the CRIU for checkpoint and restore').default('criu'),
     new Option('--rootless [mode]', 'accepted; silt needs root').choices(['auto', 'true', 'false']).preset('true'),
     new Option('--overlay2 <kind>', 'where writes go: none, or root or all with :memory, :self, :dir=/path'),
+    new Option('--userns <mode>', 'whether a pod gets a user namespace of its own').choices(['auto', 'none']),
     new Option('--file-access <mode>', 'of the root filesystem; both are coherent here').choices(access),
     new Option('--file-access-mounts <mode>', 'of volumes; both are coherent here').choices(access),
     new Option('--network <kind>', 'sandbox, host: the network namespace that the spec names')

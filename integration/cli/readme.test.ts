@@ -1,10 +1,10 @@
 /** Every command of the README, typed as it stands there. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { binDirectory, checkout, containerdSuite, runCommand, siltProgram, waitFor, type Containerd } from '../harness';
+import { join } from 'node:path';
+import { binDirectory, checkout, containerdSuite, runCommand, siltProgram, type Containerd } from '../harness';
 import { takeInventory, waitForNoLeaks, type Inventory } from '../harness/leak-check';
-import { Docker } from './docker';
+import { dockerSuite, noDocker } from '../harness/docker';
 import { readmeBlocks, unmarkedBlocks, type ReadmeBlock } from './readme-blocks';
 import { type, type NewcomerSettings } from './newcomer';
 
@@ -17,11 +17,6 @@ const NOT_HERE: Readonly<Record<string, string>> = {
   nerdctl: 'Debian bookworm has no nerdctl',
   kubernetes: 'there is no cluster here; the suites of integration/cri show the same pod through CRI',
 };
-
-function has(program: string): boolean {
-  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/bin', '/bin'];
-  return directories.some((directory) => existsSync(join(directory, program)));
-}
 
 /** Runs a block and looks for what it should print. */
 async function run(block: ReadmeBlock, settings: NewcomerSettings): Promise<void> {
@@ -120,41 +115,25 @@ containerdSuite('README', {}, (host) => {
   afterAll(() => host().remove('web'));
 });
 
-const dockerHere = system === 'system' && has('dockerd') && has('docker');
-const withDocker = dockerHere ? describe : describe.skip;
-withDocker(
-  `with Docker (README)${dockerHere ? '' : ' [skipped: there is no dockerd, or this run is for a containerd]'}`,
-  () => {
-    let docker: Docker;
-    let before: Inventory;
-    beforeAll(async () => {
-      docker = new Docker();
-      await docker.start();
-      const first = await docker.docker('run', '--rm', 'busybox', 'true');
-      if (first.code !== 0) throw new Error(`the first container failed: ${first.stderr}`);
-      before = takeInventory(docker.ownership);
-    }, 90_000);
-    afterAll(() => docker.destroy(), 60_000);
+dockerSuite('README with Docker', { skip: noDocker(), runtimes: {} }, (host) => {
+  each('docker', () => ({
+    directory: host().directory,
+    environment: host().environment,
+    wrappers: {
+      // systemd returns when dockerd has been told; it takes the runtimes up a moment later.
+      systemctl: `
+        wanted=$(grep -o '"silt[a-z-]*": *{' ${host().config})
+        kill -HUP ${host().pid}
+        for name in $(echo "$wanted" | tr -d '": {'); do
+          until docker info --format '{{json .Runtimes}}' | grep -q "\\"$name\\""; do sleep 0.1; done
+        done`,
+      silt: `case $1 in install) shift; exec ${siltProgram} install --docker-config=${host().config} "$@" ;; esac; exec ${siltProgram} "$@"`,
+    },
+    paths: { '/run/docker': host().execRoot, '/tmp/web.tar': join(host().directory, 'web.tar') },
+  }));
 
-    each('docker', () => ({
-      directory: docker.directory,
-      environment: docker.environment,
-      wrappers: {
-        // systemd returns when dockerd has been told; it takes the runtime up a moment later.
-        systemctl: `kill -HUP ${docker.pid}; until docker info --format '{{json .Runtimes}}' | grep -q silt; do sleep 0.1; done`,
-        silt: `case $1 in install) exec ${siltProgram} "$@" --docker-config=${docker.config} ;; esac; exec ${siltProgram} "$@"`,
-      },
-      paths: { '/run/docker': docker.execRoot, '/tmp/web.tar': join(docker.directory, 'web.tar') },
-    }));
-
-    test('the snapshot holds what the container wrote', async () => {
-      const listing = await runCommand(['tar', '-tf', join(docker.directory, 'web.tar')]);
-      expect(listing.stdout.toString().split('\n')).toContain('./page');
-    });
-
-    test('leaves nothing behind', async () => {
-      await waitFor('no containers', async () => (await docker.docker('ps', '-aq')).stdout.length === 0);
-      expect(await waitForNoLeaks(before, docker.ownership)).toEqual([]);
-    }, 30_000);
-  },
-);
+  test('the snapshot holds what the container wrote', async () => {
+    const listing = await runCommand(['tar', '-tf', join(host().directory, 'web.tar')]);
+    expect(listing.stdout.toString().split('\n')).toContain('./page');
+  });
+});
