@@ -20,6 +20,9 @@ export function registerCheckpoint(silt: Command, frame: Frame): void {
     .option('--tcp-established', 'save established TCP connections', false)
     .option('--ext-unix-sk', 'let unix sockets be whose other end is outside of the container', false)
     .option('--file-locks', 'accepted; file locks are always saved')
+    .option('--shell-job', 'accepted; a terminal is saved as it is')
+    .option('--manage-cgroups-mode <mode>', 'accepted; cgroups are silt’s, and CRIU leaves them alone')
+    .option('--empty-ns <kind>', 'accepted; no namespace of the pod is saved')
     .option('--compression <how>', 'accepted: `none`', readCompression, 'none')
     .action((id: string, flags: CheckpointFlags) => save(frame, id, flags));
 }
