@@ -29,6 +29,7 @@ import { registerWait } from './commands/wait';
 import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
 import { fromGoFlags, type IgnoredFlag } from './go-flags';
+import { useGoHelp } from './help';
 import { VERSION_TEXT } from './version';
 
 /** Each adds its command (a file of cli/commands is one command); in the order of the help. */
@@ -79,8 +80,9 @@ export function buildCommandLine(): { silt: Command; frame: Frame } {
   return { silt, frame };
 }
 
-/** Errors are thrown and said by one place, in every command and its subcommands. */
+/** Errors are thrown and said by one place, in every command and its subcommands; help looks alike. */
 function settle(command: Command): void {
+  useGoHelp(command);
   command.exitOverride().configureOutput({ outputError: () => undefined });
   for (const child of command.commands) settle(child);
 }

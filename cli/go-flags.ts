@@ -37,6 +37,9 @@ export function fromGoFlags(args: readonly string[], silt: Command): { args: str
         break;
       }
       if (child) command = child;
+      // To whom help is asked for what is no command, help for all the others is no answer, nor a success.
+      else if (command === silt && args.slice(i).some(isHelpFlag))
+        throw new SiltError('REQUEST_INVALID', `No help topic for '${word}'`);
       out.push(word);
       continue;
     }
@@ -57,6 +60,10 @@ export function fromGoFlags(args: readonly string[], silt: Command): { args: str
     }
   }
   return { args: out, ignored };
+}
+
+function isHelpFlag(word: string): boolean {
+  return word === '-h' || /^--?help$/.test(word);
 }
 
 function findOption(command: Command, name: string, twoDashes: boolean): Option | undefined {

@@ -37,7 +37,7 @@ describe('silt', () => {
   test('--help lists the commands', () => {
     const { status, stdout, stderr } = silt('--help');
     expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^Usage: silt \[options\] \[command\]/);
+    expect(stdout).toMatch(/^NAME:\n {3}silt - .*\n\nUSAGE: silt \[options\] \[command\]/);
     expect(stdout).toMatch(/^ {2}tar /m);
     expect(stdout).toMatch(/^ {2}program /m);
   });
@@ -45,7 +45,7 @@ describe('silt', () => {
   test('without a command shows its help as an error', () => {
     const { status, stdout, stderr } = silt();
     expect([status, stdout]).toEqual([1, '']);
-    expect(stderr).toMatch(/^Usage: silt/);
+    expect(stderr).toMatch(/^NAME:\n {3}silt - /);
   });
 
   test.each<[string[], string]>([

@@ -1,7 +1,7 @@
 import { closeSync, constants, createWriteStream, fstatSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { SiltError } from '../errors';
-import { checkMaster, Pump, resizeTerminal, sendMaster, type TerminalSize } from '../sandbox';
+import { checkMaster, keepNewlines, Pump, resizeTerminal, sendMaster, type TerminalSize } from '../sandbox';
 import { C, type Kernel, ProgramBuilder } from '../syscall';
 
 const STDIN = 0;
@@ -63,6 +63,7 @@ export class Streams {
       }
       return;
     }
+    keepNewlines(this.kernel, master);
     this.#master = master;
   };
 

@@ -13,6 +13,6 @@ export {
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { sourceOfIdmapStep } from './idmap-step';
-export { buildRoot, makeFilesystem, openTerminal, setSysctls } from './root';
+export { buildRoot, setRootPropagation, makeFilesystem, openTerminal, setSysctls } from './root';
 export type { Owner } from './target';
 export { type EngineMount, type EngineRoot, type OwnRoot, takeApart } from './engine-mounts';

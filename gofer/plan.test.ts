@@ -246,16 +246,16 @@ describe('the container’s cgroup', () => {
 describe('a terminal', () => {
   const spec = { process: { args: ['sh'], cwd: '/', terminal: true, user: { uid: 7, gid: 8 } } };
 
-  test('belongs to the process’s user', () => {
-    expect(plan({ ...spec, mounts: [DEVPTS] }).terminal).toEqual({ uid: 7, gid: 8 });
+  test('belongs to the process’s user, and to the group of the devpts', () => {
+    expect(plan({ ...spec, mounts: [DEVPTS] }).terminal).toEqual({ uid: 7, gid: 5 });
   });
 
   test('is found below a destination that ends in a slash', () => {
-    expect(plan({ ...spec, mounts: [{ ...DEVPTS, destination: '/dev/pts/' }] }).terminal).toEqual({ uid: 7, gid: 8 });
+    expect(plan({ ...spec, mounts: [{ ...DEVPTS, destination: '/dev/pts/' }] }).terminal).toEqual({ uid: 7, gid: 5 });
   });
 
   test('belongs to it as the host numbers it', () => {
-    expect(plan({ ...spec, mounts: [DEVPTS] }, { idMaps: ID_MAPS }).terminal).toEqual({ uid: 100_007, gid: 300_008 });
+    expect(plan({ ...spec, mounts: [DEVPTS] }, { idMaps: ID_MAPS }).terminal).toEqual({ uid: 100_007, gid: 300_005 });
   });
 
   test.each<[string, Mount[]]>([

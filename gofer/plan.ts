@@ -125,8 +125,8 @@ export function planRoot(input: RootPlanInput): RootPlan {
     mounts,
     devices: dev?.kind === 'bind' ? [] : planDevices(spec.linux?.devices ?? [], idMaps),
     deviceLinks: dev?.kind !== 'bind',
-    terminal: terminal ? hostOwner(idMaps, user?.uid ?? 0, user?.gid ?? 0, '$.process.user') : undefined,
-    maskedPaths: spec.linux?.maskedPaths ?? [],
+    terminal: terminal ? hostOwner(idMaps, user?.uid ?? 0, terminalGroup(spec), '$.process.user') : undefined,
+    maskedPaths: [...new Set(spec.linux?.maskedPaths)],
     readonlyPaths: spec.linux?.readonlyPaths ?? [],
     workingDirectory: spec.process?.cwd ?? '/',
     readonlyRoot: spec.root?.readonly ?? false,
@@ -179,6 +179,13 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
 /** Absolute and without `.`, `..` and double slashes. */
 export function mountDestination({ destination }: Mount): string {
   return path.posix.resolve('/', destination);
+}
+
+/** The group of terminals is a matter of the devpts: its option `gid`, `tty` as a rule. Without it they are the user's. */
+function terminalGroup({ mounts = [], process }: Spec): number {
+  const devpts = mounts.find((mount) => mount.type === 'devpts' && mountDestination(mount) === '/dev/pts');
+  const gid = devpts?.options?.map((option) => /^gid=(\d+)$/.exec(option)?.[1]).find((value) => value !== undefined);
+  return gid === undefined ? (process?.user?.gid ?? 0) : Number(gid);
 }
 
 function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {

@@ -87,10 +87,14 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   pivotRoot(p, '.', '.');
   umount(p, '.');
   chdir(p, '/');
-  p.step('setting the propagation of the root filesystem');
-  // Only the root itself: every other mount has been given its own propagation by then, and pivot_root refuses a shared one.
-  p.call('mount', [p.string('none'), p.string('/'), 0, flagsOf('MS_', plan.propagation.type), 0]);
+  setRootPropagation(p, plan);
   close(p, root);
+}
+
+/** Only of the root itself: every other mount has been given its own propagation by then, and pivot_root refuses a shared one. */
+export function setRootPropagation(p: ProgramBuilder, { propagation }: Pick<RootPlan, 'propagation'>): void {
+  p.step('setting the propagation of the root filesystem');
+  p.call('mount', [p.string('none'), p.string('/'), 0, flagsOf('MS_', propagation.type), 0]);
 }
 
 /** Clones of host trees, by the steps that mount them. */

@@ -57,6 +57,11 @@ export function unknownCapabilities(capabilities: Capabilities, lastCapability: 
   return [...new Set(names)].filter((name) => (numbers.get(name) ?? Infinity) > lastCapability);
 }
 
+/** Names of ambient capabilities that the kernel will not raise, see {@link capabilityMasks}. */
+export function unraisableCapabilities({ ambient = [], permitted = [], inheritable = [] }: Capabilities): string[] {
+  return ambient.filter((name) => !permitted.includes(name) || !inheritable.includes(name));
+}
+
 /** Every capability that silt knows by name, for `silt features`. */
 export function knownCapabilities(): string[] {
   return [...numbers.keys()].sort((a, b) => numbers.get(a)! - numbers.get(b)!);

@@ -377,15 +377,24 @@ test('warnings', () => {
   const spec = parseSpec(
     JSON.stringify(
       document({
-        process: { capabilities: { bounding: ['CAP_CHOWN', 'CAP_NEW'] } },
+        process: {
+          capabilities: { bounding: ['CAP_CHOWN', 'CAP_NEW'], permitted: ['CAP_CHOWN'], ambient: ['CAP_CHOWN'] },
+        },
         mounts: [{ destination: 'data', type: 'tmpfs' }],
       }),
     ),
     'x',
   );
   expect(specWarnings(spec, 40)).toEqual([
-    '$.process.capabilities: CAP_NEW is unknown to this kernel and is left out',
+    'ignoring unknown or unavailable capability CAP_NEW',
+    "can't raise ambient capability CAP_CHOWN: it is not both permitted and inheritable",
     '$.mounts[0].destination: "data" is relative, which OCI deprecates; it is taken from /',
   ]);
   expect(specWarnings(parseSpec(JSON.stringify(document()), 'x'), 40)).toEqual([]);
+});
+
+test('a name in another case is the field, as for Go programs, unless the field is there itself', () => {
+  const text = JSON.stringify({ hugepagelimits: [{ pagesize: '2MB', limit: 4096 }], pids: { Limit: 3, limit: 4 } });
+  expect(parseResources(text, 'x')).toEqual({ hugepageLimits: [{ pageSize: '2MB', limit: 4096 }], pids: { limit: 4 } });
+  expect(refusal(document({ linux: { INTELRDT: { closID: 'x' } } }))).toMatchObject({ code: 'SPEC_UNSUPPORTED' });
 });

@@ -7,7 +7,7 @@ import { process } from './checks/process';
 import { resources } from './checks/resources';
 import { type Check, map, object, refuse, string } from './checks/shape';
 import { checkSysctls, type IsHostNetwork } from './checks/sysctl';
-import { unknownCapabilities } from './capabilities';
+import { unknownCapabilities, unraisableCapabilities } from './capabilities';
 import type { IdMapping, Process, Spec, User } from './spec';
 import type { Resources } from './spec-linux';
 import { refuseUnsupported } from './unsupported';
@@ -80,15 +80,17 @@ function inContext<T>(where: string, body: () => T): T {
  */
 export function specWarnings(spec: Spec, lastCapability: number): string[] {
   const warnings = unknownCapabilities(spec.process?.capabilities ?? {}, lastCapability).map(
-    (name) => `$.process.capabilities: ${name} is unknown to this kernel and is left out`,
+    (name) => `ignoring unknown or unavailable capability ${name}`,
   );
+  for (const name of unraisableCapabilities(spec.process?.capabilities ?? {})) {
+    warnings.push(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+  }
   spec.mounts?.forEach(({ destination }, i) => {
     if (destination.startsWith('/')) return;
     warnings.push(
       `$.mounts[${i}].destination: ${JSON.stringify(destination)} is relative, which OCI deprecates; it is taken from /`,
     );
   });
-  if (spec.hooks?.prestart?.length) warnings.push('$.hooks.prestart: is deprecated; use createRuntime');
   return warnings;
 }
 

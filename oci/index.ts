@@ -20,4 +20,4 @@ export { knownMountOptions, type MountData, type MountOptions, parseMountOptions
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
 export { isPrivileged } from './privileged';
-export { cpuMask, ioPriorityNumber, schedulerAttributes } from './scheduling';
+export { cpuMask, everyCpu, ioPriorityNumber, schedulerAttributes } from './scheduling';

@@ -31,6 +31,11 @@ function constant(name: string): number {
 /** Bytes of the largest mask that is ever given: CPUs 0 … 8191, as many as the kernel can be built for. */
 const LAST_CPU = 8191;
 
+/** Every CPU that there can be, of which the kernel leaves those that there are and that the cgroup allows. */
+export function everyCpu(): Uint8Array {
+  return Buffer.alloc((LAST_CPU + 1) / 8, 0xff);
+}
+
 /**
  * A list such as `0-3,7` as the mask that sched_setaffinity(2) takes.
  * @returns undefined when it is none (cpuset(7), "List format").

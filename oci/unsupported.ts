@@ -1,4 +1,4 @@
-import { refuse, show } from './checks/shape';
+import { memberOf, refuse, show } from './checks/shape';
 
 /** Something in the spec that silt cannot do yet, or never will. */
 export interface Unsupported {
@@ -73,7 +73,7 @@ function visit(value: unknown, path: string, field: string, row: Unsupported): v
   }
   const key = /^\w+/.exec(field)![0];
   const rest = field.slice(key.length).replace(/^\./, '');
-  if (typeof value === 'object') visit((value as Record<string, unknown>)[key], `${path}.${key}`, rest, row);
+  if (typeof value === 'object') visit(memberOf(value as Record<string, unknown>, key), `${path}.${key}`, rest, row);
 }
 
 /** Go programs write fields that nobody set as empty ones. */

@@ -19,7 +19,7 @@ import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
 import type { Host } from './host';
 import { Hooks } from './hooks';
-import { mountPlaces } from './mount-places';
+import { mountPlaces, refuseLinkedViews } from './mount-places';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess, type ProcessExtras } from './process-plan';
@@ -94,6 +94,7 @@ export function planContainer(
   });
   const cgroupNamespace = hasOwn(spec, 'cgroup');
   const below = [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)];
+  refuseLinkedViews(below, spec.mounts ?? []);
   const places = mountPlaces(workshop.kernel, below, (spec.mounts ?? []).map(mountDestination));
   const root = planRoot({
     spec,

@@ -2,9 +2,9 @@ import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync, o
 import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { type IdMaps, type Owner, toHost } from '../gofer';
-import type { Process as ProcessSpec, Spec } from '../oci';
+import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
-import { type Cgroup, createCgroup, removeCgroup } from './cgroup';
+import { type Cgroup, createCgroup, delegateCgroup, removeCgroup } from './cgroup';
 import { Restored } from './checkpoint';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
 import { traceFirst } from './cpuid';
@@ -153,6 +153,7 @@ export class Container {
       undo.add(() => seeding?.giveUp());
       const layer = seeding?.layer;
       const plan = planContainer(workshop, pod, request, mountPoint, layer?.path);
+      specWarnings(request.spec, workshop.host.lastCapability).forEach(warningsOf(workshop));
       const record = {
         id: request.id,
         pod: pod.id,
@@ -170,6 +171,7 @@ export class Container {
       state.writeSpec(pod.id, request.id, request.spec);
       if (plan.cpu) writeFileSync(cpuinfoFile(dirname(mountPoint)), plan.cpu.cpuinfo, { mode: 0o444 });
       createCgroup(plan.cgroup);
+      if (ownsCgroup(request.spec, plan)) delegateCgroup(plan.cgroup.cgroup, plan.launch.root.owner);
       undo.add(() => removeCgroup(plan.cgroup.cgroup));
       const { deviceProgram } = plan.cgroup;
       if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
@@ -225,7 +227,7 @@ export class Container {
       const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, start: startRead };
       if (upper !== undefined) donations['upper'] = upper;
       if (cover !== undefined) donations['cover'] = cover;
-      if (pod.userns !== undefined) donations['userns'] = pod.userns;
+      if (plan.idMaps && pod.userns !== undefined) donations['userns'] = pod.userns;
       if (pidns !== undefined) donations['pidns'] = pidns;
       if (socket !== undefined) donations[START_SOCKET] = socket;
       const started = kernel.start(program, donations);
@@ -393,6 +395,12 @@ function recordUpper(id: string, { launch }: ContainerPlan, upper: number | unde
 function rootOwner(idMaps: IdMaps | null, { uid, gid }: Stats, podRoot: Owner): Owner {
   if (idMaps === null) return { uid, gid };
   return { uid: toHost(idMaps.uids, uid) ?? podRoot.uid, gid: toHost(idMaps.gids, gid) ?? podRoot.gid };
+}
+
+/** Whether a container whose root is not the host's may make cgroups: its spec mounts them to be written to. */
+function ownsCgroup({ mounts = [] }: Spec, { idMaps }: ContainerPlan): boolean {
+  const cgroups = mounts.filter(({ type }) => type === 'cgroup' || type === 'cgroup2');
+  return idMaps !== null && cgroups.length > 0 && cgroups.every(({ options = [] }) => !options.includes('ro'));
 }
 
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */

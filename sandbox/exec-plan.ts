@@ -1,5 +1,5 @@
 import type { Process as ProcessSpec, Spec } from '../oci';
-import { type Cgroup, joinFiles } from './cgroup';
+import { type Cgroup, execJoinFiles } from './cgroup';
 import { containerIdMaps } from './container-ids';
 import { type CpuView, planCpuView } from './cpuid';
 import type { PodTraits } from './pod';
@@ -16,7 +16,14 @@ export interface ExecPlan extends EnterPlan {
 export interface ExecTarget {
   readonly spec: Spec;
   readonly cgroup: Cgroup;
+  readonly init: { readonly pid: number };
   readonly pod: Pick<PodTraits, 'idMaps' | 'namespaces'>;
+}
+
+/** What a further process has that its spec does not say. */
+export interface ExecExtras extends ProcessExtras {
+  /** Cgroups beneath the container's own that it goes to, as `exec --cgroup` takes them. */
+  readonly cgroups?: readonly string[];
 }
 
 /**
@@ -26,16 +33,16 @@ export interface ExecTarget {
  */
 export function planExec(
   surroundings: ProcessSurroundings,
-  { spec, cgroup, pod }: ExecTarget,
+  { spec, cgroup, pod, init }: ExecTarget,
   process: ProcessSpec,
   layers: readonly string[],
-  extras: ProcessExtras = {},
+  { cgroups = [], ...extras }: ExecExtras = {},
 ): ExecPlan {
   const userns = containerIdMaps(pod.idMaps, spec) !== null;
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
-    cgroupFiles: joinFiles(cgroup),
+    cgroupFiles: execJoinFiles(cgroup, cgroups, init.pid),
     process: planProcess(surroundings, spec, process, { layers, userns, ...extras }),
   };
 }

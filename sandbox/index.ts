@@ -21,7 +21,7 @@ export { RecordedContainer, type RecordedStatus } from './recorded-container';
 export { snapshotToFd, snapshotToFile } from './snapshot';
 export { endPod, startPod } from './start-pod';
 export { type ContainerState, DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';
-export { checkMaster, resizeTerminal, sendMaster, type TerminalSize } from './terminal/master';
+export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSize } from './terminal/master';
 export { Pump } from './terminal/pump';
 export { removeUnfinished } from './unfinished';
 export type { Workshop } from './workshop';

@@ -1,5 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
+import { SiltError } from '../errors';
+import type { Mount } from '../oci';
 import type { Kernel } from '../syscall';
 import { ImageView } from './image-view';
 
@@ -37,6 +39,26 @@ export function mountPlaces(
     view.close();
   }
   return places;
+}
+
+/** What other programs, and the masks over parts of it, take for granted at these places. */
+const KERNEL_VIEWS: Readonly<Record<string, string>> = { '/proc': 'proc', '/sys': 'sysfs' };
+
+/**
+ * The image must not turn the kernel's own filesystems away to another place, as runc has it.
+ * @throws SiltError SPEC_INVALID.
+ */
+export function refuseLinkedViews(layers: readonly string[], mounts: readonly Mount[]): void {
+  for (const [i, { destination, type }] of mounts.entries()) {
+    if (type === undefined || KERNEL_VIEWS[destination] !== type) continue;
+    const top = layers
+      .map((layer) => join(layer, destination))
+      .find((path) => lstatSync(path, { throwIfNoEntry: false }));
+    if (top === undefined || !isLink(top)) continue;
+    const jsonPath = `$.mounts[${i}].destination`;
+    const message = `${jsonPath}: filesystem "${type}" must be mounted on ordinary directory, and ${destination} of the image is a symbolic link`;
+    throw new SiltError('SPEC_INVALID', message, { jsonPath });
+  }
 }
 
 /** May a link of some layer be on the way? Saves mounting the layers for the usual image. `plain` keeps what is none. */

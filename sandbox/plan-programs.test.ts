@@ -169,7 +169,7 @@ describe('the container’s program', () => {
   test('is given the same fds each time, by name', () => {
     const donations = (userns: (typeof USERNS)[number]) => programs({ userns }).container.donations;
     expect(donations('none')).toEqual(['sandbox', 'upper', 'stdin', 'stdout', 'stderr', 'start']);
-    expect(donations('auto')).toEqual(['sandbox', 'upper', 'stdin', 'stdout', 'stderr', 'start', 'userns']);
+    expect(donations('auto')).toEqual(['sandbox', 'upper', 'userns', 'stdin', 'stdout', 'stderr', 'start']);
     expect(programs({}, { process: { terminal: true } }).container.donations).toEqual(['sandbox', 'upper', 'start']);
   });
 

@@ -6,12 +6,11 @@ import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgrou
 import { checkpoint, type CheckpointOptions } from './checkpoint';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
-import { type ExecPlan, pidMode, planExec } from './exec-plan';
+import { type ExecExtras, type ExecPlan, pidMode, planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
 import { lockPod } from './pod-lock';
-import type { ProcessExtras } from './process-plan';
 import { endOf, type Lifetime, Process } from './process';
 import { endPod } from './start-pod';
 import { isParked, startThroughSocket } from './start-socket';
@@ -179,7 +178,7 @@ export class RecordedContainer {
    */
   addExec(
     process: ProcessSpec,
-    { ignorePaused = false, lifetime, extras }: { ignorePaused?: boolean; lifetime: Lifetime; extras?: ProcessExtras },
+    { ignorePaused = false, lifetime, extras }: { ignorePaused?: boolean; lifetime: Lifetime; extras?: ExecExtras },
   ): Exec {
     const { status, workshop } = this;
     const { kernel } = workshop;
@@ -199,11 +198,12 @@ export class RecordedContainer {
     return new Exec(this.workshop, 'exec', plan, { fd }, lifetime);
   }
 
-  #planExec(process: ProcessSpec, extras?: ProcessExtras): ExecPlan {
+  #planExec(process: ProcessSpec, extras?: ExecExtras): ExecPlan {
     const { idMaps, sandbox, namespaces } = this.workshop.state.readPod(this.state.pod);
     const target = {
       spec: this.spec,
       cgroup: this.cgroup,
+      init: this.state.init,
       pod: { idMaps, namespaces: namespaces ?? namespacesHeld(sandbox.pid) },
     };
     return planExec(this.workshop, target, process, [`/proc/${this.state.init.pid}/root`], extras);

@@ -21,7 +21,7 @@ interface ExecOptions {
   readonly newPrivs: boolean;
   readonly cap: readonly string[];
   readonly preserveFds: number;
-  readonly cgroup?: string;
+  readonly cgroup: readonly string[];
   readonly ignorePaused: boolean;
 }
 
@@ -48,7 +48,11 @@ export function registerExec(silt: Command, frame: Frame): void {
     .option('--no-new-privs', 'set no_new_privs')
     .addOption(new Option('-c, --cap <name>', 'a further capability').argParser(collect).default([]))
     .option('--preserve-fds <count>', 'hand this many fds from 3 on to the process', readCount, 0)
-    .option('--cgroup <path>', 'not supported: the process joins the container’s cgroup')
+    .addOption(
+      new Option('--cgroup <path>', 'a cgroup beneath the container’s; on v1 also controllers:path, several times')
+        .argParser(collect)
+        .default([]),
+    )
     .option('--ignore-paused', 'in a paused container too: the process waits until it is resumed', false);
   passOn(exec).action((id: string, command: string[], options: ExecOptions) => run(frame, id, command, options));
 }
@@ -78,7 +82,6 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const { ownSize, Streams } = await import('../streams');
   const { passSignalsOn } = await import('../foreground');
   const { writePidFile } = await import('../pid-file');
-  if (options.cgroup !== undefined) throw new SiltError('UNIMPLEMENTED', '--cgroup is not supported');
   const { passedFds } = await import('../passed-fds');
   const passed = passedFds(options.preserveFds);
   const workshop = openWorkshop(frame);
@@ -97,7 +100,7 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const exec = container.addExec(sized, {
     ignorePaused: options.ignorePaused,
     lifetime: options.detach ? 'of-its-own' : 'with-caller',
-    extras: { passFds: options.preserveFds },
+    extras: { passFds: options.preserveFds, cgroups: options.cgroup },
   });
   const process = await exec.start({ ...streams.stdio, ...passed }, streams.onTerminal);
   try {
@@ -143,6 +146,8 @@ function changedProcess(own: Process, args: readonly string[], options: ExecOpti
   const { capabilities } = own;
   const added = options.cap;
   const sets = ['bounding', 'effective', 'permitted'] as const;
+  // Ambient ones have to be inheritable; runc adds where the spec has any such.
+  const ambient = capabilities?.inheritable?.length ? { ambient: [...(capabilities.ambient ?? []), ...added] } : {};
   const withAdded = Object.fromEntries(
     sets.map((set) => [set, [...new Set([...(capabilities?.[set] ?? []), ...added])]]),
   );
@@ -152,7 +157,7 @@ function changedProcess(own: Process, args: readonly string[], options: ExecOpti
     terminal: options.tty,
     cwd: options.cwd ?? own.cwd,
     env: [...(own.env ?? []), ...options.env],
-    ...(added.length > 0 ? { capabilities: { ...capabilities, ...withAdded } } : {}),
+    ...(added.length > 0 ? { capabilities: { ...capabilities, ...withAdded, ...ambient } } : {}),
     ...(options.newPrivs ? {} : { noNewPrivileges: true }),
     ...(options.apparmor === undefined ? {} : { apparmorProfile: options.apparmor }),
     ...(options.processLabel === undefined ? {} : { selinuxLabel: options.processLabel }),

@@ -5,7 +5,16 @@ import type { Resources } from '../../oci';
 import type { Frame } from '../frame';
 
 /** A flag of runc's, and where in the spec's resources its number or text goes. */
-const FLAGS: readonly { flag: string; help: string; path: readonly [string, string]; text?: true }[] = [
+interface Flag {
+  readonly flag: string;
+  readonly help: string;
+  readonly path: readonly [string, string];
+  readonly text?: true;
+  /** Bytes, which may have a unit. */
+  readonly size?: true;
+}
+
+const FLAGS: readonly Flag[] = [
   { flag: 'blkio-weight', help: 'weight of I/O, 10 to 1000', path: ['blockIO', 'weight'] },
   { flag: 'cpu-period', help: 'period of the CPU limit in microseconds', path: ['cpu', 'period'] },
   { flag: 'cpu-quota', help: 'CPU time in a period in microseconds', path: ['cpu', 'quota'] },
@@ -16,11 +25,16 @@ const FLAGS: readonly { flag: string; help: string; path: readonly [string, stri
   { flag: 'cpuset-cpus', help: 'CPUs to use', path: ['cpu', 'cpus'], text: true },
   { flag: 'cpuset-mems', help: 'memory nodes to use', path: ['cpu', 'mems'], text: true },
   { flag: 'cpu-idle', help: '1: run when nothing else wants to', path: ['cpu', 'idle'] },
-  { flag: 'memory', help: 'memory in bytes', path: ['memory', 'limit'] },
-  { flag: 'memory-reservation', help: 'memory that it should have, in bytes', path: ['memory', 'reservation'] },
-  { flag: 'memory-swap', help: 'memory and swap in bytes, -1 for no limit', path: ['memory', 'swap'] },
-  { flag: 'kernel-memory', help: 'accepted; kernels do not limit it any more', path: ['memory', 'kernel'] },
-  { flag: 'kernel-memory-tcp', help: 'memory of TCP buffers in bytes', path: ['memory', 'kernelTCP'] },
+  { flag: 'memory', help: 'memory in bytes, or with a unit such as 50M', path: ['memory', 'limit'], size: true },
+  {
+    flag: 'memory-reservation',
+    help: 'memory that it should have, in bytes',
+    path: ['memory', 'reservation'],
+    size: true,
+  },
+  { flag: 'memory-swap', help: 'memory and swap in bytes, -1 for no limit', path: ['memory', 'swap'], size: true },
+  { flag: 'kernel-memory', help: 'accepted; kernels do not limit it any more', path: ['memory', 'kernel'], size: true },
+  { flag: 'kernel-memory-tcp', help: 'memory of TCP buffers in bytes', path: ['memory', 'kernelTCP'], size: true },
   { flag: 'pids-limit', help: 'number of processes', path: ['pids', 'limit'] },
 ];
 
@@ -73,10 +87,10 @@ async function wantedResources(options: Readonly<Record<string, string>>): Promi
 
 function fromFlags(options: Readonly<Record<string, string>>): object {
   const resources: Record<string, Record<string, string | number>> = {};
-  for (const { flag, path, text } of FLAGS) {
+  for (const { flag, path, text, size } of FLAGS) {
     const value = options[camel(flag)];
     if (value === undefined) continue;
-    const number = Number(value);
+    const number = size ? sizeInBytes(value) : Number(value);
     if (!text && (value.trim() === '' || !Number.isInteger(number))) {
       throw new SiltError('REQUEST_INVALID', `invalid value for ${flag}: ${JSON.stringify(value)} is no whole number`);
     }
@@ -84,6 +98,13 @@ function fromFlags(options: Readonly<Record<string, string>>): object {
     (resources[group] ??= {})[key] = text ? value : number;
   }
   return resources;
+}
+
+/** `50M`, `1.5gib` as the units of Go programs have them, in powers of 1024; without a unit, the number of bytes itself. */
+function sizeInBytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text) ?? [];
+  if (number === undefined) return Number(text);
+  return Math.floor(Number(number) * 1024 ** ('kmgtp'.indexOf(unit?.toLowerCase() ?? '-') + 1));
 }
 
 /** As commander names an option's value. */

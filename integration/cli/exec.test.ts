@@ -1,5 +1,5 @@
 /** `exec` from the command line, its flags beside runc's. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLineSuite, isAlive, waitFor, type Runtime } from '../harness';
 
@@ -28,6 +28,22 @@ commandLineSuite('exec', (host) => {
       await runtime.must(['delete', '--force', id]);
     }
     expect(outcomes[0]).toEqual(outcomes[1]);
+  });
+
+  test('a cgroup that the container has made beneath its own', async () => {
+    const { silt } = host();
+    const unified = existsSync('/sys/fs/cgroup/cgroup.controllers');
+    const id = host().newId();
+    const mounts = [{ destination: '/cgroups', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'nodev'] }];
+    await silt.must(['run', '--detach', '--bundle', host().sleeper({ mounts }), id]);
+    const exec = (cgroup: string, script: string) => silt.run(['exec', '--cgroup', cgroup, id, 'sh', '-c', script]);
+    await exec('/', `mkdir /cgroups/${unified ? '' : 'pids/'}sub`);
+    const sub = await exec(unified ? 'sub' : 'pids:sub', 'grep sub /proc/self/cgroup');
+    expect(sub.stdout.toString()).toMatch(unified ? /^0::.*\/sub\n$/ : /^\d+:pids:.*\/sub\n$/);
+    expect((await exec('..', 'true')).stderr).toContain('bad sub cgroup path');
+    expect((await exec('none', 'true')).stderr).toContain('no such file or directory');
+    if (!unified) expect((await exec('what:/', 'true')).stderr).toContain('unknown controller what');
+    await silt.must(['delete', '--force', id]);
   });
 
   test('the process of a file', async () => {

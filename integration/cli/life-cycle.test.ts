@@ -212,6 +212,7 @@ commandLineSuite('the life of a container', (host) => {
       const id = host().newId();
       await runtime.must(['run', '--detach', '--bundle', host().sleeper(), id]);
       await runtime.must(['update', '--pids-limit', '20', id]);
+      await runtime.must(['update', '--memory', '64M', id]);
       await runtime.must(['update', '--resources', '-', id], { stdin: '{"memory":{"limit":33554432}}' });
       const { type, data } = JSON.parse(await runtime.must(['events', '--stats', id])) as { type: string; data: Record<string, { limit?: number; usage?: { limit?: number } }> }; // prettier-ignore
       const pids = JSON.parse(await runtime.must(['ps', '--format', 'json', id])) as number[];

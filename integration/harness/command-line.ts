@@ -23,6 +23,7 @@ export interface BundleChanges {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly namespaces?: readonly object[];
   readonly hooks?: object;
+  readonly mounts?: readonly object[];
 }
 
 const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }));
@@ -98,6 +99,7 @@ export class CommandLine {
       'id',
       'kill',
       'ls',
+      'mkdir',
       'pwd',
       'readlink',
       'sh',
@@ -142,6 +144,7 @@ export class CommandLine {
           source: 'devpts',
           options: ['newinstance', 'ptmxmode=0666', 'mode=0620'],
         },
+        ...(changes.mounts ?? []),
       ],
       annotations: changes.annotations,
       hooks: changes.hooks,

@@ -29,7 +29,10 @@ import {
   uint64,
 } from './shape';
 
-const access = text((value) => /^[rwm]*$/.test(value), 'made of the letters r, w and m');
+const accessLetters = text((value) => /^[rwma]*$/.test(value), 'made of the letters r, w and m');
+
+/** `a` stands for nothing, as with runc: it is the type that can be all. */
+const access: Check<string> = (value, path) => accessLetters(value, path).replaceAll('a', '');
 
 /** -1, like nothing, stands for every number. */
 const deviceNumber = integer(-1, 0xffffffff);

@@ -126,6 +126,16 @@ export function map<T>(item: Check<T>): Check<Record<string, T>> {
 /** A check for each field of T. */
 export type Fields<T> = { readonly [K in keyof T]-?: Check<Exclude<T[K], undefined>> };
 
+/**
+ * The member of that name; without one, one whose name differs in case alone, as Go's encoding/json does it for everybody else who
+ * reads these documents.
+ */
+export function memberOf(members: Readonly<Record<string, unknown>>, key: string): unknown {
+  if (Object.hasOwn(members, key)) return members[key];
+  const name = Object.keys(members).find((one) => one.length === key.length && one.toLowerCase() === key.toLowerCase());
+  return name === undefined ? undefined : members[name];
+}
+
 /** An object; fields that `fields` does not name are not looked at and not kept, which is what OCI asks for. */
 export function object<T extends object>(fields: Fields<T>, required: readonly (keyof T & string)[] = []): Check<T> {
   const checks = Object.entries<Check<unknown>>(fields);
@@ -133,7 +143,7 @@ export function object<T extends object>(fields: Fields<T>, required: readonly (
     const members = record(value, path);
     const result: Record<string, unknown> = {};
     for (const [key, check] of checks) {
-      const member = Object.hasOwn(members, key) ? members[key] : undefined;
+      const member = memberOf(members, key);
       if (member !== undefined && member !== null) result[key] = check(member, memberPath(path, key));
       else if (required.some((one) => one === key)) throw refuse(memberPath(path, key), 'is required and missing');
     }

@@ -107,15 +107,13 @@ function planRealtime(cpu: CpuLimits, planning: Planning): Write[] {
     throw specInvalid(`${at}.cpu.realtimeRuntime`, `${String(runtime)} µs is above the period of ${String(period)} µs`);
   }
   const { path } = requireDirectory(cgroup, 'cpu', `${at}.cpu.${field}`);
-  const writes: Write[] = [];
-  const add = (name: string, value: bigint | undefined, why: string, name2: string): void => {
-    if (value !== undefined) {
-      writes.push({ file: `${path}/${name}`, value: String(value), why, jsonPath: `${at}.cpu.${name2}` });
-    }
-  };
-  add('cpu.rt_period_us', period, 'realtime period', 'realtimePeriod');
-  add('cpu.rt_runtime_us', runtime, 'realtime runtime', 'realtimeRuntime');
-  return writes;
+  const write = (name: string, value: bigint | undefined, why: string, key: string): Write[] =>
+    value === undefined ? [] : [{ file: `${path}/${name}`, value: String(value), why, jsonPath: `${at}.cpu.${key}` }];
+  const periods = write('cpu.rt_period_us', period, 'realtime period', 'realtimePeriod');
+  const runtimes = write('cpu.rt_runtime_us', runtime, 'realtime runtime', 'realtimeRuntime');
+  // As with quota and period: runtime/period must stay within the parent's share in between.
+  const longer = (period ?? 0n) >= (planning.inForce.realtimePeriod ?? 0n);
+  return longer ? [...periods, ...runtimes] : [...runtimes, ...periods];
 }
 
 /** Weight and idle. An idle group has no weight (the kernel answers EINVAL), so with idle 1 shares are left out. */

@@ -116,12 +116,16 @@ function checkUsable(plan: CgroupPlan, created: readonly string[]): void {
   const leaf = membershipDirectory(cgroup).path;
   const pids = created.includes(leaf) ? [] : listPids(cgroup);
   if (pids.length > 0) {
-    const message = `cgroup ${leaf} already holds processes (${pids.slice(0, 8).join(', ')}): give the container one of its own`;
+    const message = `container's cgroup is not empty: ${leaf} holds the processes ${pids.slice(0, 8).join(', ')}; give the container one of its own`;
     throw new SiltError('CONTAINER_EXISTS', message, { path: leaf, jsonPath: '$.linux.cgroupsPath' });
   }
   const state = readFreezerState(cgroup);
   if (state !== undefined && state !== 'thawed') {
-    throw new SiltError('WRONG_STATE', `cgroup ${leaf} or one above it is frozen: thaw it first`, { path: leaf });
+    throw new SiltError(
+      'WRONG_STATE',
+      `container's cgroup unexpectedly frozen: ${leaf} or one above it; thaw it first`,
+      { path: leaf },
+    );
   }
 }
 

@@ -5,6 +5,8 @@
 export { readHierarchies, parseHierarchies } from './hierarchies';
 export type { Hierarchies, Hierarchy, HierarchySources, Mode } from './hierarchies';
 export { findUnifiedDirectory, joinFiles } from './cgroup';
+export { execJoinFiles } from './joining';
+export { delegateCgroup } from './delegation';
 export type { Cgroup, CgroupDirectory } from './cgroup';
 export { locateCgroup, parseCgroupsPath } from './location';
 export type { CgroupsPath, Location } from './location';

@@ -15,13 +15,17 @@ import type { Resources } from '../../oci';
 /** PID_MAX_LIMIT of a 64-bit kernel: pids.max takes nothing above it. */
 const PIDS_MAX = 4_194_304n;
 
-/** `resources.pids`: 0 is not set, negative is no limit (as in runc). Raises SPEC_INVALID, SPEC_UNSUPPORTED. */
+/**
+ * `resources.pids`: negative is no limit. 0 would be a container that cannot start; it comes to 1, as in runc, so that nobody who
+ * wrote it gets a container without a limit. Raises SPEC_INVALID, SPEC_UNSUPPORTED.
+ */
 export function planPids(pids: Resources['pids'], { cgroup, at }: Planning): Write[] {
   const jsonPath = `${at}.pids.limit`;
-  const limit = toSetting(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
+  const limit = toInteger(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
   if (limit === undefined) return [];
   const { path } = requireDirectory(cgroup, 'pids', jsonPath);
-  return [{ file: `${path}/pids.max`, value: limit < 0n ? 'max' : String(limit), why: 'pids limit', jsonPath }];
+  const value = limit < 0n ? 'max' : String(limit === 0n ? 1n : limit);
+  return [{ file: `${path}/pids.max`, value, why: 'pids limit', jsonPath }];
 }
 
 /** `resources.hugepageLimits`. Raises SPEC_INVALID, and SPEC_UNSUPPORTED without a hugetlb controller. */
@@ -101,7 +105,10 @@ export function planUnified(unified: Resources['unified'], { cgroup, at }: Plann
   return Object.entries(unified ?? {}).map(([name, value]) => {
     const jsonPath = `${at}.unified[${JSON.stringify(name)}]`;
     if (cgroup.mode !== 'v2')
-      throw specUnsupported(jsonPath, 'is for cgroup v2, and this host keeps its controllers on v1');
+      throw specUnsupported(
+        jsonPath,
+        'invalid configuration: it is for cgroup v2, and this host keeps its controllers on v1',
+      );
     const match = /^([a-z0-9_]+)\.[A-Za-z0-9_.]+$/.exec(name);
     if (match === null) throw specInvalid(jsonPath, 'the name must be a file name of the form controller.parameter');
     const controller = match[1]!;

@@ -74,11 +74,11 @@ describe('limits of a new cgroup', () => {
       {
         memory: { limit: 0, swap: 0, reservation: 0 },
         cpu: { shares: 0, quota: 0, period: 0 },
-        pids: { limit: 0 },
         blockIO: { weight: 0 },
       },
       [],
     ],
+    ['a limit of no processes is one of one', 'v1', { pids: { limit: 0 } }, ['pids/pids.max = 1']],
     ['the OOM killer is on in a new cgroup', 'v1', { memory: { disableOOMKiller: false } }, []],
     [
       'numbers beyond 2^53 are written in digits',

@@ -33,6 +33,7 @@ function readLimitsV1(memory: string | undefined, cpu: string | undefined): Limi
     quota: cpuValue('cpu.cfs_quota_us'),
     period: cpuValue('cpu.cfs_period_us'),
     burst: cpuValue('cpu.cfs_burst_us'),
+    realtimePeriod: cpuValue('cpu.rt_period_us'),
   });
 }
 
@@ -45,6 +46,7 @@ function readLimitsV2(directory: string): LimitsInForce {
     quota: quota === undefined || quota === 'max' ? undefined : BigInt(quota),
     period: period === undefined ? undefined : BigInt(period),
     burst: readLimit(`${directory}/cpu.max.burst`),
+    realtimePeriod: undefined,
   });
 }
 

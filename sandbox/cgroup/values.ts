@@ -32,6 +32,8 @@ export interface LimitsInForce {
   readonly quota?: bigint;
   readonly period?: bigint;
   readonly burst?: bigint;
+  /** v1 only. */
+  readonly realtimePeriod?: bigint;
 }
 
 /** What every planner of one part of the resources gets. */

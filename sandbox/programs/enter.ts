@@ -1,3 +1,4 @@
+import { everyCpu } from '../../oci';
 import { C, flags, fork, joinCgroup, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
 import { setTerminalSize } from '../terminal/master';
 import { becomeProcess, prepareAsHostRoot, type ProcessPlan, setAffinity } from './process';
@@ -23,7 +24,9 @@ export function enterProgram(plan: EnterPlan): Program {
   setAffinity(p, plan.process.affinity.initial, 'for the way into the cgroup');
   p.step('joining the container’s cgroup');
   for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
-  setAffinity(p, plan.process.affinity.final, 'in the cgroup');
+  const { initial, final } = plan.process.affinity;
+  // What the caller was bound to is no business of the container's, unless the spec wants it so.
+  setAffinity(p, final ?? (initial ? undefined : everyCpu()), 'in the cgroup');
   p.scope(() => prepareAsHostRoot(p, plan.process));
   p.step('entering the container');
   setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));

@@ -1,4 +1,5 @@
-import { buildRoot, type Owner, type RootPlan, UPPER } from '../../gofer';
+import { everyCpu } from '../../oci';
+import { buildRoot, type Owner, type RootPlan, setRootPropagation, UPPER } from '../../gofer';
 import {
   attachAt,
   C,
@@ -23,6 +24,7 @@ import {
   parkUntilStart,
   prepareAsHostRoot,
   type ProcessPlan,
+  setAffinity,
   START,
   START_SOCKET,
   type StartGate,
@@ -132,6 +134,7 @@ function endIfNothingCame(p: ProgramBuilder, count: Parameters<ProgramBuilder['j
 function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): void {
   p.step('joining the container’s cgroup');
   for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  setAffinity(p, everyCpu(), 'to all that the cgroup allows');
   p.scope(() => prepareAsHostRoot(p, plan.process));
   enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
   const cloneFlags = ['CLONE_PARENT'];
@@ -157,6 +160,7 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   // It may be parked for long: until its exec, nothing of the host and of other namespaces is to be found with it.
   close(p, root.fds[0]!);
   if (plan.root.upper) close(p, p.donated(UPPER));
+  if (plan.userns) close(p, p.donated('userns'));
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
   if (plan.pid === 'host' || plan.pid === 'apart') dieWithParent(p);
   becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));
@@ -232,6 +236,8 @@ export function goferProcess(
     p.step('locking the root filesystem');
     setns(p, p.donated('userns'), 'CLONE_NEWUSER');
     unshare(p, 'CLONE_NEWNS');
+    // The copy of a shared mount is a slave of what goes away with this process.
+    if (plan.root.propagation.type === C.MS_SHARED) setRootPropagation(p, plan.root);
   }
   p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');

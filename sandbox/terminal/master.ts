@@ -55,3 +55,23 @@ export function sendMaster(kernel: Kernel, path: string, master: number): void {
   p.call('close', [socket], { tolerate: 'all' });
   kernel.run(p.build());
 }
+
+/** c_oflag in the kernel's struct termios (asm-generic/termbits.h), and the bit by which `\n` is written as `\r\n`. */
+const OUTPUT_FLAGS = 4;
+const ONLCR = 0x4;
+const TERMIOS_SIZE = 64;
+
+/**
+ * Has a pty hand on what is written to it as it is. Ends of lines are the matter of the terminal that the output comes to in the end,
+ * or of nobody when that is a file or a pipe (runc does the same).
+ */
+export function keepNewlines(kernel: Kernel, master: number): void {
+  const reading = new ProgramBuilder().step('reading the terminal’s settings');
+  const settings = reading.space(TERMIOS_SIZE);
+  ioctl(reading, master, 'TCGETS', settings);
+  const termios = Buffer.from(kernel.run(reading.build()).at(settings));
+  termios.writeUInt32LE(termios.readUInt32LE(OUTPUT_FLAGS) & ~ONLCR, OUTPUT_FLAGS);
+  const writing = new ProgramBuilder().step('changing the terminal’s settings');
+  ioctl(writing, master, 'TCSETS', writing.bytes(termios, 'termios'));
+  kernel.run(writing.build());
+}
