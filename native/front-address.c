@@ -1,7 +1,6 @@
 /* Where the shim of a pod listens: the same as shim/socket-address.ts. */
 #include "front.h"
 
-#define OFFSET ((unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d)
 #define PRIME ((unsigned __int128)1 << 88 | 0x13b)
 
 bool front_is_plain_path(const char *path)
@@ -27,23 +26,26 @@ bool front_is_plain_path(const char *path)
 	}
 }
 
-/* 128-bit FNV-1a over the string and its NUL. */
-static unsigned __int128 hash_string(unsigned __int128 hash, const char *string)
+struct front_hash front_hash(struct front_hash hash, const char *string)
 {
 	do
-		hash = (hash ^ (unsigned char)*string) * PRIME;
+		hash.value = (hash.value ^ (unsigned char)*string) * PRIME;
 	while (*string++ != '\0');
 	return hash;
 }
 
+void front_hash_digits(char digits[FRONT_HASH_SIZE], struct front_hash hash)
+{
+	for (uint32_t i = 0; i < FRONT_HASH_SIZE - 1; i++)
+		digits[i] = "0123456789abcdef"[(uint32_t)(hash.value >> (124 - 4 * i)) & 15];
+	digits[FRONT_HASH_SIZE - 1] = '\0';
+}
+
 bool front_socket_path(char path[FRONT_SOCKET_PATH_SIZE], const char *root, const struct front_flags *flags)
 {
-	unsigned __int128 hash = hash_string(OFFSET, flags->address);
-	char digits[33];
+	struct front_hash hash = front_hash(FRONT_HASH_START, flags->address);
+	char digits[FRONT_HASH_SIZE];
 
-	hash = hash_string(hash_string(hash, flags->namespace), flags->id);
-	for (uint32_t i = 0; i < 32; i++)
-		digits[i] = "0123456789abcdef"[(uint32_t)(hash >> (124 - 4 * i)) & 15];
-	digits[32] = '\0';
+	front_hash_digits(digits, front_hash(front_hash(hash, flags->namespace), flags->id));
 	return front_join(path, FRONT_SOCKET_PATH_SIZE, (const char *const[]){ root, "/s/", digits, NULL });
 }

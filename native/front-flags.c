@@ -44,6 +44,7 @@ static bool take_flag(char *const *args, uint32_t *index, struct front_flags *fl
 		{ "publish-binary", &ignored },
 		{ "id", &flags->id },
 		{ "bundle", &flags->bundle },
+		{ "pod", &flags->pod },
 	};
 	const char *name = args[*index] + (front_begins(args[*index], "--") ? 2 : 1);
 
@@ -63,7 +64,7 @@ enum front_action front_parse_flags(char *const *args, struct front_flags *flags
 {
 	uint32_t i = 0;
 
-	*flags = (struct front_flags){ "", "", "", "", 0 };
+	*flags = (struct front_flags){ "", "", "", "", "", 0 };
 	for (; args[i] && args[i][0] == '-'; i++)
 		if (!take_flag(args, &i, flags))
 			return FRONT_NODE;
@@ -71,6 +72,8 @@ enum front_action front_parse_flags(char *const *args, struct front_flags *flags
 	if (!args[i] || args[i + 1] || i > FRONT_FLAGS_MAX)
 		return FRONT_NODE;
 	if (!front_is_name(flags->namespace) || !front_is_name(flags->id) || !is_ascii(flags->address))
+		return FRONT_NODE;
+	if (flags->pod[0] && !front_is_name(flags->pod))
 		return FRONT_NODE;
 	if (front_equal(args[i], "start"))
 		return FRONT_START;

@@ -8,9 +8,8 @@
 #include <linux/un.h>
 
 #define AF_UNIX 1 /* <linux/socket.h> and <linux/net.h> leave these to libc */
-#define SOCK_STREAM 1
-#define SOCK_NONBLOCK O_NONBLOCK
 #define SOCK_CLOEXEC O_CLOEXEC
+#define QUEUE 128
 #define ENOENT 2
 #define EINTR 4
 #define EAGAIN 11
@@ -52,17 +51,55 @@ int64_t front_lock_sockets(const char *root)
 	return silt_is_error(result) ? result : fd;
 }
 
-int64_t front_ask_socket(const char *path)
+int64_t front_listen(const char *path, enum front_socket type)
 {
 	struct sockaddr_un address;
-	int64_t fd = CALL(socket, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), result;
+	int64_t fd = CALL(socket, AF_UNIX, type | SOCK_CLOEXEC, 0), result;
+
+	if (silt_is_error(fd))
+		return fd;
+	/* Before bind, which gives the file the socket's own mode: nobody else can ever connect. */
+	CALL(fchmod, fd, 0600);
+	address.sun_family = AF_UNIX;
+	JOIN(address.sun_path, path);
+	result = CALL(bind, fd, &address, sizeof address);
+	if (!silt_is_error(result)) {
+		result = CALL(listen, fd, QUEUE);
+		if (silt_is_error(result))
+			CALL(unlinkat, AT_FDCWD, path, 0);
+	}
+	if (!silt_is_error(result))
+		return fd;
+	CALL(close, fd);
+	return result;
+}
+
+int64_t front_connect(const char *path, int type)
+{
+	struct sockaddr_un address;
+	int64_t fd = CALL(socket, AF_UNIX, type | SOCK_CLOEXEC, 0), result;
 
 	if (silt_is_error(fd))
 		return fd;
 	address.sun_family = AF_UNIX;
 	JOIN(address.sun_path, path);
-	result = CALL(connect, fd, &address, sizeof address);
+	do
+		result = CALL(connect, fd, &address, sizeof address);
+	while (result == -EINTR);
+	if (!silt_is_error(result))
+		return fd;
 	CALL(close, fd);
+	return result;
+}
+
+int64_t front_ask_socket(const char *path)
+{
+	int64_t fd = front_connect(path, FRONT_STREAM | FRONT_NONBLOCK);
+
+	if (!silt_is_error(fd)) {
+		CALL(close, fd);
+		return 0;
+	}
 	/* A full queue: it listens, and has much to do. */
-	return result == -EAGAIN ? 0 : result;
+	return fd == -EAGAIN ? 0 : fd;
 }

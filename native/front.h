@@ -6,8 +6,9 @@
  *
  *   front.c          who is called, where Node is, what goes through to it
  *   front-flags.c    the command line of a shim            front-start.c   start: socket, server, address
- *   front-config.c   which pod a bundle belongs to         front-stdin.c   what containerd writes to start
- *   front-address.c  where the shim of a pod listens       front-delete.c  delete
+ *   front-server.c   the server that takes the pod         front-stdin.c   what containerd writes to start
+ *   front-config.c   which pod a bundle belongs to         front-delete.c  delete
+ *   front-address.c  where the shim of a pod listens
  *   front-wire.c     the protobuf that is read and written front-text.c    strings
  *   front-bundle.c   reading config.json                   front-socket.c  looking at sockets, and the lock
  *   front-report.c   messages
@@ -68,6 +69,7 @@ enum front_action { FRONT_NODE, FRONT_START, FRONT_DELETE };
 struct front_flags {
 	const char *namespace, *address, *id;
 	const char *bundle; /* empty: the working directory */
+	const char *pod; /* for `start`: the pod, by who has looked; empty: to be found out */
 	uint32_t count; /* arguments before the action */
 };
 
@@ -98,6 +100,14 @@ enum front_grouping front_read_config(const char *bundle, const char *id, char p
 
 /* An absolute path of printable ASCII with nothing in it that path.join of Node would change. */
 bool front_is_plain_path(const char *path);
+/* 128-bit FNV-1a over strings, each with its NUL. */
+struct front_hash {
+	unsigned __int128 value;
+};
+#define FRONT_HASH_START ((struct front_hash){ (unsigned __int128)0x6c62272e07bb0142 << 64 | 0x62b821756295c58d })
+struct front_hash front_hash(struct front_hash hash, const char *string);
+#define FRONT_HASH_SIZE 33
+void front_hash_digits(char digits[FRONT_HASH_SIZE], struct front_hash hash);
 /* shim/socket-address.ts in C. False: longer than a socket's address may be. */
 bool front_socket_path(char path[FRONT_SOCKET_PATH_SIZE], const char *root, const struct front_flags *flags);
 
@@ -120,6 +130,16 @@ struct front {
 
 /* True: nothing is in it that Node must see. False: everything is, and fd 0 reads it from the beginning. */
 bool front_take_stdin(void);
+/* A step that did not work. `result` is a system call's, 0 if all did. */
+struct front_failure {
+	const char *what, *object;
+	int64_t result;
+};
+#define FRONT_FAILURE(what, object, result) ((struct front_failure){ what, object, result })
+#define FRONT_DONE FRONT_FAILURE("", "", 0)
+/* Gives the pod that listens on `pod`, a socket bound to `pod_path`, to a server, which is started if need be. */
+struct front_failure front_serve(const struct front *front, const struct front_flags *flags, const char *pod_path,
+				 int pod);
 /* Both return if Node has to do it. */
 void front_start(const struct front *front, const struct front_flags *flags);
 void front_delete(const struct front *front, const struct front_flags *flags);
@@ -131,6 +151,11 @@ void front_delete(const struct front *front, const struct front_flags *flags);
  * as does the end of the process. Returns the fd, or an error of mkdir(2), open(2) or flock(2).
  */
 int64_t front_lock_sockets(const char *root);
+enum front_socket { FRONT_STREAM = 1, FRONT_SEQPACKET = 5, FRONT_NONBLOCK = 04000 };
+/* A listening socket that nobody else can connect to, close-on-exec, or the error of the call that failed. */
+int64_t front_listen(const char *path, enum front_socket type);
+/* A connected socket, close-on-exec. -EAGAIN with FRONT_NONBLOCK: the queue is full. */
+int64_t front_connect(const char *path, int type);
 /* 0: a shim listens there. -ECONNREFUSED: the file is what a dead one left. -ENOENT: there is none. Or other errors. */
 int64_t front_ask_socket(const char *path);
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync, type StdioOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -18,15 +19,20 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { parse } from 'protobufjs';
+import { type GivenPod, PodIntake } from '../shim/pod-intake';
 import { socketPath } from '../shim/socket-address';
-import { nativeDirectory } from './index';
+import { listenAt } from '../shim/testing/listen';
+import { C, Kernel } from '../syscall';
+import { loadNative, nativeDirectory } from './index';
+
+const kernel = new Kernel(loadNative(), -1);
 
 const NAME = 'containerd-shim-silt-v1';
 const ADDRESS = '/run/containerd/containerd.sock';
 
 /**
- * Stands in for Node. As the server: notes what it was given in the file `server`, its pid in `pids`, and holds the socket
- * that it inherited. As anything else: notes its arguments and stdin, and exits with a status of its own.
+ * Stands in for Node. As the server: notes what it was given in the file `server`, its pid in `pids`, and holds the pod's socket
+ * that it inherited, but not its own, so that each pod gets a server. As anything else: notes its arguments and stdin, and exits with a status of its own.
  */
 const STAND_IN = `#!/bin/sh
 case "$*" in
@@ -35,6 +41,7 @@ case "$*" in
   cat "/proc/$$/environ" > "$TEST_HOME/environment"
   { pwd; printf '%s\\n' "$0" "$@"; } > "$TEST_HOME/server.new"
   mv "$TEST_HOME/server.new" "$TEST_HOME/server"
+  exec 4<&-
   exec sleep 60 ;;
 *)
   printf '%s\\n' "$@"
@@ -174,8 +181,13 @@ async function crash(pid: number, id: string): Promise<void> {
 
 /** Nothing of a start that failed may be left. */
 function expectNothingLeft(): void {
-  expect(readdirSync(join(root, 's'))).toEqual([]);
+  expect(podSockets()).toEqual([]);
   expect(readdirSync(bundle)).toEqual(['config.json']);
+}
+
+/** What is in the directory of sockets, apart from those of servers. */
+function podSockets(): string[] {
+  return readdirSync(join(root, 's')).filter((name) => !name.endsWith('.s'));
 }
 
 describe('start', () => {
@@ -213,7 +225,14 @@ describe('start', () => {
       join(library, 'node'),
       join(library, 'shim.js'),
       ...flagsFor('web'),
-      ...['-socket', pathFor('web'), 'serve', ''],
+      ...[
+        '-socket',
+        pathFor('web'),
+        '-server',
+        expect.stringMatching(/^.*\/s\/[0-9a-f]{32}\.s$/) as string,
+        'serve',
+        '',
+      ],
     ]);
     const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}\0`);
     expect(
@@ -282,6 +301,49 @@ describe('start', () => {
     expect(await output).toBe(`unix://${pathFor('web')}`);
   });
 
+  test('gives the pod to a server that listens, with its words and its socket', async () => {
+    await startServer('first');
+    const words = readFileSync(join(home, 'server'), 'utf8').split('\n');
+    const path = words[words.indexOf('-server') + 1]!;
+    rmSync(path);
+    const given: GivenPod[] = [];
+    const intake = new PodIntake(kernel, listenAt(kernel, path, C.SOCK_SEQPACKET), (pod) => {
+      // The first is turned away: it asks again.
+      const taken = given.push(pod) > 1;
+      return taken;
+    });
+    const output = outputOf(spawn(front, [...flagsFor('web'), 'start'], { cwd: bundle, env: environment, stdio }));
+    expect(await output).toBe(`unix://${pathFor('web')}`);
+    expect(given.map((pod) => pod.words)).toEqual([
+      [...flagsFor('web'), '-bundle', bundle, '-socket', pathFor('web')],
+      [...flagsFor('web'), '-bundle', bundle, '-socket', pathFor('web')],
+    ]);
+    expect(await answers(pathFor('web'))).toBe(true);
+    closeSync(given[1]!.listenFd);
+    expect(await answers(pathFor('web'))).toBe(false);
+    expect(serverPids()).toHaveLength(1);
+    rmSync(path);
+    intake.close();
+  });
+
+  test.each([
+    ['another namespace', ['-namespace', 'other', ...flagsFor('web').slice(2)], environment],
+    ['another environment', flagsFor('web'), { ...environment, MORE: '1' }],
+  ])('asks another server for %s', (_, flags, env) => {
+    const serverOf = (): string => {
+      const words = readFileSync(join(home, 'server'), 'utf8').split('\n');
+      return words[words.indexOf('-server') + 1]!;
+    };
+    run([...flagsFor('a'), 'start']);
+    return until('the first server', () => existsSync(join(home, 'server'))).then(async () => {
+      const first = serverOf();
+      rmSync(join(home, 'server'));
+      run([...flags, 'start'], { env });
+      await until('the second server', () => existsSync(join(home, 'server')));
+      expect(serverOf()).not.toBe(first);
+    });
+  });
+
   test('replaces what a killed server has left', async () => {
     await crash(await startServer('web'), 'web');
     await startServer('web');
@@ -325,25 +387,23 @@ describe('start', () => {
     expect(existsSync(root)).toBe(false);
   });
 
-  test('says that the address cannot be written, and leaves nothing', async () => {
+  test('says that the address cannot be written, and starts nothing', () => {
     mkdirSync(join(bundle, 'address'));
     const expected = failed('writing: address: errno 21 (EISDIR)');
     expect(start('web')).toEqual(expected);
-    expect(readdirSync(join(root, 's'))).toEqual([]);
+    expect(podSockets()).toEqual([]);
     expect(readdirSync(bundle).sort()).toEqual(['address', 'config.json']);
-    await until('the server to end', () => processes().length === 0);
+    expect(processes()).toEqual([]);
   });
 
-  test('says that the address cannot be printed, and leaves nothing', async () => {
+  test('says that the address cannot be printed, and leaves no socket', () => {
     expect(startAfter('exec > /dev/full', 'web')).toEqual(failed('printing the address to: stdout: errno 28 (ENOSPC)'));
     expectNothingLeft();
-    await until('the server to end', () => processes().length === 0);
   });
 
-  test('leaves nothing when there is no stdout', async () => {
+  test('leaves no socket when there is no stdout', () => {
     startAfter('exec 1>&-', 'web');
     expectNothingLeft();
-    await until('the server to end', () => processes().length === 0);
   });
 
   test('says that its root is not a directory', () => {
@@ -422,12 +482,12 @@ describe('start of what Node has to look at', () => {
     expect(start('web')).toEqual(started('web'));
   });
 
-  test('passes on what does not fit into the address of a socket', () => {
-    const fits = join(home, 'x'.repeat(107 - home.length - 36));
-    expect(socketPath(fits, ADDRESS, 'default', 'web')).toHaveLength(107);
+  test('says what does not fit into the address of a socket', () => {
+    const fits = join(home, 'x'.repeat(107 - home.length - 38));
+    expect(socketPath(fits, ADDRESS, 'default', 'web')).toHaveLength(105);
     expect(start('web', { env: { ...environment, SILT_ROOT: fits } }).status).toBe(0);
-    const { status, stdout } = start('web', { env: { ...environment, SILT_ROOT: `${fits}x` } });
-    expect({ status, stdout }).toMatchObject({ status: 42, stdout: passedOn(...flagsFor('web'), 'start').stdout });
+    const message = `finding room for the address of a socket below: ${fits}x: errno 36 (ENAMETOOLONG)`;
+    expect(start('web', { env: { ...environment, SILT_ROOT: `${fits}x` } })).toEqual(failed(message));
   });
 
   test.each(['', 'relative', '/tmp/../tmp/x', '/tmp/x/', '/tmp//x', '/'])('passes on with the odd root %j', (odd) => {

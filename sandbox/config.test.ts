@@ -21,6 +21,8 @@ const DEFAULTS: Config = {
   seedLayers: '/var/lib/silt/layers',
   seedLayersSize: 16 * 2 ** 30,
   seedIdentity: 'stat',
+  podsPerShim: 32,
+  shimLingerSeconds: 10,
 };
 
 describe('a configuration', () => {
@@ -46,6 +48,8 @@ describe('a configuration', () => {
       seed-layers = "/srv//layers"
       seed-layers-size = "512M"
       seed-identity = "digest"
+      pods-per-shim = 1
+      shim-linger-seconds = 0
     `;
     expect(parseConfig(text, FILE)).toEqual({
       userns: 'auto',
@@ -62,6 +66,8 @@ describe('a configuration', () => {
       seedLayers: '/srv/layers',
       seedLayersSize: 512 * 2 ** 20,
       seedIdentity: 'digest',
+      podsPerShim: 1,
+      shimLingerSeconds: 0,
     });
   });
 
@@ -125,7 +131,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, criu`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, pods-per-shim, shim-linger-seconds, criu`,
         details: { path: FILE },
       });
     },

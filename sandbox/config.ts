@@ -33,6 +33,9 @@ export interface Config {
   readonly seedLayersSize: number;
   /** What an archive is known by: its inode, size and times, or its contents. */
   readonly seedIdentity: 'stat' | 'digest';
+  /** How many pods of one containerd namespace share a shim process, and how long one stays that has none any more. */
+  readonly podsPerShim: number;
+  readonly shimLingerSeconds: number;
   /** CRIU's executable; the one on PATH without it. */
   readonly criu?: string;
 }
@@ -60,6 +63,8 @@ const DEFAULTS: Config = {
   seedLayers: '/var/lib/silt/layers',
   seedLayersSize: 16 * 2 ** 30,
   seedIdentity: 'stat',
+  podsPerShim: 32,
+  shimLingerSeconds: 10,
 };
 
 /** One entry per key of the file: the check and how it is stored. */
@@ -104,6 +109,9 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
   },
   'seed-identity': (value) =>
     value === 'stat' || value === 'digest' ? { seedIdentity: value } : 'must be "stat" or "digest"',
+  'pods-per-shim': (value) => (isInteger(value, 1, 1000) ? { podsPerShim: value } : 'must be a number from 1 to 1000'),
+  'shim-linger-seconds': (value) =>
+    isInteger(value, 0, 86_400) ? { shimLingerSeconds: value } : 'must be a number of seconds from 0 to 86400',
   criu: (value) =>
     typeof value === 'string' && isAbsolute(value) ? { criu: value } : 'must be an absolute path of an executable',
 };

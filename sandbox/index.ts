@@ -1,5 +1,5 @@
 export * as cgroups from './cgroup';
-export { type Config, readConfig } from './config';
+export { type Config, parseConfig, readConfig } from './config';
 export { Container, type ContainerStatus } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
 export { checkContainerId, createIndependent, joinedPod } from './create-independent';

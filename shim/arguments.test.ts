@@ -8,6 +8,7 @@ const NOTHING: ShimArguments = {
   id: '',
   bundle: process.cwd(),
   socket: '',
+  server: '',
   debug: false,
   version: false,
   info: false,
@@ -40,11 +41,24 @@ test('the command lines of containerd', () => {
 });
 
 test('the command line of silt’s own server', () => {
-  expect(parseArguments(['-namespace', 'n', '-id', 'web', '-socket', '/run/silt/s/1', 'serve'])).toEqual({
+  expect(
+    parseArguments([
+      '-namespace',
+      'n',
+      '-id',
+      'web',
+      '-socket',
+      '/run/silt/s/1',
+      '-server',
+      '/run/silt/s/2.s',
+      'serve',
+    ]),
+  ).toEqual({
     ...NOTHING,
     namespace: 'n',
     id: 'web',
     socket: '/run/silt/s/1',
+    server: '/run/silt/s/2.s',
     action: 'serve',
   });
 });

@@ -12,6 +12,8 @@ export interface ShimArguments {
   readonly bundle: string;
   /** For `serve`: the path of the listening socket, to be removed at the end. */
   readonly socket: string;
+  /** For `serve`: the path of the server's own socket. */
+  readonly server: string;
   readonly debug: boolean;
   readonly version: boolean;
   readonly info: boolean;
@@ -46,6 +48,7 @@ export function parseArguments(args: readonly string[]): ShimArguments {
         id: { type: 'string', default: '' },
         bundle: { type: 'string', default: '' },
         socket: { type: 'string', default: '' },
+        server: { type: 'string', default: '' },
         debug: { type: 'boolean', default: false },
         v: { type: 'boolean', default: false },
         version: { type: 'boolean', default: false },
@@ -61,6 +64,7 @@ export function parseArguments(args: readonly string[]): ShimArguments {
       id: values.id,
       bundle: values.bundle === '' ? process.cwd() : values.bundle,
       socket: values.socket,
+      server: values.server,
       debug: values.debug,
       version: values.v || values.version,
       info: values.info,

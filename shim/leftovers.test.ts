@@ -6,7 +6,8 @@ import { loadNative } from '../native';
 import { NO_PROCESS, StateDirectory } from '../sandbox';
 import { Kernel } from '../syscall';
 import { sweep } from './leftovers';
-import { answers, listenAt, lockSockets } from './sockets';
+import { answers, lockSockets } from './sockets';
+import { listenAt } from './testing/listen';
 
 const kernel = new Kernel(loadNative(), -1);
 let root: string;
@@ -37,6 +38,15 @@ test('removes sockets on which nobody listens, and no other', async () => {
   expect(readdirSync(join(root, 's')).sort()).toEqual(['live', 'mute']);
   closeSync(fd);
   await new Promise((resolve) => server.close(resolve));
+});
+
+test('says when there will be more to remove, and does not ask pods that are known to live', async () => {
+  addPod('web', join(root, 's', 'none'));
+  addPod('own', join(root, 's', 'none'));
+  expect(await sweep(root, state, kernel, (id) => id === 'own')).toBe(6000);
+  age('web');
+  expect(await sweep(root, state, kernel, (id) => id === 'own')).toBeUndefined();
+  expect(state.podIds()).toEqual(['own']);
 });
 
 test('leaves the sockets alone while another process binds or removes some', async () => {

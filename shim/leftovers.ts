@@ -51,18 +51,28 @@ export async function removeLeftPod(root: string, state: StateDirectory, pod: st
 /**
  * Removes what killed shims have left below a root and nobody else will remove: sockets at once, pods after they have been
  * seen without their shim twice. Every shim does this for all, so that a machine that goes on starting containers stays clean.
+ * @param isAlive of the pods that need not be asked
+ * @returns how many ms to wait for a further sweep to have something to remove; undefined when there is nothing
  */
-export async function sweep(root: string, state: StateDirectory, kernel: Kernel): Promise<void> {
+export async function sweep(
+  root: string,
+  state: StateDirectory,
+  kernel: Kernel,
+  isAlive: (pod: string) => boolean = () => false,
+): Promise<number | undefined> {
+  let left: number | undefined;
   await removeDeadSockets(kernel, join(root, 's'));
   podIdRanges(root, readConfig()).releaseForgotten(LEFT_TO_CONTAINERD_MS);
   state.removeGone();
-  for (const id of state.podIds()) {
+  for (const id of state.podIds().filter((one) => !isAlive(one))) {
     const pod = state.podIfAny(id);
     const mark = join(state.podPath(id), 'abandoned');
     // A pod of the command line has no shim to lose. One without state was killed before it wrote it, or is about to write it.
     if (pod && (pod.socket === undefined || (await answers(pod.socket)))) rmSync(mark, { force: true });
     else if (hasBeenAbandonedFor(mark, LEFT_TO_CONTAINERD_MS)) await removeLeftPod(root, state, id);
+    else left = LEFT_TO_CONTAINERD_MS;
   }
+  return left;
 }
 
 /** Marks the time of the first call in a file, and says whether that is long enough ago. */

@@ -1,4 +1,4 @@
-import type { createFifoLogger } from './winston-logger';
+import type { FifoLogger } from './winston-logger';
 
 export type Level = 'error' | 'warn' | 'info' | 'debug';
 
@@ -8,21 +8,28 @@ export interface Log {
   warn(message: string, fields?: object): void;
   info(message: string, fields?: object): void;
   debug(message: string, fields?: object): void;
+  /** Closes the fifo; what is logged after that is dropped. */
+  close(): void;
 }
 
 const RANK: readonly Level[] = ['error', 'warn', 'info', 'debug'];
 
 /** Logs to containerd's `log` fifo. A reader that is slow or away costs lines, never time. */
 export function openLog(path: string, level: Level, fields: object): Log {
-  let logger: ReturnType<typeof createFifoLogger> | undefined;
+  let logger: FifoLogger | undefined;
+  let closed = false;
   const at =
     (name: Level) =>
     (message: string, extra: object = {}): void => {
-      if (RANK.indexOf(name) > RANK.indexOf(level)) return;
+      if (closed || RANK.indexOf(name) > RANK.indexOf(level)) return;
       logger ??= load().createFifoLogger(path, level, fields);
       logger.log(name, message, extra);
     };
-  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+  const close = (): void => {
+    closed = true;
+    logger?.close();
+  };
+  return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), close };
 }
 
 /**

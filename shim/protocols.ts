@@ -9,8 +9,9 @@ const FIRST_OF_HTTP2 = 'P'.charCodeAt(0);
 /**
  * Serves every client that connects in the protocol that it speaks, ttrpc or gRPC: which one is what containerd was told in the
  * answer to `start`, and its first byte says it again.
+ * @returns cuts off the clients that speak gRPC; those of ttrpc are its server's
  */
-export function acceptBothProtocols(listener: NetServer, ttrpc: TtrpcServer, services: readonly Service[]): void {
+export function acceptBothProtocols(listener: NetServer, ttrpc: TtrpcServer, services: readonly Service[]): () => void {
   let grpc: GrpcServer | undefined;
   listener.on('connection', (socket: Socket) => {
     socket.once('error', () => socket.destroy());
@@ -22,9 +23,10 @@ export function acceptBothProtocols(listener: NetServer, ttrpc: TtrpcServer, ser
       }
       socket.unshift(first);
       if (first[0] === FIRST_OF_HTTP2) (grpc ??= load().openGrpcServer(services)).accept(socket);
-      else void ttrpc.serve(socket);
+      else void ttrpc.serve(socket).catch(() => socket.destroy());
     });
   });
+  return () => grpc?.close();
 }
 
 /** The gRPC library is larger than all the rest of the shim: it is loaded with the first client that speaks it. */

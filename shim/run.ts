@@ -5,8 +5,9 @@ import { printInfo, VERSION_TEXT } from './info';
 import { serve } from './serve';
 import { startServer } from './start';
 
-/** The front puts the listening socket here. */
-const LISTEN_FD = 3;
+/** The front puts the listening sockets of the first pod and of the server here. */
+const POD_FD = 3;
+const SERVER_FD = 4;
 
 async function main(): Promise<void> {
   const args = parseArguments(process.argv.slice(2));
@@ -14,7 +15,7 @@ async function main(): Promise<void> {
   else if (args.info) await printInfo();
   else if (args.action === 'start') await startServer(args);
   else if (args.action === 'delete') await cleanUp(args);
-  else if (args.action === 'serve') serve(args, LISTEN_FD);
+  else if (args.action === 'serve') serve(args, POD_FD, SERVER_FD);
   else
     throw new SiltError(
       'REQUEST_INVALID',

@@ -24,6 +24,8 @@ type Handlers = {
 export interface SandboxServiceOptions {
   readonly workshop: Workshop;
   readonly pod: PodKeeper;
+  /** Called before the pod is started; may refuse it. */
+  readonly onStart: () => void;
   /** Ends every container of the pod. */
   readonly endContainers: () => Promise<void>;
   /** Called by ShutdownSandbox once nothing is left. */
@@ -69,6 +71,7 @@ export class SandboxService implements Handlers {
     const sandbox = this.#find(sandboxId);
     if (sandbox.started)
       throw new SiltError('WRONG_STATE', `sandbox ${sandboxId} has been started already`, { id: sandboxId });
+    this.options.onStart();
     const { spec, sharesPids } = sandbox.description;
     const pod = await this.options.pod.hold(spec);
     const holder = sharesPids ? await pod.startHolder() : undefined;

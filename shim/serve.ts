@@ -1,129 +1,160 @@
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { createServer, type Server } from 'node:net';
-import { Server as TtrpcServer } from 'ttrpc';
+import { closeSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { loadNative, openInterpreter } from '../native';
-import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
-import { Host, readConfig, StateDirectory, type Workshop } from '../sandbox';
-import { Kernel } from '../syscall';
-import type { ShimArguments } from './arguments';
-import { openLog } from './log';
-import { PodKeeper } from './pod-keeper';
-import { Publisher } from './publisher';
-import { sweep } from './leftovers';
-import { acceptBothProtocols } from './protocols';
+import { Host, readConfig, StateDirectory } from '../sandbox';
 import { siltRoot } from '../sandbox/root';
-import { SandboxService } from './sandbox-service';
-import { type Service, ttrpcHandlers } from './service-handlers';
-import { TaskService } from './task-service';
+import { Kernel } from '../syscall';
+import { parseArguments, type ShimArguments } from './arguments';
+import { sweep } from './leftovers';
+import { type GivenPod, PodIntake } from './pod-intake';
+import { PodServer } from './pod-server';
+import { lockSockets } from './sockets';
 
-const EVENTS_AT_END_MS = 2000;
-/** How long a shim without containers waits for containerd: to connect for the first time, and to come back. */
-const FIRST_CONNECTION_MS = 5000;
-const ABANDONED_MS = 3000;
-/** When a shim first looks for what others have left: after the pod's start, which nothing may slow down. */
+/** How long after its start, or the end of a pod, a server looks for what others have left: nothing may slow a start down. */
 const SWEEP_AFTER_MS = 5000;
 
 /**
- * Serves one pod until its Shutdown.
- * @param listenFd a listening unix socket, which the server owns from now on
+ * Serves the pods of one containerd namespace, until there has been none for a while. All that they share is this process: each
+ * has its socket, its connections and its log, and is given to a server once.
+ *
+ * A process for each pod would be a start of Node for each, and the memory of one. What the pods of a process share is its
+ * end: `pods-per-shim` of the configuration says how many those may be.
  */
-export function serve(args: ShimArguments, listenFd: number): void {
-  const log = openLog(join(args.bundle, 'log'), args.debug ? 'debug' : 'info', {
-    runtime: 'io.containerd.silt.v1',
-    pod: args.id,
-  });
-  process.on('uncaughtException', (error) =>
-    log.error('uncaught exception', { error: error.message, stack: error.stack }),
-  );
-  process.on('unhandledRejection', (reason) => log.error('unhandled rejection', { reason: describe(reason) }));
-  const native = loadNative();
-  const workshop: Workshop = {
-    kernel: new Kernel(native, openInterpreter(undefined, native)),
-    host: new Host(),
-    config: readConfig(),
-    state: new StateDirectory(join(siltRoot(), args.namespace)),
-    warn: (message) => log.warn(message),
-  };
-  const publisher = new Publisher({
-    namespace: args.namespace,
-    ttrpcAddress: process.env['TTRPC_ADDRESS'] ?? '',
-    address: args.address,
-    publishBinary: args.publishBinary,
-    onError: (message) => log.warn(message),
-  });
-  const server = new TtrpcServer({ onError: (error) => log.warn('a connection was closed', { error: error.message }) });
-  const pod = new PodKeeper(workshop, args.id, siltRoot(), args.socket);
-  const clearUp = (): Promise<void> =>
-    sweep(siltRoot(), workshop.state, workshop.kernel).catch((error: unknown) =>
-      log.warn('cannot remove what other shims have left', { error: describe(error) }),
-    );
-  setTimeout(() => void clearUp(), SWEEP_AFTER_MS).unref();
-  const stop = (): void => {
-    // First of all, while the name is still this server's: a later start of the same id makes a new socket there.
-    if (args.socket !== '') rmSync(args.socket, { force: true });
-    void (async () => {
-      await service.end();
-      await pod.end();
-      await publisher.close(EVENTS_AT_END_MS);
-      await server.shutdown({ timeoutMs: 1000 });
-      await clearUp();
-      process.exit(0);
-    })();
-  };
-  const service = new TaskService({
-    workshop,
-    pod,
-    namespace: args.namespace,
-    publisher,
-    log,
-    completeSpec: (spec) => sandbox.withSandboxFiles(spec),
-    onShutdown: () => setImmediate(stop),
-  });
-  const sandbox: SandboxService = new SandboxService({
-    workshop,
-    pod,
-    endContainers: () => service.killAll(),
-    onShutdown: () => setImmediate(stop),
-  });
-  const services: Service[] = [
-    ...Object.values(taskServiceNames).map((name) => ({ name, methods: taskMethods, implementation: service })),
-    { name: sandboxServiceName, methods: sandboxMethods, implementation: sandbox },
-  ];
-  for (const each of services) server.register(each.name, ttrpcHandlers(each));
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', () => undefined);
-  const listener = createServer();
-  listener.on('error', (error) => log.error('cannot listen', { error: error.message }));
-  endWhenAbandoned(listener, () => service.forgotten && !sandbox.active, stop);
-  acceptBothProtocols(listener, server, services);
-  listener.listen({ fd: listenFd });
+class Server {
+  readonly #kernel: Kernel;
+  readonly #host = new Host();
+  readonly #pods = new Set<PodServer>();
+  readonly #limits = limits();
+  #intake: PodIntake | undefined;
+  #lingering: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #nextSweep: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly args: ShimArguments,
+    intakeFd: number,
+  ) {
+    const native = loadNative();
+    this.#kernel = new Kernel(native, openInterpreter(undefined, native));
+    this.#intake = new PodIntake(this.#kernel, intakeFd, (pod) => this.#take(pod));
+    this.#sweepIn(SWEEP_AFTER_MS);
+  }
+
+  /** @throws SiltError when the pod cannot be served; its socket is the caller's then. */
+  open(args: ShimArguments, listenFd: number): void {
+    clearTimeout(this.#lingering);
+    const pod = new PodServer({ kernel: this.#kernel, host: this.#host }, args, listenFd);
+    this.#pods.add(pod);
+    void pod.ended.then(() => this.#ended(pod));
+    if (this.#pods.size >= this.#limits.pods) this.#closeIntake();
+  }
+
+  #take({ words, listenFd }: GivenPod): boolean {
+    this.open(parseArguments([...words, 'serve']), listenFd);
+    return true;
+  }
+
+  #ended(pod: PodServer): void {
+    this.#pods.delete(pod);
+    this.#endWhenIdle();
+    this.#sweepIn(SWEEP_AFTER_MS);
+  }
+
+  /** Ends the process unless a pod comes soon. Where nobody can bring one there is nothing to wait for. */
+  #endWhenIdle(leastMs = 0): void {
+    clearTimeout(this.#lingering);
+    if (this.#pods.size > 0) return;
+    const lingerMs = Math.max(leastMs, this.#intake ? this.#limits.lingerMs : 0);
+    this.#lingering = setTimeout(() => void this.#end(), lingerMs);
+  }
+
+  async #end(): Promise<void> {
+    const again = await this.#sweep();
+    if (this.#pods.size > 0) return;
+    // What a killed process has left can only be removed after a while, and nobody may come to do it.
+    if (again !== undefined && !this.#stopping) {
+      this.#endWhenIdle(again);
+      return;
+    }
+    this.#closeIntake();
+    // One that was on its way when the socket was closed.
+    if (this.#pods.size === 0) process.exit(0);
+  }
+
+  /** Lets the next pods go to a server of their own: this one has as many as it may have, or is about to end. */
+  #closeIntake(): void {
+    if (!this.#intake) return;
+    const lock = lockSockets(this.#kernel, dirname(this.args.server), true);
+    try {
+      rmSync(this.args.server, { force: true });
+    } finally {
+      closeSync(lock);
+    }
+    this.#intake.close();
+    this.#intake = undefined;
+  }
+
+  /** Ends all pods, and the process. */
+  stopAll(): void {
+    this.#stopping = true;
+    this.#closeIntake();
+    for (const pod of this.#pods) pod.stop();
+    this.#endWhenIdle();
+  }
+
+  logError(message: string, fields: object): void {
+    for (const { log } of this.#pods) log.error(message, fields);
+  }
+
+  #sweepIn(ms: number): void {
+    if (this.#nextSweep) return;
+    this.#nextSweep = setTimeout(() => void this.#sweep(), ms);
+    this.#nextSweep.unref();
+  }
+
+  async #sweep(): Promise<number | undefined> {
+    clearTimeout(this.#nextSweep);
+    this.#nextSweep = undefined;
+    const state = new StateDirectory(join(siltRoot(), this.args.namespace));
+    const own = new Set([...this.#pods].map(({ id }) => id));
+    try {
+      const again = await sweep(siltRoot(), state, this.#kernel, (id) => own.has(id));
+      if (again !== undefined) this.#sweepIn(again);
+      return again;
+    } catch (error) {
+      const [pod] = this.#pods;
+      pod?.log.warn('cannot remove what other shims have left', { error: describe(error) });
+      return undefined;
+    }
+  }
+}
+
+function limits(): { pods: number; lingerMs: number } {
+  try {
+    const { podsPerShim, shimLingerSeconds } = readConfig();
+    return { pods: podsPerShim, lingerMs: shimLingerSeconds * 1000 };
+  } catch {
+    // The first pod reads it too, and says what is wrong with it.
+    return { pods: 1, lingerMs: 0 };
+  }
 }
 
 /**
- * containerd keeps a connection to each of its shims. One that it forgot, because it was killed between `start` and Create, has
- * none and no container: it ends by itself.
+ * @param args with the first pod
+ * @param podFd its listening socket
+ * @param intakeFd the server's own
  */
-function endWhenAbandoned(listener: Server, isIdle: () => boolean, end: () => void): void {
-  let connections = 0;
-  let timer: NodeJS.Timeout | undefined;
-  const arm = (delayMs: number): void => {
-    timer = setTimeout(() => {
-      if (connections > 0) return;
-      if (isIdle()) end();
-      else arm(ABANDONED_MS);
-    }, delayMs);
-    timer.unref();
-  };
-  listener.on('connection', (socket) => {
-    connections++;
-    clearTimeout(timer);
-    socket.once('close', () => {
-      connections--;
-      if (connections === 0) arm(ABANDONED_MS);
-    });
-  });
-  arm(FIRST_CONNECTION_MS);
+export function serve(args: ShimArguments, podFd: number, intakeFd: number): void {
+  // A bundle, where containerd starts shims, must not be held by whom it has nothing to do with any more.
+  process.chdir('/');
+  const server = new Server(args, intakeFd);
+  process.on('uncaughtException', (error) =>
+    server.logError('uncaught exception', { error: error.message, stack: error.stack }),
+  );
+  process.on('unhandledRejection', (reason) => server.logError('unhandled rejection', { reason: describe(reason) }));
+  process.on('SIGTERM', () => server.stopAll());
+  process.on('SIGINT', () => undefined);
+  server.open(args, podFd);
 }
 
 function describe(error: unknown): string {

@@ -38,23 +38,6 @@ export function answers(path: string): Promise<boolean> {
   });
 }
 
-/** A listening unix socket, the caller's to close. Node's own server would remove the socket's file when it is let go. */
-export function listenAt(kernel: Kernel, path: string): number {
-  const BACKLOG = 128;
-  const p = new ProgramBuilder();
-  p.step(`listening on ${path}`);
-  const fd = p.slot('socket');
-  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: fd });
-  // Before bind, which gives the file the socket's own mode: nobody else can ever connect.
-  p.call('fchmod', [fd, 0o600]);
-  // struct sockaddr_un, unix(7): the family in two bytes, then the path with its NUL.
-  const name = Buffer.from(`\0\0${path}\0`);
-  name.writeUInt16LE(C.AF_UNIX, 0);
-  p.call('bind', [fd, p.bytes(name), name.length]);
-  p.call('listen', [fd, BACKLOG]);
-  return kernel.run(p.build()).get(fd);
-}
-
 /**
  * Removes the sockets in a directory that nobody listens on: a shim that was killed leaves its own, and containerd does not
  * always ask for its removal. Does nothing when another process is at work there.

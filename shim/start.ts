@@ -1,14 +1,12 @@
-import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { SiltError } from '../errors';
-import { loadNative } from '../native';
 import { BootstrapResult, readBootstrapParams } from '../proto';
-import { Kernel } from '../syscall';
 import type { ShimArguments } from './arguments';
 import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
-import { answers, listenAt, lockSockets } from './sockets';
+import { answers } from './sockets';
 
 /** The annotation by which containerd's CRI plugin says to which pod a container belongs. */
 const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
@@ -26,11 +24,8 @@ export async function startServer(args: ShimArguments): Promise<void> {
     const message = `cannot start container ${args.id}: its annotation ${SANDBOX_ID} names the pod ${pod}, which does not run; start the pod first`;
     throw new SiltError('CONTAINER_NOT_FOUND', message, { id: pod });
   }
-  const listening = await listenUnlessAnswered(path);
-  if (listening !== undefined) await serveAt(listening, args, pod, path);
-  const address = `unix://${path}`;
-  writeFileSync('.address', address);
-  renameSync('.address', 'address');
+  if (pod === args.id) startPod(args);
+  else writeAddress(`unix://${path}`);
   process.stdout.write(bootstrapAnswer(path, params !== undefined));
 }
 
@@ -46,6 +41,12 @@ function bootstrapAnswer(path: string, askedWithParams: boolean): string | Uint8
   const address = protocol === 'grpc' ? path : `unix://${path}`;
   if (askedWithParams) return BootstrapResult.encode({ version: 3, address, protocol: protocol ?? 'ttrpc' });
   return protocol === undefined ? address : JSON.stringify({ version: 3, address, protocol });
+}
+
+/** Of a container in a pod, as the front does it. */
+function writeAddress(address: string): void {
+  writeFileSync('.address', address);
+  renameSync('.address', 'address');
 }
 
 function readStdin(): Uint8Array {
@@ -67,49 +68,22 @@ function podOf(id: string): string {
   }
 }
 
-/** A listening socket at the path, the caller's to close; undefined when a shim listens there already. */
-async function listenUnlessAnswered(path: string): Promise<number | undefined> {
-  const directory = dirname(path);
-  mkdirSync(dirname(directory), { recursive: true, mode: 0o711 });
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const kernel = new Kernel(loadNative(), -1);
-  const lock = lockSockets(kernel, directory, true);
-  try {
-    if (await answers(path)) return undefined;
-    rmSync(path, { force: true });
-    return listenAt(kernel, path);
-  } finally {
-    closeSync(lock);
-  }
+/**
+ * Runs the native front again, which is told the pod now: it binds the socket, finds the server or starts one, and writes the
+ * bundle's `address`.
+ * @throws SiltError with what it says.
+ */
+function startPod(args: ShimArguments): void {
+  const flags = ['-namespace', args.namespace, '-address', args.address, '-publish-binary', args.publishBinary];
+  const words = [...flags, '-id', args.id, '-pod', args.id, ...(args.debug ? ['-debug'] : []), 'start'];
+  const { status, stderr, error } = spawnSync(frontPath(), words, { stdio: ['ignore', 'ignore', 'pipe'] });
+  if (status === 0) return;
+  const message = error ? `cannot run ${frontPath()}: ${error.message}` : stderr.toString().trim();
+  throw new SiltError('INTERNAL', message, { id: args.id });
 }
 
-/** Starts the pod's server on a listening socket, which is closed here. */
-async function serveAt(listening: number, args: ShimArguments, pod: string, path: string): Promise<void> {
-  const flags = [
-    '-namespace',
-    args.namespace,
-    '-address',
-    args.address,
-    '-publish-binary',
-    args.publishBinary,
-    '-id',
-    pod,
-  ];
-  if (args.debug) flags.push('-debug');
-  try {
-    const child = spawn(process.execPath, [join(__dirname, 'shim.js'), ...flags, '-socket', path, 'serve'], {
-      detached: true,
-      stdio: ['ignore', 'ignore', 'ignore', listening],
-    });
-    await new Promise<void>((resolve, reject) => {
-      child.once('spawn', resolve);
-      child.once('error', reject);
-    });
-    child.unref();
-  } catch (error) {
-    rmSync(path, { force: true });
-    throw error;
-  } finally {
-    closeSync(listening);
-  }
+/** Beside lib/silt, where this bundle is when it is installed, or beside build. */
+function frontPath(): string {
+  const places = ['../../bin', '../bin'].map((place) => join(__dirname, place, 'containerd-shim-silt-v1'));
+  return places.find((path) => existsSync(path)) ?? places[0]!;
 }

@@ -1,16 +1,27 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { createLogger, format, transports, type Logger } from 'winston';
+import { createLogger, format, transports } from 'winston';
+
+export interface FifoLogger {
+  log(level: string, message: string, fields: object): void;
+  /** Once what was logged is written. */
+  close(): void;
+}
 
 /** A winston logger that writes JSON lines to containerd's `log` fifo. */
-export function createFifoLogger(path: string, level: string, fields: object): Logger {
-  return createLogger({
+export function createFifoLogger(path: string, level: string, fields: object): FifoLogger {
+  const stream = fifoStream(path);
+  const logger = createLogger({
     level,
     defaultMeta: fields,
     format: format.combine(format.timestamp(), format.json()),
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment -- winston's types do not say that its Stream is a transport
-    transports: [new transports.Stream({ stream: fifoStream(path) })],
+    transports: [new transports.Stream({ stream })],
   });
+  return {
+    log: (lineLevel, message, extra) => void logger.log(lineLevel, message, extra),
+    close: () => void logger.once('finish', () => stream.end()).end(),
+  };
 }
 
 /**

@@ -89,6 +89,8 @@ seed-layers-size = ${JSON.stringify(settings.seedLayersSize ?? '16g')}
 baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
 overlay2 = ${JSON.stringify(settings.overlay2 ?? process.env['SILT_TEST_OVERLAY2'] ?? 'root:memory')}
 allow-flag-override = true
+# Long enough for containers that follow each other, short enough for leak checks.
+shim-linger-seconds = 1
 ${settings.criu === undefined ? '' : `criu = ${JSON.stringify(settings.criu)}`}
 ${settings.more ?? ''}
 `;

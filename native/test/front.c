@@ -264,12 +264,12 @@ static void test_long_value(void)
 /* From socketPath of shim/socket-address.ts; front.test.ts compares the two directly. */
 static void test_address(void)
 {
-	struct front_flags flags = { "default", "/run/containerd/containerd.sock", "web", "", 0 };
+	struct front_flags flags = { "default", "/run/containerd/containerd.sock", "web", "", "", 0 };
 	char path[FRONT_SOCKET_PATH_SIZE], root[FRONT_SOCKET_PATH_SIZE];
 
 	EXPECT(front_socket_path(path, "/run/silt", &flags), true);
 	EXPECT_TEXT(path, "/run/silt/s/c124071fd8c8bbc079a1276f4c62a5f0");
-	flags = (struct front_flags){ "", "", "", "", 0 };
+	flags = (struct front_flags){ "", "", "", "", "", 0 };
 	EXPECT(front_socket_path(path, "/r", &flags), true);
 	EXPECT_TEXT(path, "/r/s/a68bb3934c8b5822836dbc78c7423ce7");
 	/* 107 bytes fit, with a NUL after them. */
