@@ -81,7 +81,7 @@ containerdSuite('the baseline filter', { onlyPeer: 'system' }, (host) => {
       set -e
       echo text > /tmp/a; cp /tmp/a /tmp/b; mv /tmp/b /tmp/c; ln -s c /tmp/d; grep -q text /tmp/d; chown 1000:1000 /tmp/c
       mknod /tmp/fifo p; (echo through > /tmp/fifo &); grep -q through /tmp/fifo
-      ip addr show lo | grep -q 127.0.0.1; nc -l -p 7000 > /tmp/heard &
+      ip addr show lo | grep -q 127.0.0.1; nc -l -p 7000 <> /tmp/fifo > /tmp/heard &
       until echo net | nc 127.0.0.1 7000 2> /dev/null; do sleep 0.1; done; wait; grep -q net /tmp/heard
       su guest -c 'test $(id -u) = 1000'; chroot / true; timeout 5 true; date > /dev/null; df / > /dev/null
       setsid true; ulimit -n 512; tar c /etc 2> /dev/null | tar t > /dev/null; wget --help 2> /dev/null; echo fine`;
