@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { takeInventory, waitForNoLeaks, type Inventory } from './leak-check';
-import { listProcesses, namespacePids, ownerOfSocket } from './processes';
+import { ownerOfSocket } from './processes';
 import { findPeer, findPeerProgram, type MissingPeer, type Peer } from './peers';
 
 type TestBody = () => Promise<void>;
@@ -177,14 +177,8 @@ export function shimPid(containerd: Containerd, id: string): number {
   return pid;
 }
 
-/** silt's sandbox of a container: the child of its shim that is process 1 of the pod's pid namespace. */
-export function sandboxPid(containerd: Containerd, id: string): number {
-  const shim = shimPid(containerd, id);
-  const depth = namespacePids(shim).length + 1;
-  const found = listProcesses().find(({ pid, parent }) => {
-    const pids = namespacePids(pid);
-    return parent === shim && pids.length === depth && pids.at(-1) === 1;
-  });
-  if (found === undefined) throw new Error(`${id}: shim ${shim} has no sandbox among its children`);
-  return found.pid;
+/** silt's sandbox of a pod, by the pod's state. */
+export function sandboxPid(containerd: Containerd, pod: string): number {
+  const state = readFileSync(join(containerd.siltRoot, containerd.namespace, pod, 'pod.json'), 'utf8');
+  return (JSON.parse(state) as { sandbox: { pid: number } }).sandbox.pid;
 }
