@@ -59,6 +59,16 @@ export interface NativeAddon {
   run(program: Uint8Array, slots: BigInt64Array): number;
 
   /**
+   * {@link run} on a second thread, while this one goes on: until `finish`, both arrays are the program's. False, and nothing is done,
+   * when that thread has another program or cannot be made. It has this process's fds, working directory and umask; it is made at the
+   * first start, with the credentials and the seccomp filters that this thread has then, and ends with the environment.
+   */
+  start(program: Uint8Array, slots: BigInt64Array): boolean;
+
+  /** Waits, without the event loop, for the program that `start` has taken, and returns what `run` would. To be called once for each. */
+  finish(): number;
+
+  /**
    * Starts the interpreter in `exeFd` (see `openInterpreter`) with the program at its fd 3, `reportFd` at 4 and
    * `donated` at 5, 6, … in order; /dev/null at 0, 1 and 2; nothing else is open. Borrows all fds: the caller still owns its
    * own. Signals are at their defaults and unblocked, the environment is empty; session, working directory, limits and namespaces

@@ -223,6 +223,45 @@ describe('run', () => {
   });
 });
 
+describe('start and finish', () => {
+  const MEGABYTE = 1 << 20;
+
+  test('run a program on another thread, while this one goes on', () => {
+    const [ours, theirs] = pair('socketpair', [1, 1, 0], []);
+    // The call waits for what this thread writes after the start.
+    const program = encode({ slots: 1, instructions: [{ number: nr('recvfrom'), slot: 0, arguments: [theirs, address(0), 5, 0, 0, 0] }], image: new Uint8Array(8) }); // prettier-ignore
+    const slots = new BigInt64Array(1);
+    expect(native.start(program, slots)).toBe(true);
+    expect(native.start(program, slots)).toBe(false);
+    writeSync(ours, 'hello');
+    expect(native.finish()).toBe(-1);
+    expect([slots[0], Buffer.from(program.subarray(-8)).toString('latin1', 0, 5)]).toEqual([5n, 'hello']);
+  });
+
+  test('tell of failures as run does, and refuse what it refuses', () => {
+    const failing = encode({
+      instructions: [{ number: nr('getpid') }, { number: nr('fstat'), arguments: [999_999, 0] }],
+    });
+    expect(native.start(failing, new BigInt64Array(0))).toBe(true);
+    const EBADF = 9;
+    expect(native.finish()).toBe(4096 + EBADF);
+    expect(() => native.start(Buffer.alloc(4), new BigInt64Array(0))).toThrow('syscall program refused');
+    expect(() => native.finish()).toThrow('no program was started');
+  });
+
+  test('hold the memory of the program', () => {
+    const [ours, theirs] = pair('socketpair', [1, 1, 0], []);
+    const begin = (): void => {
+      const image = new Uint8Array(MEGABYTE);
+      native.start(encode({ slots: 1, instructions: [{ number: nr('recvfrom'), slot: 0, arguments: [theirs, address(0), MEGABYTE, 0, 0, 0] }], image }), new BigInt64Array(1)); // prettier-ignore
+    };
+    begin();
+    for (let i = 0; i < 50; i++) Buffer.alloc(MEGABYTE, 1);
+    writeSync(ours, 'x'.repeat(1000));
+    expect(native.finish()).toBe(-1);
+  });
+});
+
 describe('memfd', () => {
   test('is sealed against every change, at offset 0, and closed on exec', () => {
     const fd = keep(native.memfd('text', Buffer.from('hello'), true));

@@ -18,6 +18,7 @@ export { Process } from './process';
 export { passedName } from './programs/process';
 export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './seed-policy';
 export { RecordedContainer, type RecordedStatus } from './recorded-container';
+export { expectShortRun } from './archive';
 export { snapshotToFd, snapshotToFile } from './snapshot';
 export { endPod, startPod } from './start-pod';
 export { type ContainerState, DEFAULT_ROOT, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state';

@@ -51,7 +51,7 @@ export class Kernel {
   ) {}
 
   /** Runs encoded programs as they are, for those that build thousands of them. */
-  get runner(): Pick<NativeAddon, 'run'> {
+  get runner(): Pick<NativeAddon, 'run' | 'start' | 'finish'> {
     return this.native;
   }
 

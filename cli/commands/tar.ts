@@ -28,7 +28,8 @@ async function writeRootfsUpper(
     );
   }
   const { openWorkshop } = await import('../workshop');
-  const { snapshotToFd, snapshotToFile } = await import('../../sandbox');
+  const { expectShortRun, snapshotToFd, snapshotToFile } = await import('../../sandbox');
+  expectShortRun();
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
   const bar = new ProgressBar(`saving ${id}`);

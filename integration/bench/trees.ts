@@ -1,8 +1,17 @@
 /** The directory trees that archives are made of and unpacked to. */
 import { execFileSync } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 
 export interface Tree {
   readonly name: string;
@@ -49,7 +58,17 @@ function sparseFile(directory: string): void {
 /** Copies the files of this machine's own packages: what an unpacked base image with `apt-get install python3` would hold. */
 function debian(directory: string): void {
   const files = execFileSync('dpkg-query', ['--listfiles', ...closure('python3')], { encoding: 'utf8', maxBuffer: 64 * MIB }); // prettier-ignore
-  const list = [...new Set(files.split('\n').filter((path) => path.startsWith('/') && path !== '/.'))];
+  // Where they really are: packages still have /lib where a machine has a link to /usr/lib.
+  const real = (path: string): string[] =>
+    existsSync(dirname(path)) ? [join(realpathSync(dirname(path)), basename(path))] : [];
+  const list = [
+    ...new Set(
+      files
+        .split('\n')
+        .filter((path) => path.startsWith('/') && path !== '/.')
+        .flatMap(real),
+    ),
+  ];
   // With names that dpkg has diverted or that were deleted since left out.
   const tar = 'tar --ignore-failed-read --no-recursion -C / -cf - -T - 2>/dev/null | tar -C "$0" -xpf -';
   execFileSync('sh', ['-c', tar, directory], { input: list.map((path) => `.${path}`).join('\n') });

@@ -15,8 +15,9 @@ export interface Body {
   readonly stored: number;
   /** Where the stored bytes belong; without a map they are the file. */
   readonly map?: SparseMap;
-  /** The stored bytes themselves when they are few: a view that is good until the reader's next call. */
+  /** The stored bytes themselves when they are few: they lie at `inlineAt` in this buffer until the reader's next call. */
   readonly inline?: Buffer;
+  readonly inlineAt?: number;
 }
 
 export interface Entry {

@@ -17,6 +17,14 @@ class Recorder implements SyscallRunner {
     this.values.forEach((value, i) => (slots[i] = value));
     return this.outcomes.shift() ?? -1;
   }
+
+  start(): boolean {
+    return false;
+  }
+
+  finish(): number {
+    throw new Error('nothing was started');
+  }
 }
 
 const ENOENT = 2;

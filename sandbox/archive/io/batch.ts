@@ -6,10 +6,14 @@
  */
 import { errnoName, hostArch, syscallNumbers } from '../../../syscall';
 
-/** What archives need of the native addon. The program runs in place, on this thread. */
+/** What archives need of the native addon: programs run in place. */
 export interface SyscallRunner {
-  /** @returns -1, or the index of the failed instruction * 4096 + its errno. */
+  /** On this thread. @returns -1, or the index of the failed instruction * 4096 + its errno. */
   run(program: Uint8Array, slots: BigInt64Array): number;
+  /** On another thread, if that has nothing else to do. @returns whether it was taken; then `finish` must follow. */
+  start(program: Uint8Array, slots: BigInt64Array): boolean;
+  /** Waits for what was started. @returns what `run` does. */
+  finish(): number;
 }
 
 /**
@@ -39,19 +43,23 @@ const REPEAT = 1 << 16;
 const TOLERATE_ALL = 2 << 16;
 const RETRY = 4 << 16;
 
-// The kinds of argument in the format, put on top of values that are below 2^44 themselves.
-const KIND = 2 ** 44;
+// The kinds of argument in the format, below all numbers that calls are given: small integers, so that an argument is never an object.
+const KINDS = -(2 ** 31);
+const KIND_BITS = 27;
+const IMMEDIATES = KINDS + 5 * 2 ** KIND_BITS;
+const VALUE = 2 ** KIND_BITS - 1;
 const SLOT = 2;
+const SMALL = 2 ** 31;
 
 /** Shows that a call's result is not kept. */
 export const NOWHERE = -1;
 
 /** The address of an offset in the image. */
-export const addressOf = (offset: number): Arg => KIND + offset;
+export const addressOf = (offset: number): Arg => KINDS + (1 << KIND_BITS) + offset;
 /** The value of a slot. */
-export const slotOf = (slot: number): Arg => SLOT * KIND + slot;
+export const slotOf = (slot: number): Arg => KINDS + (SLOT << KIND_BITS) + slot;
 /** The 64-bit number that stands in the image when the call is made. */
-export const word64At = (offset: number): Arg => 4 * KIND + offset;
+export const word64At = (offset: number): Arg => KINDS + 4 * 2 ** KIND_BITS + offset;
 
 const numbers = syscallNumbers(hostArch);
 
@@ -70,15 +78,20 @@ export class Batch {
   readonly #codeBytes: Buffer;
   readonly #maxCalls: number;
   readonly #slots = new BigInt64Array(SLOTS);
+  readonly #slotHalves = new Int32Array(this.#slots.buffer);
   readonly #steps: string[] = [];
   #step = '';
   /** What the program's calls write to and read from; offsets are those that {@link space} gives. */
   readonly image: Buffer;
+  /** The same, in words of 32 bits. */
+  readonly words: Int32Array;
   #calls = 0;
   #used = 0;
   #slotsUsed = 0;
   #keptImage = 0;
   #keptSlots = 0;
+  #started = false;
+  #outcome = -1;
 
   constructor(runner: SyscallRunner, { imageSize = 1 << 20, maxCalls = 1024 } = {}) {
     this.#runner = runner;
@@ -86,6 +99,7 @@ export class Batch {
     this.#imageAt = HEADER + maxCalls * INSTRUCTION;
     this.#memory = Buffer.alloc(this.#imageAt + imageSize);
     this.image = this.#memory.subarray(this.#imageAt);
+    this.words = new Int32Array(this.image.buffer, this.image.byteOffset, imageSize >> 2);
     this.#code = new Uint32Array(maxCalls * WORDS);
     this.#codeBytes = Buffer.from(this.#code.buffer);
   }
@@ -131,7 +145,9 @@ export class Batch {
 
   /** The value of a slot after a run, a negative errno where a failure was tolerated. */
   slot(slot: number): number {
-    return Number(this.#slots[slot]);
+    const low = this.#slotHalves[2 * slot]!;
+    const high = this.#slotHalves[2 * slot + 1]!;
+    return high === low >> 31 ? low : high * 2 ** 32 + (low >>> 0);
   }
 
   /** Room in the image, with whatever was there before. @throws RangeError when it is full. */
@@ -149,18 +165,26 @@ export class Batch {
     return at;
   }
 
-  /** A byte string in the image, with a NUL behind it. */
-  string(text: string): number {
-    const at = this.space(text.length + 1);
-    this.image.write(text, at, 'latin1');
-    this.image[at + text.length] = 0;
+  /** A copy of a part of the data in the image. */
+  part(data: Buffer, from: number, length: number): number {
+    const at = this.space(length);
+    data.copy(this.image, at, from, from + length);
     return at;
   }
 
-  /** Writes a number, up to 2^53 and also negative, as 64 bits. */
+  /** A byte string in the image, with a NUL behind it. */
+  string(text: string): number {
+    const at = this.space(text.length + 1);
+    const { image } = this;
+    for (let i = 0; i < text.length; i++) image[at + i] = text.charCodeAt(i);
+    image[at + text.length] = 0;
+    return at;
+  }
+
+  /** Writes a number, up to 2^53 and also negative, as 64 bits, at a multiple of four. */
   setWord64(at: number, value: number): void {
-    this.image.writeInt32LE(value | 0, at);
-    this.image.writeInt32LE(Math.floor(value / 2 ** 32), at + 4);
+    this.words[at >> 2] = value | 0;
+    this.words[(at >> 2) + 1] = Math.floor(value / 2 ** 32);
   }
 
   /** A number in the image, for arguments from 2^44 on and for structs. */
@@ -186,23 +210,29 @@ export class Batch {
     const at = this.#calls * WORDS;
     code[at] = number << 16;
     code[at + 1] = (out === NOWHERE ? NO_SLOT : out) | RETRY;
-    code.fill(0, at + 2, at + FIRST_ARGUMENT);
-    this.#argument(at, 0, a0);
-    this.#argument(at, 1, a1);
-    this.#argument(at, 2, a2);
-    this.#argument(at, 3, a3);
-    this.#argument(at, 4, a4);
-    this.#argument(at, 5, a5);
+    code[at + 2] = code[at + 3] = 0;
+    const first = FIRST_ARGUMENT + at;
+    code[at + 4] =
+      this.#argument(first, a0) |
+      (this.#argument(first + 2, a1) << 8) |
+      (this.#argument(first + 4, a2) << 16) |
+      (this.#argument(first + 6, a3) << 24);
+    code[at + 5] = this.#argument(first + 8, a4) | (this.#argument(first + 10, a5) << 8);
     this.#steps[this.#calls] = this.#step;
     return this.#calls++;
   }
 
-  #argument(at: number, index: number, arg: Arg): void {
-    const kind = arg < KIND ? 0 : Math.floor(arg / KIND);
-    const value = arg - kind * KIND;
-    this.#code[at + FIRST_ARGUMENT + index * 2] = value | 0;
-    this.#code[at + FIRST_ARGUMENT + index * 2 + 1] = Math.floor(value / 2 ** 32);
-    this.#codeBytes[at * 4 + 16 + index] = kind;
+  /** Writes an argument. @returns its kind. */
+  #argument(at: number, arg: Arg): number {
+    const code = this.#code;
+    if (arg < IMMEDIATES) {
+      code[at] = arg & VALUE;
+      code[at + 1] = 0;
+      return (arg - KINDS) >> KIND_BITS;
+    }
+    code[at] = arg | 0;
+    code[at + 1] = arg < SMALL ? arg >> 31 : Math.floor(arg / 2 ** 32);
+    return 0;
   }
 
   /** The last call may fail in any way. */
@@ -224,8 +254,27 @@ export class Batch {
    * failed one once its reason is gone: what earlier calls left in slots is still known to the later ones.
    */
   run(from = 0): Failure | undefined {
+    if (this.#calls <= from) return undefined;
+    return this.#settle(from, this.#runner.run(this.#program(from), this.#slots));
+  }
+
+  /** Begins to make all calls, on another thread if there is one. Until {@link finish} nothing else may be done with the batch. */
+  start(): void {
+    if (this.#calls === 0) return;
+    const program = this.#program(0);
+    this.#started = this.#runner.start(program, this.#slots);
+    if (!this.#started) this.#outcome = this.#runner.run(program, this.#slots);
+  }
+
+  /** Waits for the calls that {@link start} began, and gives what {@link run} would. */
+  finish(): Failure | undefined {
+    if (this.#calls === 0) return undefined;
+    return this.#settle(0, this.#started ? this.#runner.finish() : this.#outcome);
+  }
+
+  /** The calls from one on, as the interpreter takes them. */
+  #program(from: number): Buffer {
     const count = this.#calls - from;
-    if (count <= 0) return undefined;
     const start = this.#imageAt - count * INSTRUCTION - HEADER;
     const size = HEADER + count * INSTRUCTION + this.#used;
     const memory = this.#memory;
@@ -239,7 +288,10 @@ export class Batch {
     memory.writeUInt32LE(size, start + 24);
     memory.writeUInt32LE(0, start + 28);
     memory.set(this.#codeBytes.subarray(from * INSTRUCTION, this.#calls * INSTRUCTION), start + HEADER);
-    const outcome = this.#runner.run(memory.subarray(start, start + size), this.#slots);
+    return memory.subarray(start, start + size);
+  }
+
+  #settle(from: number, outcome: number): Failure | undefined {
     if (outcome < 0) return undefined;
     const index = from + Math.floor(outcome / 4096);
     this.#fixSlots(from, index);
@@ -258,6 +310,7 @@ export class Batch {
 
   #fixArgument(at: number, index: number, set: ReadonlySet<number>): void {
     const slot = this.#code[at + FIRST_ARGUMENT + index * 2]!;
-    if (this.#codeBytes[at * 4 + 16 + index] === SLOT && set.has(slot)) this.#argument(at, index, this.slot(slot));
+    if (this.#codeBytes[at * 4 + 16 + index] !== SLOT || !set.has(slot)) return;
+    this.#codeBytes[at * 4 + 16 + index] = this.#argument(at + FIRST_ARGUMENT + index * 2, this.slot(slot));
   }
 }

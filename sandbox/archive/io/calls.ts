@@ -71,6 +71,13 @@ export function openat2(batch: Batch, out: number, dir: Arg, name: number, how: 
   return batch.call(NR.openat2, out, dir, addressOf(name), addressOf(how), HOW_SIZE);
 }
 
+const NEW_FILE = C.O_WRONLY | C.O_CREAT | C.O_EXCL;
+
+/** Makes a regular file of this mode, without the umask's bits, and opens it for writing. */
+export function createFile(batch: Batch, out: number, dir: Arg, name: number, mode: number): number {
+  return openat2(batch, out, dir, name, allocHow(batch, NEW_FILE, mode));
+}
+
 export function close(batch: Batch, fd: Arg): number {
   const index = batch.call(NR.close, NOWHERE, fd);
   batch.tolerateAll();
@@ -81,6 +88,18 @@ export function close(batch: Batch, fd: Arg): number {
 export function write(batch: Batch, fd: Arg, data: number, length: number): void {
   batch.call(NR.write, NOWHERE, fd, addressOf(data), length);
   batch.repeat(2, 1);
+}
+
+/** One write(2) at the file's offset, whose result goes to `out`. */
+export function writeOnce(batch: Batch, out: number, fd: Arg, data: number, length: number): void {
+  batch.call(NR.write, out, fd, addressOf(data), length);
+}
+
+/** Reads exactly so many bytes of the file's beginning. Too few: ENODATA. @returns the call's index. */
+export function readAll(batch: Batch, fd: Arg, into: number, length: number): number {
+  const index = batch.call(NR.pread64, NOWHERE, fd, addressOf(into), length, 0);
+  batch.repeat(2, 1, 3);
+  return index;
 }
 
 /** Writes all of the bytes at `offset`, up to 2^53. */

@@ -15,10 +15,11 @@ export function forEachDirent(
 ): void {
   for (let entry = at; entry < at + length;) {
     const start = entry + 19;
-    const end = image.indexOf(0, start);
+    let end = start + 1;
+    while (image[end] !== 0) end++;
     const dots = image[start] === DOT && (end === start + 1 || (end === start + 2 && image[start + 1] === DOT));
     if (!dots) each(start, end, image[entry + 18]!);
-    entry += image.readUInt16LE(entry + 16);
+    entry += image[entry + 16]! | (image[entry + 17]! << 8);
   }
 }
 

@@ -4,7 +4,7 @@ import { Batch, type SyscallRunner } from '../io/batch';
 import type { SparseMap } from '../codec/sparse';
 import { encodeMap, findRuns } from './holes';
 import type { Inspected } from './inspector';
-import type { Output } from './output';
+import type { OnShort, Output } from './output';
 
 /** How a file's contents are stored. */
 export interface Layout {
@@ -32,21 +32,14 @@ export class Contents {
     return { stored, map, encodedMap };
   }
 
-  /**
-   * Writes the contents as they were laid out; `image` is the inspector's. @returns how many bytes the file has less than it had: they are zeros in the
-   * archive, as GNU tar writes them.
-   */
-  write(file: Inspected, layout: Layout, image: Buffer): number | Promise<number> {
-    const { size } = file.stat;
-    if (!layout.map && file.headLength >= size) {
-      this.#output.write(image, file.headAt, file.headAt + size);
-      this.#output.pad();
-      return 0;
-    }
-    return this.#writeRuns(file, layout);
+  /** Writes the contents of a file without holes, of at most LARGEST_BUFFERED bytes. Takes the fd. */
+  read(fd: number, size: number, onShort: OnShort): void {
+    this.#output.file(fd, size, onShort);
+    this.#output.pad();
   }
 
-  async #writeRuns({ fd, stat }: Inspected, { map, encodedMap }: Layout): Promise<number> {
+  /** Writes the contents of any file as they were laid out. */
+  async write({ fd, stat }: Inspected, { map, encodedMap }: Layout, onShort: (missing: number) => void): Promise<void> {
     if (encodedMap) this.#output.write(encodedMap);
     const runs = map ?? Float64Array.of(0, stat.size);
     let missing = 0;
@@ -64,6 +57,6 @@ export class Contents {
       }
     }
     this.#output.pad();
-    return missing;
+    if (missing > 0) onShort(missing);
   }
 }

@@ -1,8 +1,8 @@
-/** Looks at many files with one syscall program: what they are, their attributes, and the contents of the small ones. */
+/** Looks at many files with one syscall program: what they are, and their attributes. */
 import { C, errnoName } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { type Xattr, splitNames } from '../codec/xattrs';
-import { type Arg, Batch, slotOf, type SyscallRunner } from '../io/batch';
+import { Batch, slotOf, type SyscallRunner } from '../io/batch';
 import {
   allocHow,
   allocStatx,
@@ -15,22 +15,27 @@ import {
   lgetxattr,
   llistxattr,
   openat2,
-  pread,
   readlinkat,
   readStatx,
   type Stat,
   statx,
 } from '../io/calls';
 import { DT } from '../io/dirents';
+import type { Names as AllNames } from './listing';
+import type { PlainFields } from './plain-headers';
 
-/** How many files are looked at together: each takes up to four of a program's 256 slots. */
-export const AT_ONCE = 60;
-/** Contents up to this size are read along. */
-export const HEAD = 16 << 10;
+/** The names that an inspection takes a part of. */
+type Names = Pick<AllNames, 'copyName'>;
+
+/** How many files are looked at together: each takes up to three of a program's 256 slots. */
+export const AT_ONCE = 80;
 const NAMES = 512;
 const LONGEST_TARGET = 4096;
 const VALUE = 1024;
 const LARGEST = 65536;
+/** In place of a type: the fd is somebody else's. */
+const TAKEN = 0xff;
+const REGULAR = '0'.charCodeAt(0);
 const NO_XATTRS: readonly Xattr[] = [];
 
 export interface Inspected {
@@ -43,26 +48,26 @@ export interface Inspected {
   readonly key: string | undefined;
   /** A regular file or a directory, open; -1 for everything else. */
   readonly fd: number;
-  /** Where in {@link Inspector.image} the first bytes of a regular file are, until the next inspection. */
-  readonly headAt: number;
-  readonly headLength: number;
   /** What a symbolic link contains. */
   readonly target: ByteString | undefined;
   readonly xattrs: readonly Xattr[];
 }
 
-interface Probe {
-  readonly name: ByteString;
-  readonly type: number;
-  readonly nameAt: number;
-  readonly fd: number;
-  readonly statAt: number;
-  readonly stated: number;
-  readonly names: number;
-  readonly namesAt: number;
-  readonly read: number;
-  readonly readAt: number;
-}
+/** What stands in the image for each name, always at the same place: the name, struct statx, the names of its attributes. */
+const NAME_ROOM = 264;
+const STATX_ROOM = 256;
+const FRAME = NAME_ROOM + STATX_ROOM + NAMES;
+/** Results: of opening it or reading the link, of statx, of listing its attributes. */
+const RESULTS = 3;
+/** Places in struct statx, in words of 32 bits. */
+const NLINK = 4;
+const UID = 5;
+const GID = 6;
+const MODE = 7;
+const SIZE = 10;
+const BLOCKS = 12;
+const SECONDS = 28;
+const NANOSECONDS = 30;
 
 export class Inspector {
   readonly #batch: Batch;
@@ -70,31 +75,93 @@ export class Inspector {
   readonly #here: number;
   readonly #openFile: number;
   readonly #openDirectory: number;
+  /** An empty path: the open file itself. */
+  readonly #itself: number;
+  /** Where the first name's {@link FRAME} is. */
+  readonly #frames: number;
+  readonly #types = new Uint8Array(AT_ONCE);
+  readonly #lengths = new Uint8Array(AT_ONCE);
+  readonly #targets = new Uint32Array(AT_ONCE);
+  #dir = -1;
+  #count = 0;
 
   /** `here` is the process's working directory: what cannot be opened is looked at from within its own. */
   constructor(runner: SyscallRunner, here: number) {
     this.#here = here;
-    this.#batch = new Batch(runner, { imageSize: 1280 << 10, maxCalls: 512 });
+    this.#batch = new Batch(runner, { imageSize: 512 << 10, maxCalls: 512 });
     this.#values = new Batch(runner, { imageSize: 1 << 20, maxCalls: 512 });
     // Without O_NONBLOCK a file that became a fifo would hang the opening.
     this.#openFile = allocHow(this.#batch, C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY, 0, C.RESOLVE_NO_XDEV);
     this.#openDirectory = allocHow(this.#batch, C.O_RDONLY | C.O_DIRECTORY, 0, C.RESOLVE_NO_XDEV);
+    this.#itself = this.#batch.string('');
+    this.#frames = this.#batch.space(FRAME * AT_ONCE);
+    for (let i = 0; i < RESULTS * AT_ONCE; i++) this.#batch.newSlot();
     this.#batch.keep();
   }
 
-  /** What the last inspection has read. */
+  /**
+   * Looks at up to {@link AT_ONCE} names of a directory; files and directories are left open. `types` has DT_* of each. What was found
+   * is asked for name by name, until the next inspection, and {@link closeAll} closes what nobody has taken.
+   */
+  inspect(dir: number, names: Names, first: number, types: Uint8Array, count: number): void {
+    const batch = this.#batch;
+    batch.clear();
+    this.#dir = dir;
+    this.#count = count;
+    for (let i = 0; i < count; i++) {
+      this.#types[i] = types[i]!;
+      this.#lengths[i] = names.copyName(first + i, batch.image, this.nameAt(i));
+      this.#probe(dir, i, types[i]!);
+    }
+    this.#run(batch);
+  }
+
+  /** {@link inspect} of one name. */
+  inspectOne(dir: number, name: ByteString, type: number): Inspected {
+    const copyName = (_: number, into: Uint8Array, at: number): number => {
+      for (let i = 0; i < name.length; i++) into[at + i] = name.charCodeAt(i);
+      into[at + name.length] = 0;
+      return name.length;
+    };
+    this.inspect(dir, { copyName }, 0, Uint8Array.of(type), 1);
+    return this.found(0);
+  }
+
+  /** Where the names are that were looked at. */
   get image(): Buffer {
     return this.#batch.image;
   }
+  nameAt(i: number): number {
+    return this.#frames + i * FRAME;
+  }
+  nameLength(i: number): number {
+    return this.#lengths[i]!;
+  }
 
-  /** Looks at up to {@link AT_ONCE} names of a directory; files and directories are left open. */
-  inspect(dir: number, list: readonly { readonly name: ByteString; readonly type: number }[]): Inspected[] {
+  /**
+   * Reads what there is to know about a file with one name and no attributes, no larger than `largest` and without holes.
+   * @returns its fd, which is the caller's from now on; -1 for everything else, of which {@link found} tells.
+   */
+  takePlain(i: number, largest: number, into: PlainFields): number {
     const batch = this.#batch;
-    batch.clear();
-    const probes = list.map(({ name, type }) => this.#probe(dir, name, type));
-    this.#run(batch);
-    const inspected = probes.map((probe) => this.#result(probe));
-    return this.#withXattrs(dir, probes, inspected);
+    if (this.#types[i] !== DT.file || batch.slot(RESULTS * i + 1) !== 0 || batch.slot(RESULTS * i + 2) !== 0) return -1;
+    const { words } = batch;
+    const at = (this.nameAt(i) + NAME_ROOM) >> 2;
+    const mode = words[at + MODE]! & 0xffff;
+    const size = words[at + SIZE]!;
+    if (mode >> 12 !== DT.file || words[at + NLINK] !== 1 || words[at + SIZE + 1] !== 0) return -1;
+    // A size over 2^31 is a negative number here.
+    if (size < 0 || size > largest || (words[at + BLOCKS + 1] === 0 && words[at + BLOCKS]! * 512 < size)) return -1;
+    into.type = REGULAR;
+    into.mode = mode;
+    into.uid = words[at + UID]! >>> 0;
+    into.gid = words[at + GID]! >>> 0;
+    into.size = size;
+    into.seconds = words[at + SECONDS + 1]! * 2 ** 32 + (words[at + SECONDS]! >>> 0);
+    into.nanoseconds = words[at + NANOSECONDS]!;
+    const fd = batch.slot(RESULTS * i);
+    this.#types[i] = TAKEN;
+    return fd;
   }
 
   /** Only what it is: for names whose type the filesystem's listing does not tell. @returns DT_*; unknown when it is gone. */
@@ -112,19 +179,34 @@ export class Inspector {
 
   /** The directory itself, by its own fd, which stays the caller's. */
   inspectRoot(fd: number): Inspected {
-    const batch = this.#batch;
-    batch.clear();
-    const probe = this.#begin('.' as ByteString, DT.directory, batch.newSlot());
-    openat2(batch, probe.fd, fd, probe.nameAt, this.#openDirectory);
-    this.#look(probe, slotOf(probe.fd));
-    this.#run(batch);
-    return this.#withXattrs(fd, [probe], [this.#result(probe)])[0]!;
+    return this.inspectOne(fd, '.' as ByteString, DT.directory);
   }
 
-  closeAll(list: readonly { readonly fd: number }[]): void {
+  /** Closes what the last inspection has opened, without what was taken. */
+  closeAll(): void {
     this.#values.clear();
-    for (const { fd } of list) if (fd >= 0) close(this.#values, fd);
+    for (let i = 0; i < this.#count; i++) {
+      const fd = this.#fd(i);
+      if (fd >= 0) close(this.#values, fd);
+    }
     this.#values.run();
+    this.#count = 0;
+  }
+
+  close(fds: readonly number[]): void {
+    this.#values.clear();
+    for (const fd of fds) if (fd >= 0) close(this.#values, fd);
+    this.#values.run();
+  }
+
+  /** The fd is the caller's to close. */
+  take(i: number): void {
+    this.#types[i] = TAKEN;
+  }
+
+  #fd(i: number): number {
+    const opens = this.#types[i] === DT.file || this.#types[i] === DT.directory;
+    return opens ? Math.max(this.#batch.slot(RESULTS * i), -1) : -1;
   }
 
   #run(batch: Batch): void {
@@ -132,44 +214,28 @@ export class Inspector {
     if (failure) throw new Error(`${failure.step}: ${failure.errno}`);
   }
 
-  #begin(name: ByteString, type: number, fd: number): Probe {
+  #probe(dir: number, i: number, type: number): void {
     const batch = this.#batch;
-    const file = type === DT.file;
-    const probe = { name, type, fd, nameAt: batch.string(name), statAt: allocStatx(batch), namesAt: batch.space(NAMES), stated: batch.newSlot(), names: batch.newSlot() }; // prettier-ignore
-    const size = file ? HEAD : type === DT.symlink ? LONGEST_TARGET : 0;
-    return { ...probe, read: size > 0 ? batch.newSlot() : -1, readAt: batch.space(size) };
-  }
-
-  #probe(dir: number, name: ByteString, type: number): Probe {
-    const batch = this.#batch;
-    const opens = type === DT.file || type === DT.directory;
-    const probe = this.#begin(name, type, opens ? batch.newSlot() : -1);
-    if (opens) {
-      openat2(batch, probe.fd, dir, probe.nameAt, type === DT.file ? this.#openFile : this.#openDirectory);
+    const name = this.nameAt(i);
+    const stat = name + NAME_ROOM;
+    const result = RESULTS * i;
+    if (type === DT.file || type === DT.directory) {
+      openat2(batch, result, dir, name, type === DT.file ? this.#openFile : this.#openDirectory);
       batch.tolerateAll();
-      this.#look(probe, slotOf(probe.fd));
-      return probe;
+      statx(batch, result + 1, slotOf(result), this.#itself, stat);
+      batch.tolerateAll();
+      flistxattr(batch, result + 2, slotOf(result), stat + STATX_ROOM, NAMES);
+      batch.tolerateAll();
+      return;
     }
-    statx(batch, probe.stated, dir, probe.nameAt, probe.statAt);
+    statx(batch, result + 1, dir, name, stat);
     batch.tolerateAll();
     if (type === DT.symlink) {
-      readlinkat(batch, probe.read, dir, probe.nameAt, probe.readAt, LONGEST_TARGET);
+      this.#targets[i] = batch.space(LONGEST_TARGET);
+      readlinkat(batch, result, dir, name, this.#targets[i], LONGEST_TARGET);
       batch.tolerateAll();
     }
-    this.#inDirectory(batch, dir, () => llistxattr(batch, probe.names, probe.nameAt, probe.namesAt, NAMES));
-    return probe;
-  }
-
-  /** The calls for an open file. */
-  #look(probe: Probe, fd: Arg): void {
-    const batch = this.#batch;
-    statx(batch, probe.stated, fd, batch.string(''), probe.statAt);
-    batch.tolerateAll();
-    flistxattr(batch, probe.names, fd, probe.namesAt, NAMES);
-    batch.tolerateAll();
-    if (probe.read < 0) return;
-    pread(batch, probe.read, fd, probe.readAt, HEAD, 0);
-    batch.tolerateAll();
+    this.#inDirectory(batch, dir, () => llistxattr(batch, result + 2, name, stat + STATX_ROOM, NAMES));
   }
 
   /** A call with a path from within the directory; nothing else of this process runs before it is back. */
@@ -180,44 +246,42 @@ export class Inspector {
     fchdir(batch, this.#here);
   }
 
-  #result({ name, type, fd, stated, statAt, read, readAt }: Probe): Inspected {
+  /** What the last inspection has found. */
+  found(i: number): Inspected {
     const batch = this.#batch;
-    const opened = fd < 0 ? -1 : batch.slot(fd);
-    const problem = [opened, batch.slot(stated), type === DT.symlink ? batch.slot(read) : 0].find(
-      (value, i) => failed(value) && (i > 0 || fd >= 0),
-    );
+    const type = this.#types[i]!;
+    const nameAt = this.nameAt(i);
+    const statAt = nameAt + NAME_ROOM;
+    const name = batch.image.toString('latin1', nameAt, nameAt + this.#lengths[i]!) as ByteString;
+    const results = [RESULTS * i, RESULTS * i + 1].map((slot) => batch.slot(slot));
+    const opens = type === DT.file || type === DT.directory || type === DT.symlink;
+    const problem = results.find((value, k) => failed(value) && (k > 0 || opens));
     const stat = readStatx(batch.image, statAt);
-    const length = read < 0 ? 0 : batch.slot(read);
-    // Written out: one object for each file, of one shape.
-    return {
+    const targetAt = this.#targets[i]!;
+    const found: Inspected = {
       name,
       type,
       errno: problem === undefined ? undefined : errnoName(problem),
       stat,
       key: problem === undefined && stat.nlink > 1 ? fileKey(batch.image, statAt) : undefined,
-      fd: opened >= 0 ? opened : -1,
-      headAt: readAt,
-      headLength: type === DT.file && length > 0 ? length : 0,
+      fd: this.#fd(i),
       target:
         type === DT.symlink && problem === undefined
-          ? (batch.image.toString('latin1', readAt, readAt + length) as ByteString)
+          ? (batch.image.toString('latin1', targetAt, targetAt + results[0]!) as ByteString)
           : undefined,
       xattrs: NO_XATTRS,
     };
+    return this.#withXattrs(found, batch.slot(RESULTS * i + 2), statAt + STATX_ROOM);
   }
 
-  #withXattrs(dir: number, probes: readonly Probe[], inspected: Inspected[]): Inspected[] {
-    return inspected.map((found, i) => {
-      const probe = probes[i]!;
-      const length = this.#batch.slot(probe.names);
-      if (found.errno !== undefined || length === 0) return found;
-      // A filesystem without extended attributes says EOPNOTSUPP.
-      if (failed(length) && errnoName(length) !== 'ERANGE') return found;
-      const names = failed(length)
-        ? this.#allNames(dir, found)
-        : splitNames(this.#batch.image.subarray(probe.namesAt, probe.namesAt + length));
-      return { ...found, xattrs: this.#readValues(dir, found, names) };
-    });
+  #withXattrs(found: Inspected, length: number, at: number): Inspected {
+    if (found.errno !== undefined || length === 0) return found;
+    // A filesystem without extended attributes says EOPNOTSUPP.
+    if (failed(length) && errnoName(length) !== 'ERANGE') return found;
+    const names = failed(length)
+      ? this.#allNames(this.#dir, found)
+      : splitNames(this.#batch.image.subarray(at, at + length));
+    return { ...found, xattrs: this.#readValues(this.#dir, found, names) };
   }
 
   #allNames(dir: number, { fd, name }: Inspected): ByteString[] {

@@ -15,6 +15,8 @@ export type Side = 'over' | 'under' | 'both';
 export interface Names {
   readonly length: number;
   name(index: number): ByteString;
+  /** Puts the name's bytes there, with a NUL behind them. @returns how many they are. */
+  copyName(index: number, into: Uint8Array, at: number): number;
   /** DT_*, what the filesystem says about its type; of a name that both sides have, in the upper one. */
   type(index: number): number;
   side(index: number): Side;
@@ -44,7 +46,8 @@ export class Listing implements Names {
     this.#places[this.#count++] = this.#size;
     this.#data[this.#size] = type;
     this.#data[this.#size + 1] = length;
-    from.copy(this.#data, this.#size + 2, start, end);
+    const data = this.#data;
+    for (let i = start, at = this.#size + 2; i < end; i++, at++) data[at] = from[i]!;
     this.#size += length + 2;
   }
 
@@ -64,7 +67,8 @@ export class Listing implements Names {
   #merge(from: Uint32Array, to: Uint32Array, start: number, width: number): void {
     const middle = Math.min(start + width, this.#count);
     const end = Math.min(start + 2 * width, this.#count);
-    let [left, right] = [start, middle];
+    let left = start;
+    let right = middle;
     for (let i = start; i < end; i++) {
       const takeLeft =
         left < middle && (right >= end || compare(this.#data, from[left]!, this.#data, from[right]!) <= 0);
@@ -79,6 +83,15 @@ export class Listing implements Names {
   name(index: number): ByteString {
     const at = this.#places[index]!;
     return this.#data.toString('latin1', at + 2, at + 2 + this.#data[at + 1]!) as ByteString;
+  }
+
+  copyName(index: number, into: Uint8Array, at: number): number {
+    const data = this.#data;
+    const place = this.#places[index]!;
+    const length = data[place + 1]!;
+    for (let i = 0; i < length; i++) into[at + i] = data[place + 2 + i]!;
+    into[at + length] = 0;
+    return length;
   }
 
   type(index: number): number {
@@ -122,6 +135,11 @@ export class MergedListing implements Names {
     return i >= 0 ? this.over.name(i) : this.under.name(j);
   }
 
+  copyName(index: number, into: Uint8Array, at: number): number {
+    const [i, j] = this.#at(index);
+    return i >= 0 ? this.over.copyName(i, into, at) : this.under.copyName(j, into, at);
+  }
+
   type(index: number): number {
     const [i, j] = this.#at(index);
     return i >= 0 ? this.over.type(i) : this.under.type(j);
@@ -138,8 +156,9 @@ export class MergedListing implements Names {
 }
 
 function compare(dataA: Buffer, a: number, dataB: Buffer, b: number): number {
-  const [lengthA, lengthB] = [dataA[a + 1]!, dataB[b + 1]!];
-  const common = Math.min(lengthA, lengthB);
+  const lengthA = dataA[a + 1]!;
+  const lengthB = dataB[b + 1]!;
+  const common = lengthA < lengthB ? lengthA : lengthB;
   for (let i = 2; i < common + 2; i++) {
     const difference = dataA[a + i]! - dataB[b + i]!;
     if (difference !== 0) return difference;

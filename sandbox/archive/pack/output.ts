@@ -1,43 +1,98 @@
-/** Where an archive is written: headers and small files through a buffer, large files by sendfile(2). */
-import { writeSync } from 'node:fs';
+/**
+ * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled with headers, the other
+ * one's files are read into their places in it and all of it is written, by one program on another thread. Large files go by
+ * sendfile(2).
+ */
+import { readSync, writeSync } from 'node:fs';
 import { type ErrorCode, SiltError } from '../../../errors';
-import { BLOCK } from '../codec/header';
-import { Batch, type SyscallRunner } from '../io/batch';
-import { failed, pread, sendfileOnce, waitWritable } from '../io/calls';
 import { errnoName } from '../../../syscall';
+import { BLOCK } from '../codec/header';
+import { Batch, type Failure, type SyscallRunner } from '../io/batch';
+import { close, failed, pread, readAll, sendfileOnce, waitWritable, writeOnce } from '../io/calls';
 
 const BUFFER = 1 << 20;
+/** Files that one buffer takes; each is open until it has been read. */
+const FILES = 250;
+/** Contents up to this size go through a buffer. */
+export const LARGEST_BUFFERED = 128 << 10;
 /** How much one call moves, so that the process is not deaf for long. */
 const PIECE = 64 << 20;
 const COPY = 256 << 10;
 const ZEROS = Buffer.alloc(64 << 10);
 
+/** A file whose contents belong at a place in a buffer. */
+interface Reading {
+  readonly fd: number;
+  readonly call: number;
+  readonly at: number;
+  readonly size: number;
+  readonly onShort: OnShort;
+}
+
+/**
+ * Told how many bytes a file has less than was said: they are zeros in the archive, as GNU tar writes them. The contents lie at that
+ * place in the image, behind what was written before them.
+ */
+export type OnShort = (missing: number, image: Buffer, at: number) => void;
+
+interface Half {
+  readonly batch: Batch;
+  /** The batch's image. */
+  readonly bytes: Uint8Array;
+  /** Where in the batch's image the buffer begins. */
+  readonly start: number;
+  readonly written: number;
+  readonly readings: Reading[];
+  used: number;
+}
+
 export class Output {
   readonly #fd: number;
   readonly #batch: Batch;
-  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER);
-  #used = 0;
-  #written = 0;
+  readonly #halves: readonly [Half, Half];
+  #filling: Half;
+  /** The half that is being read and written. */
+  #running: Half | undefined;
+  #offset = 0;
   /** Cleared when the kernel cannot send to this kind of file, such as one that is open for appending. */
   #canSend = true;
 
   constructor(runner: SyscallRunner, fd: number) {
     this.#fd = fd;
     this.#batch = new Batch(runner, { imageSize: COPY + 4096, maxCalls: 4 });
+    this.#halves = [newHalf(runner), newHalf(runner)];
+    this.#filling = this.#halves[0];
   }
 
   /** Bytes of the archive so far. */
   get offset(): number {
-    return this.#written + this.#used;
+    return this.#offset;
   }
 
   write(data: Buffer, from = 0, end = data.length): void {
     for (let at = from; at < end;) {
-      if (this.#used === BUFFER) this.flush();
-      const count = data.copy(this.#buffer, this.#used, at, end);
-      this.#used += count;
+      if (this.#filling.used === BUFFER) this.#submit();
+      const half = this.#filling;
+      const count = data.copy(half.batch.image, half.start + half.used, at, Math.min(end, at + BUFFER - half.used));
+      half.used += count;
+      this.#offset += count;
       at += count;
     }
+  }
+
+  /** Makes room for so many bytes, to be put together at the returned place in {@link bytes} and announced with {@link took}. */
+  room(count: number): number {
+    if (this.#filling.used + count > BUFFER) this.#submit();
+    return this.#filling.start + this.#filling.used;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#filling.bytes;
+  }
+
+  took(count: number): void {
+    this.#filling.used += count;
+    this.#offset += count;
   }
 
   zeros(count: number): void {
@@ -46,7 +101,22 @@ export class Output {
 
   /** Fills the last block of an entry. */
   pad(): void {
-    this.zeros(-this.offset & (BLOCK - 1));
+    const count = -this.#offset & (BLOCK - 1);
+    if (count > 0) this.zeros(count);
+  }
+
+  /**
+   * The first `size` bytes of a file, at most {@link LARGEST_BUFFERED}. They are read some time before {@link flush} returns, and then
+   * the fd is closed.
+   */
+  file(fd: number, size: number, onShort: OnShort): void {
+    if (this.#filling.used + size > BUFFER || this.#filling.readings.length === FILES) this.#submit();
+    const { batch, start, used, readings } = this.#filling;
+    const at = start + used;
+    readings.push({ fd, call: readAll(batch, fd, at, size), at, size, onShort });
+    close(batch, fd);
+    this.#filling.used += size;
+    this.#offset += size;
   }
 
   /**
@@ -56,15 +126,73 @@ export class Output {
   send(from: number, offset: number, length: number): number {
     this.flush();
     const count = this.#canSend ? this.#send(from, offset, Math.min(length, PIECE)) : this.#copy(from, offset, length);
-    this.#written += count;
+    this.#offset += count;
     return count;
   }
 
+  /** Returns when everything is written. */
   flush(): void {
-    let at = 0;
-    while (at < this.#used) at += this.#writeSome(this.#buffer.subarray(at, this.#used));
-    this.#written += this.#used;
-    this.#used = 0;
+    this.#submit();
+    this.#finish();
+  }
+
+  /** Closes the files that were not read, after a failure. */
+  abandon(): void {
+    const failure = this.#running?.batch.finish();
+    if (this.#running) this.#closeFrom(this.#running, failure);
+    this.#running = undefined;
+    this.#closeFrom(this.#filling, { index: 0 });
+    this.#filling.readings.length = 0;
+  }
+
+  #closeFrom({ batch, readings }: Half, from: { readonly index: number } | undefined): void {
+    if (!from) return;
+    batch.clear();
+    for (const { fd, call } of readings) if (call >= from.index) close(batch, fd);
+    batch.run();
+    readings.length = 0;
+  }
+
+  /** Begins to read and write what there is, and turns to the other buffer. */
+  #submit(): void {
+    const half = this.#filling;
+    if (half.used === 0 && half.readings.length === 0) return;
+    this.#finish();
+    if (half.used > 0) writeOnce(half.batch, half.written, this.#fd, half.start, half.used);
+    half.batch.start();
+    this.#running = half;
+    const other = half === this.#halves[0] ? this.#halves[1] : this.#halves[0];
+    other.batch.clear();
+    other.readings.length = other.used = 0;
+    this.#filling = other;
+  }
+
+  /** Waits for the half that is being written. */
+  #finish(): void {
+    const half = this.#running;
+    if (!half) return;
+    this.#running = undefined;
+    const { batch } = half;
+    for (let failure = batch.finish(); failure; failure = batch.run(failure.index + 1)) {
+      const reading = half.readings.find(({ call }) => call === failure.index);
+      if (!reading) {
+        if (failure.errno !== 'EAGAIN') throw writeFailure(failure.errno);
+        this.#writeAll(half, 0);
+        return;
+      }
+      try {
+        readAgain(reading, batch.image, failure);
+      } catch (error) {
+        this.#closeFrom(half, failure);
+        throw error;
+      }
+    }
+    if (half.used > 0) this.#writeAll(half, batch.slot(half.written));
+  }
+
+  /** What one call has not written. */
+  #writeAll({ batch, start, used }: Half, written: number): void {
+    for (let at = written; at < used;) at += this.#writeSome(batch.image.subarray(start + at, start + used));
   }
 
   #send(from: number, offset: number, length: number): number {
@@ -93,10 +221,7 @@ export class Output {
     batch.tolerateAll();
     batch.run();
     const count = batch.slot(result);
-    if (failed(count))
-      throw new SiltError('SYSCALL_FAILED', `reading a file for the archive: ${errnoName(count)}`, {
-        errno: errnoName(count),
-      });
+    if (failed(count)) throw readFailure(errnoName(count));
     const data = Buffer.from(batch.image.subarray(at, at + count));
     for (let done = 0; done < count;) done += this.#writeSome(data.subarray(done));
     return count;
@@ -120,6 +245,28 @@ export class Output {
     waitWritable(this.#batch, this.#fd);
     this.#batch.run();
   }
+}
+
+function newHalf(runner: SyscallRunner): Half {
+  const batch = new Batch(runner, { imageSize: BUFFER + 64, maxCalls: 2 * FILES + 1 });
+  const { buffer, byteOffset, length } = batch.image;
+  const bytes = new Uint8Array(buffer, byteOffset, length);
+  const half = { batch, bytes, start: batch.space(BUFFER), written: batch.newSlot(), readings: [], used: 0 };
+  batch.keep();
+  return half;
+}
+
+/** Reads as much of a file as there still is, and tells of what is missing. @throws SiltError. */
+function readAgain({ fd, at, size, onShort }: Reading, image: Buffer, { errno }: Failure): void {
+  if (errno !== 'ENODATA') throw readFailure(errno);
+  let count = 0;
+  for (let got = 1; got > 0 && count < size; count += got) got = readSync(fd, image, at + count, size - count, count);
+  image.fill(0, at + count, at + size);
+  if (count < size) onShort(size - count, image, at);
+}
+
+function readFailure(errno: string): SiltError {
+  return new SiltError('SYSCALL_FAILED', `reading a file for the archive: ${errno}`, { errno });
 }
 
 function writeFailure(errno: string): SiltError {

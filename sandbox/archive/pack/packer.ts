@@ -1,7 +1,8 @@
 /** Walks an upper and writes its archive. */
 import { setImmediate } from 'node:timers/promises';
 import { SiltError } from '../../../errors';
-import { type ByteString, printable } from '../codec/bytes';
+import { type ByteString, printable, toByteString, upToNul } from '../codec/bytes';
+import { BLOCK } from '../codec/header';
 import { OPAQUE } from '../codec/xattrs';
 import type { ArchiveWarning, OnWarning } from '../entry';
 import { Batch, type SyscallRunner } from '../io/batch';
@@ -12,8 +13,9 @@ import type { IdMaps } from './ids';
 import { AT_ONCE, type Inspected, Inspector } from './inspector';
 import { type Level, Levels } from './levels';
 import { type Listing, MergedListing, readListing, type Side } from './listing';
-import type { Output } from './output';
-import { Translator } from './translate';
+import { LARGEST_BUFFERED, type Output } from './output';
+import { MOST_HEADERS, type PlainFields, PlainHeaders } from './plain-headers';
+import { type Metadata, Translator } from './translate';
 
 export interface PackerOptions {
   readonly runner: SyscallRunner;
@@ -61,6 +63,9 @@ export class Packer {
   #firstWhiteout: OutEntry | undefined;
   #breath = performance.now();
   #entries = 0;
+  readonly #headers = new PlainHeaders();
+  readonly #types = new Uint8Array(AT_ONCE);
+  readonly #fields: PlainFields = { type: 0, mode: 0, uid: 0, gid: 0, size: 0, seconds: 0, nanoseconds: 0 };
 
   constructor(options: PackerOptions) {
     this.#options = options;
@@ -85,8 +90,10 @@ export class Packer {
         else if (!this.#levels.leave())
           this.#changed(level.name, 'it was moved while it was read; the rest of what contains it is left out');
       }
+      this.#output.flush();
     } finally {
       this.#levels.closeAll();
+      this.#output.abandon();
     }
   }
 
@@ -104,30 +111,66 @@ export class Packer {
   /** The next entries of a directory: one directory, or a number of other things of one side. */
   async #step(level: Level): Promise<void> {
     const { listing } = level;
-    const list: { name: ByteString; type: number }[] = [];
-    const side = listing.side(level.next);
+    const first = level.next;
+    const side = listing.side(first);
     const directory = (side === 'under' ? level.under! : level.over).fd;
-    while (level.next < listing.length && list.length < AT_ONCE && listing.side(level.next) === side) {
-      const name = listing.name(level.next);
-      const type = listing.type(level.next) || this.#inspector.typeOf(directory, name);
-      if (type === DT.directory && list.length > 0) break;
+    let count = 0;
+    while (level.next < listing.length && count < AT_ONCE && listing.side(level.next) === side) {
+      const type = listing.type(level.next) || this.#inspector.typeOf(directory, listing.name(level.next));
+      if (type === DT.directory && count > 0) break;
       level.next++;
-      list.push({ name, type });
+      this.#types[count++] = type;
       if (type === DT.directory) break;
     }
-    const inspected = this.#inspector.inspect(directory, list);
-    if (inspected[0]!.type === DT.directory) {
-      this.#directory(level, inspected[0]!, side);
+    this.#inspector.inspect(directory, listing, first, this.#types, count);
+    if (this.#types[0] === DT.directory) {
+      this.#directory(level, this.#inspector.found(0), side);
       return;
     }
     try {
-      for (const found of inspected) {
-        const later = this.#emit(level, found, side);
+      this.#headers.enter(level.name);
+      for (let i = 0; i < count; i++) {
+        if (this.#plainFile(level, i)) continue;
+        const later = this.#emit(level, i, side);
         if (later) await later;
       }
     } finally {
-      this.#inspector.closeAll(inspected);
+      this.#inspector.closeAll();
     }
+  }
+
+  /** Writes a file like most, without making an object for it. @returns false when it is another kind of entry. */
+  #plainFile(level: Level, i: number): boolean {
+    const fields = this.#fields;
+    const fd = this.#inspector.takePlain(i, LARGEST_BUFFERED, fields);
+    if (fd < 0) return false;
+    const nameAt = this.#inspector.nameAt(i);
+    const nameLength = this.#inspector.nameLength(i);
+    const { image } = this.#inspector;
+    const name = (): ByteString => (level.name + image.toString('latin1', nameAt, nameAt + nameLength)) as ByteString;
+    this.#translator.own(fields, name);
+    const at = this.#output.room(MOST_HEADERS + fields.size);
+    const written = this.#headers.write(this.#output.bytes, at, image, nameAt, nameLength, fields);
+    if (written > 0) {
+      this.#output.took(written);
+      this.#entries++;
+      this.#contents.read(fd, fields.size, this.#plainShort);
+    } else {
+      const { mode, uid, gid, size: stored, seconds, nanoseconds } = fields;
+      const full = name();
+      this.#write({ name: full, type: '0', mode: mode & 0o7777, uid, gid, stored, mtime: { seconds, nanoseconds } });
+      this.#contents.read(fd, stored, (missing) => this.#short(full, missing));
+    }
+    return true;
+  }
+
+  /** A plain file's name stands in its header, in front of its contents. */
+  readonly #plainShort = (missing: number, image: Buffer, at: number): void => {
+    this.#short(toByteString(upToNul(image.subarray(at - BLOCK, at))), missing);
+  };
+
+  #short(name: ByteString, missing: number): void {
+    this.#changed(name, `it shrank by ${missing} bytes while it was read; zeros are written for them`);
   }
 
   #directory(level: Level, found: Inspected, side: Side): void {
@@ -151,7 +194,7 @@ export class Packer {
 
   /** The directory of this name in the shared layer, if it is one there. */
   #below(fd: number, name: ByteString): Inspected | undefined {
-    const [found] = this.#inspector.inspect(fd, [{ name, type: DT.directory }]) as [Inspected];
+    const found = this.#inspector.inspectOne(fd, name, DT.directory);
     return found.errno === undefined ? found : undefined;
   }
 
@@ -163,7 +206,7 @@ export class Packer {
       const listing = under ? new MergedListing(over, this.#list(name, under)) : over;
       this.#levels.enter({ name, over: { fd: found.fd }, under: under && { fd: under.fd }, opaque, listing });
     } catch (error) {
-      this.#inspector.closeAll(under ? [found, under] : [found]);
+      this.#inspector.close([found.fd, under?.fd ?? -1]);
       throw error;
     }
   }
@@ -174,7 +217,8 @@ export class Packer {
     return listing;
   }
 
-  #emit(level: Level, found: Inspected, side: Side): void | Promise<void> {
+  #emit(level: Level, i: number, side: Side): void | Promise<void> {
+    const found = this.#inspector.found(i);
     const name = `${level.name}${found.name}` as ByteString;
     if (found.type === DT.socket) {
       this.#warn('socket-skipped', name, 'an archive cannot hold a socket; it is left out');
@@ -192,7 +236,7 @@ export class Packer {
     }
     const metadata = this.#translator.metadata(name, found);
     const first = this.#firstName(name, found);
-    if (first === undefined && type === '0') return this.#file(name, found, metadata);
+    if (first === undefined && type === '0') return this.#file(name, found, metadata, i);
     // As in gVisor's archives, the attributes of a file stand at its first name only.
     if (first !== undefined) this.#write({ name, type: '1', linkname: first, ...metadata, xattrs: [] });
     else if (type === '2') this.#write({ name, type, linkname: found.target!, ...metadata });
@@ -205,17 +249,15 @@ export class Packer {
     return !level.opaque && this.#options.shared!.isInImage(pathOf(name));
   }
 
-  #file(name: ByteString, found: Inspected, metadata: ReturnType<Translator['metadata']>): void | Promise<void> {
+  #file(name: ByteString, found: Inspected, metadata: Metadata, i: number): void | Promise<void> {
     const layout = this.#contents.layout(found);
     const { stored, map } = layout;
     this.#write({ name, type: '0', ...metadata, stored, ...(map && { realSize: found.stat.size }) });
-    const missing = this.#contents.write(found, layout, this.#inspector.image);
-    if (typeof missing !== 'number') return missing.then((count) => this.#padded(name, count));
+    const onShort = (missing: number): void => this.#short(name, missing);
+    if (map || stored > LARGEST_BUFFERED) return this.#contents.write(found, layout, onShort);
+    this.#inspector.take(i);
+    this.#contents.read(found.fd, stored, onShort);
     return undefined;
-  }
-
-  #padded(name: ByteString, missing: number): void {
-    if (missing > 0) this.#changed(name, `it shrank by ${missing} bytes while it was read; zeros are written for them`);
   }
 
   /**

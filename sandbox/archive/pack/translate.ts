@@ -10,6 +10,8 @@ import type { Inspected } from './inspector';
 
 const OVERLAY = 'trusted.overlay.';
 
+export type Metadata = Pick<OutEntry, 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>;
+
 export class Translator {
   readonly #idMaps: IdMaps | undefined;
   readonly #onWarning: OnWarning;
@@ -20,7 +22,7 @@ export class Translator {
   }
 
   /** Owner, mode, time and attributes of an entry called `name`. */
-  metadata(name: ByteString, { stat, xattrs }: Inspected): Pick<OutEntry, 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'> {
+  metadata(name: ByteString, { stat, xattrs }: Inspected): Metadata {
     return {
       mode: stat.mode & 0o7777,
       uid: this.#uid(stat.uid, name),
@@ -28,6 +30,13 @@ export class Translator {
       mtime: stat.mtime,
       xattrs: xattrs.length === 0 ? xattrs : xattrs.flatMap((xattr) => this.#xattr(xattr, name)),
     };
+  }
+
+  /** Turns the host's ids into the container's. */
+  own(ids: { uid: number; gid: number }, name: () => ByteString): void {
+    if (!this.#idMaps) return;
+    ids.uid = toContainer(this.#idMaps.uids, ids.uid) ?? this.#overflow(`user ${ids.uid}`, name());
+    ids.gid = toContainer(this.#idMaps.gids, ids.gid) ?? this.#overflow(`group ${ids.gid}`, name());
   }
 
   #uid(host: number, name: ByteString): number {

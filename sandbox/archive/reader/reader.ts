@@ -3,11 +3,13 @@ import { printable, upToNul } from '../codec/bytes';
 import { BLOCK, decodeHeader, type Header, isZeroBlock } from '../codec/header';
 import { parsePath } from '../codec/names';
 import { parsePax, type PaxRecord } from '../codec/pax';
+import type { Xattr } from '../codec/xattrs';
 import type { Body, Entry, OnWarning } from '../entry';
 import { archiveInvalid, archiveTruncated, type Place } from '../faults';
 import { DEFAULT_LIMITS, type Limits } from '../limits';
 import { assemble, effectiveName, hasBody, kindOf } from './assemble';
 import { type Extended, keepGlobals, readExtended } from './extended';
+import { PlainEntries } from './plain';
 import type { Source } from './source';
 import { readLayout } from './sparse-body';
 import { Window } from './window';
@@ -29,6 +31,8 @@ interface Pending {
   longLink?: Buffer;
 }
 
+const NO_XATTRS: readonly Xattr[] = [];
+
 const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK;
 
 export class ArchiveReader {
@@ -44,6 +48,7 @@ export class ArchiveReader {
   #bodyLeft = 0;
   #paddingLeft = 0;
   #atEnd = false;
+  readonly #plain: PlainEntries;
 
   constructor(
     readonly source: Source,
@@ -52,6 +57,7 @@ export class ArchiveReader {
   ) {
     this.#window = new Window(source);
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#plain = new PlainEntries(this.#limits.maxDepth);
     this.#onWarning = onWarning;
   }
 
@@ -75,6 +81,8 @@ export class ArchiveReader {
     if (this.#atEnd) return 'end';
     this.#window.skip(this.#bodyLeft + this.#paddingLeft);
     this.#bodyLeft = this.#paddingLeft = 0;
+    const plain = this.#globals.length === 0 ? this.#readPlain() : undefined;
+    if (plain) return plain;
     const pending: Pending = { records: [] };
     for (let at = 0; ;) {
       const place = { name: nameSoFar(pending), offset: this.#window.offset };
@@ -190,6 +198,37 @@ export class ArchiveReader {
       throw archiveInvalid(place, `its global headers add up to ${size} bytes; the limit is ${MAX_GLOBALS}`);
   }
 
+  /** An entry like most that is there as a whole. */
+  #readPlain(): Entry | undefined {
+    const window = this.#window;
+    const plain = this.#plain;
+    const length = plain.read(window.data, window.at, window.end);
+    if (length === 0) return undefined;
+    const { name, size: stored, mode, uid, gid, seconds, nanoseconds } = plain;
+    const { offset } = window;
+    if (stored > INLINE_LIMIT || !this.#has(length + stored)) return undefined;
+    this.#current = { name, offset };
+    this.#countEntry(stored, this.#current);
+    this.#bodyLeft = stored;
+    this.#paddingLeft = padded(stored) - stored;
+    window.skip(length);
+    return {
+      kind: 'file',
+      name,
+      path: plain.path,
+      offset,
+      mode: mode & 0o7777,
+      uid,
+      gid,
+      mtime: { seconds, nanoseconds },
+      size: stored,
+      body: { offset: window.offset, stored, inline: window.data, inlineAt: window.at },
+      major: 0,
+      minor: 0,
+      xattrs: NO_XATTRS,
+    };
+  }
+
   #readEntry(header: Header, at: number, pending: Pending): Entry | 'more' {
     const window = this.#window;
     const extended = this.#extendedOf(pending);
@@ -225,7 +264,7 @@ export class ArchiveReader {
             offset: window.offset + bodyAt,
             stored,
             ...(sparse && { map: sparse.map }),
-            ...(inline && { inline: window.data.subarray(bodyIndex, bodyIndex + stored) }),
+            ...(inline && { inline: window.data, inlineAt: bodyIndex }),
           };
     const onDropped = (reason: string): void => {
       this.#onWarning(`${printable(name)}: ${reason}; left out`, { kind: 'xattr-dropped', name: printable(name) });

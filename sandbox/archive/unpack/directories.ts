@@ -11,17 +11,13 @@ import { ACL_DEFAULT, type Xattr } from '../codec/xattrs';
 import { type Place, entryFailure } from '../faults';
 import { type Arg, slotOf } from '../io/batch';
 import { allocHow, close, fchmod, futimens, mkdirat, openat2 } from '../io/calls';
-import { openBelow, takeDefaultAcl, timeOf } from './directory-fds';
-import type { Operations, Recover } from './operations';
+import { openBelow, takeDefaultAcl, takeSetGid } from './directory-fds';
+import type { Opening, Operations, Recover } from './operations';
 
-export interface Directory {
+export interface Directory extends Opening {
   readonly path: ByteString;
   /** The entry that it was last needed for. */
   place: Place;
-  /** -1 until the batch that opens it has run. */
-  fd: number;
-  /** The fd, or the slot that will have it, as an argument of the batch's calls. */
-  ref: Arg;
   /** What it is to have when it is closed. */
   mode?: number;
   mtime?: Timestamp;
@@ -43,8 +39,6 @@ export class DirectoryTable {
   readonly #setAcl: SetAcl;
   /** In the order of their last use. */
   readonly #open = new Map<ByteString, Directory>();
-  readonly #opening: { directory: Directory; call: number; slot: number }[] = [];
-  readonly #closing: { directory: Directory; call: number }[] = [];
   /** The fds that are ours to close. */
   readonly #fds = new Set<number>();
   #last: Directory;
@@ -54,7 +48,10 @@ export class DirectoryTable {
   constructor(ops: Operations, upperFd: number, setAcl: SetAcl) {
     this.#ops = ops;
     this.#setAcl = setAcl;
-    ops.onRan((from, to) => this.#settle(from, to));
+    ops.onSettled((opened, closed) => {
+      if (opened) this.#fds.add(opened.fd);
+      if (closed) this.#fds.delete(closed.fd);
+    });
     const place: Place = { name: './' as ByteString, offset: 0 };
     const { failure, batch } = ops.now((b) => {
       b.step('opening the upper');
@@ -111,8 +108,7 @@ export class DirectoryTable {
 
   /** Makes a directory, or takes over what is there under this name. The batch does it. */
   make(parent: Directory, base: ByteString, place: Place, whenOther?: () => void): Directory {
-    const { batch } = this.#ops;
-    this.#ops.reserve(4, base.length + 16, 1);
+    const batch = this.#ops.reserve(4, base.length + 16, 1);
     const slot = batch.newSlot();
     const path = joinPath(parent.path, base);
     const directory: Directory = { path, place, fd: -1, ref: slotOf(slot), acls: [], below: new Set(), pinned: false };
@@ -122,7 +118,7 @@ export class DirectoryTable {
     mkdirat(batch, parent.ref, name, 0o700);
     const call = openat2(batch, slot, parent.ref, name, this.#ops.directory);
     if (call !== start + 1) throw new Error('the calls that make a directory are not next to each other');
-    this.#opening.push({ directory, call, slot });
+    this.#ops.opens(directory, slot);
     this.#add(directory);
     return directory;
   }
@@ -142,6 +138,8 @@ export class DirectoryTable {
       const fd = batch.slot(0);
       // A default ACL that it has now would be handed on to what is made in it.
       const acl = takeDefaultAcl(this.#ops, fd, directory.place);
+      const { mode } = takeSetGid(this.#ops, fd, directory.place);
+      if (mode !== undefined) directory.mode ??= mode;
       if (acl && !directory.acls.some(({ name }) => name === ACL_DEFAULT)) directory.acls.push(acl);
       this.#ops.now((b) => close(b, fd));
       return index + 1;
@@ -169,23 +167,10 @@ export class DirectoryTable {
 
   /** Closes what is still open, after a failure. */
   abandon(): void {
+    this.#ops.abandon();
     for (const fd of this.#fds) this.#ops.now((batch) => close(batch, fd));
     this.#fds.clear();
     this.#open.clear();
-  }
-
-  /** The calls from `from` up to `to` have been made: which fds they opened and closed is known. */
-  #settle(from: number, to: number): void {
-    const { batch } = this.#ops;
-    const made = ({ call }: { call: number }): boolean => call >= from && call < to;
-    for (const { directory, slot } of this.#opening.filter(made)) {
-      directory.fd = batch.slot(slot);
-      this.#fds.add(directory.fd);
-    }
-    for (const { directory } of this.#closing.filter(made)) this.#fds.delete(directory.fd);
-    if (to < batch.calls) return;
-    for (const { directory } of this.#opening) directory.ref = directory.fd;
-    this.#opening.length = this.#closing.length = 0;
   }
 
   #touch(directory: Directory): void {
@@ -215,7 +200,8 @@ export class DirectoryTable {
     this.#seal(directory);
     this.#ops.reserve(1, 0);
     this.#ops.begin(directory.place);
-    this.#closing.push({ directory, call: close(this.#ops.batch, directory.ref) });
+    close(this.#ops.batch, directory.ref);
+    this.#ops.closes(directory);
     this.#open.delete(directory.path);
     this.#unlist(directory.path);
     if (this.#last === directory) this.#last = this.root;
@@ -236,16 +222,18 @@ export class DirectoryTable {
 
   #seal(directory: Directory): void {
     // Only once it is made is it known whether it was there already, and then has an ACL to be put back.
+    if (directory.fd < 0) this.#ops.settle();
     if (directory.fd < 0) this.#ops.flush();
     const { place, mode, mtime } = directory;
-    const { batch } = this.#ops;
-    this.#ops.reserve(1, 0);
-    this.#ops.begin(place);
-    batch.step('setting its mode');
-    if (mode !== undefined) fchmod(batch, directory.ref, mode);
+    if (mode !== undefined) {
+      const batch = this.#ops.reserve(1, 0);
+      this.#ops.begin(place);
+      batch.step('setting its mode');
+      fchmod(batch, directory.ref, mode);
+    }
     for (const acl of directory.acls) this.#setAcl(() => directory.ref, acl, place);
     if (mtime === undefined) return;
-    this.#ops.reserve(1, 32);
+    const batch = this.#ops.reserve(1, 32);
     this.#ops.begin(place);
     batch.step('setting its time');
     futimens(batch, directory.ref, mtime);
@@ -262,7 +250,7 @@ export class DirectoryTable {
 
   /** Takes an open directory into the table, with the time and the ACL that it is to have again. */
   #adopt(path: ByteString, fd: number, place: Place): Directory {
-    const mtime = timeOf(this.#ops, fd, place);
+    const { mtime, mode } = takeSetGid(this.#ops, fd, place);
     const acl = takeDefaultAcl(this.#ops, fd, place);
     const directory: Directory = {
       path,
@@ -270,6 +258,7 @@ export class DirectoryTable {
       fd,
       ref: fd,
       mtime,
+      ...(mode !== undefined && { mode }),
       acls: acl ? [acl] : [],
       below: new Set(),
       pinned: false,

@@ -4,7 +4,7 @@ import type { ByteString } from '../codec/bytes';
 import type { Timestamp } from '../codec/time';
 import { ACL_DEFAULT, type Xattr } from '../codec/xattrs';
 import { entryFailure, type Place } from '../faults';
-import { allocHow, allocStatx, close, fgetxattr, fremovexattr, openat2, readStatx, statx } from '../io/calls';
+import { allocHow, allocStatx, close, fchmod, fgetxattr, fremovexattr, openat2, readStatx, statx } from '../io/calls';
 import type { Operations } from './operations';
 
 const LONGEST_PATH = 4095;
@@ -36,8 +36,11 @@ function* pieces(path: string): Generator<string> {
   yield rest;
 }
 
-/** When the directory was last changed. */
-export function timeOf(ops: Operations, fd: number, place: Place): Timestamp {
+/**
+ * Takes the directory's set-gid bit away, if it has it, because what is made in it would not belong to its maker.
+ * @returns when it was last changed, and the mode to put back.
+ */
+export function takeSetGid(ops: Operations, fd: number, place: Place): { mtime: Timestamp; mode: number | undefined } {
   let at = 0;
   const { failure, batch } = ops.now((b) => {
     b.step('looking at the directory');
@@ -45,7 +48,14 @@ export function timeOf(ops: Operations, fd: number, place: Place): Timestamp {
     statx(b, b.newSlot(), fd, b.string(''), at);
   });
   if (failure) throw entryFailure(place, failure.step, failure.errno);
-  return readStatx(batch.image, at).mtime;
+  const { mtime, mode } = readStatx(batch.image, at);
+  if ((mode & C.S_ISGID) === 0) return { mtime, mode: undefined };
+  const { failure: refused } = ops.now((b) => {
+    b.step('taking away its set-gid bit');
+    fchmod(b, fd, mode & 0o7777 & ~C.S_ISGID);
+  });
+  if (refused) throw entryFailure(place, refused.step, refused.errno);
+  return { mtime, mode: mode & 0o7777 };
 }
 
 /** Takes the directory's default ACL away, if it has one, so that it is not handed on to what is made in it. */

@@ -6,8 +6,8 @@ import { printable } from '../codec/bytes';
 import type { SparseMap } from '../codec/sparse';
 import type { Body, Entry } from '../entry';
 import { entryFailure, type Place } from '../faults';
-import { type Arg, NOWHERE } from '../io/batch';
-import { close, fchmod, fchown, ftruncate, futimens, lseek, openat2, pwrite, sendfile, write } from '../io/calls';
+import { type Arg, type Batch, NOWHERE } from '../io/batch';
+import { close, createFile, fchmod, fchown, ftruncate, futimens, lseek, pwrite, sendfile, write } from '../io/calls';
 import type { ArchiveReader } from '../reader/reader';
 import { type Attributes, sizeOf } from './attributes';
 import type { Directory } from './directories';
@@ -23,6 +23,11 @@ const PIECE = 64 << 20;
 const CREATING = 'creating the file';
 const WRITING = 'writing its contents';
 
+/** Can the file be made with its mode? Other bits are lost when it is given away or written to. */
+function isPlain({ mode }: Entry): boolean {
+  return (mode & ~0o777) === 0;
+}
+
 /** Size that the map gives each stored run, or one run for a file without holes. */
 function runsOf({ map, stored }: Body): SparseMap {
   return map ?? Float64Array.of(0, stored);
@@ -32,6 +37,8 @@ export class Files {
   readonly #ops: Operations;
   readonly #attributes: Attributes;
   readonly #reader: ArchiveReader;
+  readonly #uid = process.geteuid?.();
+  readonly #gid = process.getegid?.();
 
   constructor(ops: Operations, attributes: Attributes, reader: ArchiveReader) {
     this.#ops = ops;
@@ -43,19 +50,20 @@ export class Files {
   make(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void | Promise<void> {
     const body = entry.body!;
     const runs = (body.map?.length ?? 2) / 2;
-    const bytes = entry.xattrs.reduce((sum, xattr) => sum + sizeOf(xattr), 0);
+    let bytes = 0;
+    for (const xattr of entry.xattrs) bytes += sizeOf(xattr);
     const fits = runs <= MAX_RUNS && entry.xattrs.length <= MAX_XATTRS && bytes <= MAX_XATTR_BYTES;
     const movable = body.inline !== undefined || (this.#reader.source.fd !== undefined && body.stored <= PIECE);
     if (!fits || !movable) return this.#makeAlone(entry, directory, place, makeWay);
-    this.#ops.reserve(
+    const batch = this.#ops.reserve(
       8 + runs * 2 + entry.xattrs.length,
       256 + entry.path.base.length + body.stored + bytes + runs * 16,
     );
-    const { batch, file } = this.#ops;
+    const { file } = this.#ops;
     const opened = this.#open(entry, directory, place, makeWay);
     batch.step(WRITING);
     if (body.map) ftruncate(batch, file, entry.size);
-    if (body.inline) this.#writeInline(body, body.inline);
+    if (body.inline) this.#writeInline(body, body.inline, body.inlineAt!);
     else this.#moveRuns(file, body);
     this.#finish(file, entry, place);
     this.#ops.hasFile(opened, close(batch, file));
@@ -63,7 +71,7 @@ export class Files {
   }
 
   #open(entry: Entry, directory: Directory, place: Place, makeWay: () => void): number {
-    const { batch, fileSlot, newFile } = this.#ops;
+    const { batch, fileSlot } = this.#ops;
     const recover: Recover = ({ index, errno, step }) => {
       if (step !== CREATING || errno !== 'EEXIST') return undefined;
       makeWay();
@@ -71,15 +79,21 @@ export class Files {
     };
     this.#ops.begin(place, recover);
     batch.step(CREATING);
-    return openat2(batch, fileSlot, directory.ref, batch.string(entry.path.base), newFile);
+    return createFile(
+      batch,
+      fileSlot,
+      directory.ref,
+      batch.string(entry.path.base),
+      isPlain(entry) ? entry.mode : 0o600,
+    );
   }
 
-  #writeInline(body: Body, contents: Buffer): void {
+  #writeInline(body: Body, contents: Buffer, from: number): void {
     const { batch, file } = this.#ops;
-    if (contents.length === 0) return;
-    const data = batch.bytes(contents);
+    if (body.stored === 0) return;
+    const data = batch.part(contents, from, body.stored);
     if (!body.map) {
-      write(batch, file, data, contents.length);
+      write(batch, file, data, body.stored);
       return;
     }
     let done = 0;
@@ -111,45 +125,49 @@ export class Files {
   /** The owner first: a new owner costs a file its set-uid bit and its capabilities (chown(2)). */
   #own(file: Arg, entry: Entry): void {
     const { batch } = this.#ops;
-    batch.step('setting its owner');
-    fchown(batch, file, entry.uid, entry.gid);
+    // What is made belongs to whoever makes it, as no directory that things are made in has the set-gid bit.
+    if (entry.uid !== this.#uid || entry.gid !== this.#gid) {
+      batch.step('setting its owner');
+      fchown(batch, file, entry.uid, entry.gid);
+    }
+    if (isPlain(entry)) return;
     batch.step('setting its mode');
     fchmod(batch, file, entry.mode);
   }
 
   /** A file with an fd of its own over as many batches as it takes. */
   async #makeAlone(entry: Entry, directory: Directory, place: Place, makeWay: () => void): Promise<void> {
-    const { batch, fileSlot } = this.#ops;
+    const { fileSlot } = this.#ops;
     this.#ops.reserve(1, entry.path.base.length + 64);
     this.#open(entry, directory, place, makeWay);
     // The open is the last call, so its slot still has the result.
     const fd = this.#ops.flushKeepingSlot(fileSlot);
     try {
       const body = entry.body!;
-      if (body.map) this.#alone(place, WRITING, () => ftruncate(batch, fd, entry.size));
-      if (body.inline) this.#writeAlone(fd, body, body.inline, place);
+      if (body.map) this.#alone(place, WRITING, (batch) => ftruncate(batch, fd, entry.size));
+      if (body.inline)
+        this.#writeAlone(fd, body, body.inline.subarray(body.inlineAt, body.inlineAt! + body.stored), place);
       else if (this.#reader.source.fd === undefined) await this.#stream(fd, body, place);
       else await this.#move(fd, body, place);
       this.#ops.reserve(2, 0);
       this.#ops.begin(place);
       this.#own(fd, entry);
       for (const xattr of entry.xattrs) this.#attributes.set(() => fd, xattr, place);
-      this.#alone(place, 'setting its time', () => futimens(batch, fd, entry.mtime));
+      this.#alone(place, 'setting its time', (batch) => futimens(batch, fd, entry.mtime));
       this.#ops.flush();
     } finally {
       this.#ops.now((aside) => close(aside, fd));
     }
   }
 
-  #alone(place: Place, step: string, add: () => void): void {
-    this.#ops.reserve(2, 64);
+  #alone(place: Place, step: string, add: (batch: Batch) => void): void {
+    const batch = this.#ops.reserve(2, 64);
     this.#ops.begin(place);
-    this.#ops.batch.step(step);
-    add();
+    batch.step(step);
+    add(batch);
   }
 
   async #move(fd: number, body: Body, place: Place): Promise<void> {
-    const { batch } = this.#ops;
     const runs = runsOf(body);
     let from = body.offset;
     for (let i = 0; i < runs.length; i += 2) {
@@ -157,7 +175,7 @@ export class Files {
       for (let at = runs[i]!; at < end; at += PIECE) {
         const length = Math.min(end - at, PIECE);
         const offset = from;
-        this.#alone(place, WRITING, () => {
+        this.#alone(place, WRITING, (batch) => {
           lseek(batch, NOWHERE, fd, at, C.SEEK_SET);
           sendfile(batch, fd, this.#reader.source.fd!, batch.word64(offset), length);
         });

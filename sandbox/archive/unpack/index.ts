@@ -36,7 +36,7 @@ export interface UnpackResult {
 
 /**
  * Applies the archive. Must have the rights of root in the user namespace whose ids the archive's are. What is
- * made when it fails stays there: the caller throws the upper away.
+ * made when it fails stays there: the caller throws the upper away. The process's umask is 0 meanwhile.
  *
  * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE, each with the entry and its byte offset; SYSCALL_FAILED
  * for what is not the archive's fault; HOST_UNSUPPORTED for zstd on an old Node.
@@ -46,6 +46,8 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
   const source = await openSource(options.archiveFd);
   const reader = new ArchiveReader(source, options.limits, onWarning);
   let unpacker: Unpacker | undefined;
+  // Files are made with the modes that they are to have.
+  const umask = process.umask(0);
   try {
     unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning });
     let entries = 0;
@@ -69,6 +71,7 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
     return { entries, bytes: reader.bytes, hasRoot };
   } finally {
     unpacker?.close();
+    process.umask(umask);
     source.close();
   }
 }

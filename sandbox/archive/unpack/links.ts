@@ -74,8 +74,7 @@ export class Links {
     place: Place,
     whenMissing: () => void,
   ): void {
-    const { batch } = this.#ops;
-    this.#ops.reserve(1, target.length + base.length + 2);
+    const batch = this.#ops.reserve(1, target.length + base.length + 2);
     this.#ops.begin(place, ({ index, errno }) => {
       if (errno === 'ENOENT') {
         whenMissing();

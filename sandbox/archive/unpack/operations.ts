@@ -1,120 +1,240 @@
-/** The calls that an unpacking still has to make, in batches, and what to do when one of them fails. */
+/**
+ * The calls that an unpacking still has to make, in batches, and what to do when one of them fails. While one batch runs, on another
+ * thread, the next one is filled.
+ */
 import { C } from '../../../syscall';
-import { Batch, type Failure, slotOf, type SyscallRunner } from '../io/batch';
+import { type Arg, Batch, type Failure, slotOf, type SyscallRunner, word64At } from '../io/batch';
 import { allocHow, close } from '../io/calls';
 import { entryFailure, type Place } from '../faults';
 
 /** Says at which call to go on after a failure was dealt with; `undefined`: it was not. */
 export type Recover = (failure: Failure) => number | undefined;
 
-interface Group {
-  readonly start: number;
-  readonly place: Place;
-  readonly recover: Recover | undefined;
+/** What a batch opens for calls behind it. */
+export interface Opening {
+  /** The fd as an argument of the next call: a slot, then a place that is filled in before the batch runs, then the fd. */
+  ref: Arg;
+  /** -1 until the batch that opens it has run. */
+  fd: number;
 }
 
-const UPPER_FILE = C.O_WRONLY | C.O_CREAT | C.O_EXCL;
+/** A batch, and what is to be known about its calls when one of them fails. */
+interface Queue {
+  readonly batch: Batch;
+  /** The calls from each index on are for this entry. */
+  readonly starts: number[];
+  readonly places: Place[];
+  readonly recovers: (Recover | undefined)[];
+  /** Calls between which the file slot has an fd. */
+  readonly opened: number[];
+  readonly closed: number[];
+  readonly openings: { readonly opening: Opening; readonly call: number; readonly slot: number; settled: boolean }[];
+  readonly closings: { readonly fd: Opening; readonly call: number; settled: boolean }[];
+  /** Places in the image for fds that the batch before this one opens. */
+  readonly awaited: { readonly opening: Opening; readonly at: number }[];
+}
+
+const IMAGE = 2 << 20;
+const CALLS = 2048;
 
 export class Operations {
-  /** What is done when it is full. Calls of one entry follow each other; entries keep their order. */
-  readonly batch: Batch;
-  /** For what must be done at once, also while the batch runs. Cleared before each use. */
+  readonly #queues: readonly [Queue, Queue];
+  #filling: Queue;
+  /** The queue whose calls are being made. */
+  #running: Queue | undefined;
+  /** For what must be done at once. Cleared before each use. */
   readonly #aside: Batch;
-  readonly #groups: Group[] = [];
-  readonly #files: { readonly opened: number; readonly closed: number }[] = [];
   #openFile = -1;
-  #ran: ((from: number, to: number) => void) | undefined;
+  #settled: ((opened: Opening | undefined, closed: Opening | undefined) => void) | undefined;
 
   /** The slot for whichever file is being written, and that slot as an argument. */
   readonly fileSlot: number;
-  readonly file: number;
-  /** open_hows in the image: a new file, a directory, a fifo. */
-  readonly newFile: number;
+  readonly file: Arg;
+  /** open_hows in the image: a directory, a fifo. */
   readonly directory: number;
   readonly fifo: number;
 
   constructor(runner: SyscallRunner) {
-    this.batch = new Batch(runner);
+    const queues = [newQueue(runner), newQueue(runner)] as const;
+    this.#queues = queues;
+    this.#filling = queues[0];
     this.#aside = new Batch(runner, { imageSize: 160 << 10, maxCalls: 512 });
-    this.fileSlot = this.batch.newSlot();
-    this.file = slotOf(this.fileSlot);
-    this.newFile = allocHow(this.batch, UPPER_FILE, 0o600);
-    this.directory = allocHow(this.batch, C.O_RDONLY | C.O_DIRECTORY);
-    this.fifo = allocHow(this.batch, C.O_RDONLY | C.O_NONBLOCK);
-    this.batch.keep();
+    // Both batches have the same at the same places.
+    const [fileSlot, directory, fifo] = queues.map(({ batch }) => {
+      const slot = batch.newSlot();
+      const hows = [allocHow(batch, C.O_RDONLY | C.O_DIRECTORY), allocHow(batch, C.O_RDONLY | C.O_NONBLOCK)] as const;
+      batch.keep();
+      return [slot, ...hows] as const;
+    })[0]!;
+    this.fileSlot = fileSlot;
+    this.file = slotOf(fileSlot);
+    this.directory = directory;
+    this.fifo = fifo;
   }
 
-  /** Called after each run with the range of calls that succeeded; the batch's slots still hold their results. */
-  onRan(callback: (from: number, to: number) => void): void {
-    this.#ran = callback;
+  /** What is done next. Calls of one entry follow each other; entries keep their order. Another one after {@link reserve}. */
+  get batch(): Batch {
+    return this.#filling.batch;
   }
 
-  /** Makes room, if need be by making the calls that are there. */
-  reserve(calls: number, bytes: number, slots = 0): void {
-    if (!this.batch.hasRoom(calls, bytes, slots)) this.flush();
+  /** Called for each fd once it is open, and once it is closed. */
+  onSettled(callback: (opened: Opening | undefined, closed: Opening | undefined) => void): void {
+    this.#settled = callback;
+  }
+
+  /** Makes room, if need be by beginning to make the calls that are there. @returns the batch that has it. */
+  reserve(calls: number, bytes: number, slots = 0): Batch {
+    if (!this.#filling.batch.hasRoom(calls, bytes, slots)) this.#submit();
+    return this.#filling.batch;
   }
 
   /** The calls that follow are for this entry. @returns the index of the next call. */
   begin(place: Place, recover?: Recover): number {
-    const start = this.batch.calls;
-    this.#groups.push({ start, place, recover });
-    return start;
+    const { batch, starts, places, recovers } = this.#filling;
+    starts.push(batch.calls);
+    places.push(place);
+    recovers.push(recover);
+    return batch.calls;
   }
 
   /** The file slot's fd is made by call `opened` and closed by call `closed`. */
   hasFile(opened: number, closed: number): void {
-    this.#files.push({ opened, closed });
+    this.#filling.opened.push(opened);
+    this.#filling.closed.push(closed);
+  }
+
+  /** The last call leaves an fd in `slot`. */
+  opens(opening: Opening, slot: number): void {
+    this.#filling.openings.push({ opening, call: this.batch.calls - 1, slot, settled: false });
+    opening.ref = slotOf(slot);
+  }
+
+  /** The last call closes it. */
+  closes(fd: Opening): void {
+    this.#filling.closings.push({ fd, call: this.batch.calls - 1, settled: false });
   }
 
   /** Makes all calls. @throws SiltError for the first that fails and cannot be recovered from. */
   flush(): void {
-    const { batch } = this;
-    for (let from = 0; from < batch.calls;) {
-      const failure = batch.run(from);
-      this.#ran?.(from, failure?.index ?? batch.calls);
-      if (!failure) break;
-      this.#rememberFile(from, failure.index);
-      const group = this.#groupOf(failure.index);
-      const next = group.recover?.(failure);
-      if (next === undefined) throw this.#failure(group, failure);
-      from = next;
-    }
-    this.#groups.length = this.#files.length = 0;
-    batch.clear();
+    this.#submit();
+    this.settle();
   }
 
   /** {@link flush}, and the value that the last call left in a slot. */
   flushKeepingSlot(slot: number): number {
+    const { batch } = this;
     this.flush();
-    return this.batch.slot(slot);
+    return batch.slot(slot);
   }
 
-  #rememberFile(from: number, failed: number): void {
-    const file = this.#files.find(({ opened, closed }) => opened < failed && failed <= closed);
-    if (!file) this.#openFile = -1;
-    else if (file.opened >= from) this.#openFile = this.batch.slot(this.fileSlot);
+  /** Waits for the calls that are being made. */
+  settle(): void {
+    const queue = this.#running;
+    if (!queue) return;
+    this.#running = undefined;
+    const { batch } = queue;
+    for (let from = 0, failure = batch.finish(); ; failure = batch.run(from)) {
+      this.#settleFds(queue, failure?.index ?? batch.calls);
+      if (!failure) return;
+      this.#rememberFile(queue, from, failure.index);
+      const group = lastNotAfter(queue.starts, failure.index);
+      const next = queue.recovers[group]?.(failure);
+      if (next === undefined) throw this.#failure(queue.places[group]!, failure);
+      from = next;
+    }
   }
 
-  #failure(group: Group, { step, errno }: Failure): Error {
-    const fd = this.#openFile;
-    if (fd >= 0) this.now((batch) => close(batch, fd));
-    return entryFailure(group.place, step, errno);
-  }
-
-  /** Makes a few calls at once, before those of the batch. The result is good until the next use. */
+  /** Makes a few calls at once, before those of the batch that is being filled. The result is good until the next use. */
   now(build: (batch: Batch) => void): { failure: Failure | undefined; batch: Batch } {
+    this.settle();
     this.#aside.clear();
     build(this.#aside);
     return { failure: this.#aside.run(), batch: this.#aside };
   }
 
-  #groupOf(index: number): Group {
-    let low = 0;
-    for (let high = this.#groups.length - 1; low < high;) {
-      const middle = (low + high + 1) >> 1;
-      if (this.#groups[middle]!.start <= index) low = middle;
-      else high = middle - 1;
+  /** Waits for what is being done, whatever comes of it: for after a failure. */
+  abandon(): void {
+    try {
+      this.settle();
+    } catch {
+      // There is an earlier failure, which is the one to tell of.
     }
-    return this.#groups[low]!;
   }
+
+  #submit(): void {
+    this.settle();
+    const queue = this.#filling;
+    if (queue.batch.calls === 0) return;
+    for (const { opening, at } of queue.awaited) {
+      queue.batch.setWord64(at, opening.fd);
+      opening.ref = opening.fd;
+    }
+    const next = queue === this.#queues[0] ? this.#queues[1] : this.#queues[0];
+    clear(next);
+    for (const { opening } of queue.openings) {
+      const at = next.batch.space(8);
+      next.awaited.push({ opening, at });
+      opening.ref = word64At(at);
+    }
+    this.#filling = next;
+    this.#running = queue;
+    queue.batch.start();
+  }
+
+  /** The calls up to `to` have been made: which fds they opened and closed is known. */
+  #settleFds({ batch, openings, closings }: Queue, to: number): void {
+    for (const one of openings) {
+      if (one.settled || one.call >= to) continue;
+      one.settled = true;
+      one.opening.fd = batch.slot(one.slot);
+      this.#settled?.(one.opening, undefined);
+    }
+    for (const one of closings) {
+      if (one.settled || one.call >= to) continue;
+      one.settled = true;
+      this.#settled?.(undefined, one.fd);
+    }
+  }
+
+  #rememberFile({ batch, opened, closed }: Queue, from: number, failed: number): void {
+    const i = lastNotAfter(opened, failed - 1);
+    if (i < 0 || failed > closed[i]!) this.#openFile = -1;
+    else if (opened[i]! >= from) this.#openFile = batch.slot(this.fileSlot);
+  }
+
+  #failure(place: Place, { step, errno }: Failure): Error {
+    const fd = this.#openFile;
+    if (fd >= 0) this.now((batch) => close(batch, fd));
+    return entryFailure(place, step, errno);
+  }
+}
+
+function newQueue(runner: SyscallRunner): Queue {
+  return {
+    batch: new Batch(runner, { imageSize: IMAGE, maxCalls: CALLS }),
+    starts: [],
+    places: [],
+    recovers: [],
+    opened: [],
+    closed: [],
+    openings: [],
+    closings: [],
+    awaited: [],
+  };
+}
+
+function clear({ batch, ...lists }: Queue): void {
+  batch.clear();
+  for (const list of Object.values(lists)) list.length = 0;
+}
+
+/** Index of the last of these numbers, which ascend, that is not above the limit; -1 if there is none. */
+function lastNotAfter(numbers: readonly number[], limit: number): number {
+  let low = -1;
+  for (let high = numbers.length - 1; low < high;) {
+    const middle = (low + high + 1) >> 1;
+    if (numbers[middle]! <= limit) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }

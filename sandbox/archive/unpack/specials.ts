@@ -21,8 +21,7 @@ export class Specials {
 
   symlink(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void {
     const target = Buffer.concat([entry.target!, Buffer.alloc(1)]);
-    this.#ops.reserve(3, entry.path.base.length + target.length + 64);
-    const { batch } = this.#ops;
+    const batch = this.#ops.reserve(3, entry.path.base.length + target.length + 64);
     const name = this.#begin(entry, place, makeWay);
     symlinkat(batch, batch.bytes(target), directory.ref, name);
     this.#finishByName(entry, directory, place, name);
@@ -38,8 +37,8 @@ export class Specials {
 
   /** Opened for reading without waiting for a writer, a fifo takes owner, mode and attributes as a file does. */
   fifo(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void {
-    const { batch, file, fileSlot } = this.#ops;
-    this.#ops.reserve(6, entry.path.base.length + 64);
+    const batch = this.#ops.reserve(6, entry.path.base.length + 64);
+    const { file, fileSlot } = this.#ops;
     const name = this.#begin(entry, place, makeWay);
     mknodat(batch, directory.ref, name, C.S_IFIFO | 0o600, 0);
     const opened = openat2(batch, fileSlot, directory.ref, name, this.#ops.fifo);

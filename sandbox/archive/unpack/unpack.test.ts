@@ -1,4 +1,6 @@
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   fstatSync,
   mkdirSync,
@@ -343,6 +345,18 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
         'user.none': '',
       });
       expect(warnings).toEqual([]);
+    });
+
+    test('a set-gid directory that is there already does not give its group to what is made in it, and stays one', async () => {
+      mkdirSync(`${upper.path}/shared`);
+      chownSync(`${upper.path}/shared`, 5, 6);
+      chmodSync(`${upper.path}/shared`, 0o2775);
+      const umask = process.umask(0o77);
+      const tree = await loaded(file('shared/f'), file('shared/new/g'));
+      expect(process.umask(umask)).toBe(0o77);
+      expect(tree['shared']).toMatchObject({ mode: '2775', owner: '5:6' });
+      for (const path of ['shared/f', 'shared/new', 'shared/new/g']) expect(tree[path]!.owner).toBe('0:0');
+      expect(tree['shared/f']!.mode).toBe('644');
     });
 
     test('a default ACL does not reach the entries of its directory', async () => {
