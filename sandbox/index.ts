@@ -9,7 +9,7 @@ export { FreezeRecord } from './freeze';
 export { Hooks } from './hooks';
 export { Host } from './host';
 export { podIdRanges } from './id-ranges';
-export { watchOom } from './oom';
+export { type OomWatch, watchOom } from './oom';
 export { type OverlayMode, parseOverlay, parseOverlay2 } from './overlay-mode';
 export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';

@@ -4,13 +4,23 @@ import { type Cgroup, findOomSource, oomKills, registerOomEvent } from './cgroup
 
 const READABLE = 1;
 
+/** A watch for kills of the OOM killer. */
+export interface OomWatch {
+  /**
+   * Looks now, and calls back for what is new. The kernel counts before it kills: who has seen a process end and looks then knows,
+   * whereas the notice of it may come later than that of the end.
+   */
+  look(): void;
+  stop(): void;
+}
+
 /**
- * Calls back each time that the OOM killer has killed a process of a cgroup. Returns the function that ends it; on a host
- * without the memory controller nothing ever comes.
+ * Calls back each time that the OOM killer has killed a process of a cgroup. On a host without the memory controller nothing ever
+ * comes.
  */
-export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): () => void {
+export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): OomWatch {
   const source = findOomSource(cgroup);
-  if (source === undefined) return () => undefined;
+  if (source === undefined) return { look: () => undefined, stop: () => undefined };
   let seen = oomKills(cgroup);
   const look = (): void => {
     const kills = oomKills(cgroup);
@@ -20,7 +30,7 @@ export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): () 
   if (source.kind === 'inotify') {
     const watcher = watchFile(source.file, look);
     watcher.on('error', () => undefined);
-    return () => watcher.close();
+    return { look, stop: () => watcher.close() };
   }
   const fd = eventFd(kernel);
   registerOomEvent(cgroup, fd);
@@ -31,9 +41,12 @@ export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): () 
     kernel.run(clear);
     look();
   });
-  return () => {
-    handle.close();
-    closeSync(fd);
+  return {
+    look,
+    stop: () => {
+      handle.close();
+      closeSync(fd);
+    },
   };
 }
 

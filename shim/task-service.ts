@@ -25,6 +25,7 @@ import {
   FreezeRecord,
   openCheckpoint,
   seedOf,
+  type OomWatch,
   watchOom,
   type Workshop,
 } from '../sandbox';
@@ -45,7 +46,7 @@ type Handlers = {
 interface Task {
   readonly init: InitTask;
   readonly freezer: FreezeRecord;
-  readonly stopOomWatch: () => void;
+  readonly oom: OomWatch;
 }
 
 export interface TaskServiceOptions {
@@ -104,7 +105,7 @@ export class TaskService implements Handlers {
         onTerminal: (master) => given.attachTerminal(master),
       });
       stdio.closeDonated();
-      const stopOomWatch = watchOom(workshop.kernel, container.cgroup, () =>
+      const oom = watchOom(workshop.kernel, container.cgroup, () =>
         publisher.publish('/tasks/oom', { containerId: id }),
       );
       const directory = workshop.state.containerPath(pod.id, id);
@@ -116,9 +117,11 @@ export class TaskService implements Handlers {
         checkpoint: request.checkpoint,
         pid: container.init.pid,
       });
+      // Before the exit is published, which InitTask does: Docker takes a container whose end it has heard of as it was then.
+      void container.init.exited.then(() => oom.look());
       const init = new InitTask(container, stdio, publisher);
       const freezer = new FreezeRecord(workshop.kernel, container.cgroup, directory);
-      const task = { init, freezer, stopOomWatch };
+      const task = { init, freezer, oom };
       this.#tasks.set(id, task);
       // In a pid namespace that is not the container's own, its other processes outlive the first one.
       if (!['container', 'apart'].includes(container.plan.launch.pid))
@@ -175,7 +178,7 @@ export class TaskService implements Handlers {
     if (init.id === this.options.pod.id) this.#unmatchedSeeds.report();
     await init.container.delete();
     const exit = await init.wait();
-    task.stopOomWatch();
+    task.oom.stop();
     for (const exec of init.execs.values()) exec.stdio.dispose();
     init.stdio.dispose();
     this.#tasks.delete(init.id);

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkout } from '../integration/harness/checkout';
 import { fetchCriu } from '../integration/harness/criu';
+import { fetchDocker } from '../integration/harness/docker-peers';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 import { printTally, reportDirectory, type RunRecord } from './reports';
 
@@ -73,6 +74,7 @@ async function runIntegration(suite: string, peers: readonly string[]): Promise<
   await fetchCriu();
   for (const name of peers) {
     const peer = await fetchPeer(name);
+    await fetchDocker(name);
     const env = { SILT_TEST_PEER: name, SILT_TEST_SKIP: 'reason' in peer ? peer.reason : '' };
     console.log('reason' in peer ? `\n${name}: ${peer.reason}` : `\n${name}: containerd ${peer.version}`);
     await record(

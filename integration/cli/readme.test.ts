@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { binDirectory, checkout, containerdSuite, runCommand, siltProgram, type Containerd } from '../harness';
 import { takeInventory, waitForNoLeaks, type Inventory } from '../harness/leak-check';
-import { dockerSuite, noDocker } from '../harness/docker';
+import { type Docker, dockerSuite } from '../harness/docker';
 import { readmeBlocks, unmarkedBlocks, type ReadmeBlock } from './readme-blocks';
 import { type, type NewcomerSettings } from './newcomer';
 
@@ -13,7 +13,6 @@ const system = process.env['SILT_TEST_PEER'] ?? 'system';
 
 /** What cannot be run here, and why. */
 const NOT_HERE: Readonly<Record<string, string>> = {
-  'docker-24': 'Debian bookworm’s Docker has no --annotation',
   nerdctl: 'Debian bookworm has no nerdctl',
   kubernetes: 'there is no cluster here; the suites of integration/cri show the same pod through CRI',
 };
@@ -36,7 +35,7 @@ function each(kind: string, settings: () => NewcomerSettings): void {
 
 test('each block of commands says what it is run by', () => {
   expect(unmarkedBlocks()).toBe(0);
-  const kinds = ['host', 'bundle', 'docker', 'containerd', 'kubernetes-node', ...Object.keys(NOT_HERE)];
+  const kinds = ['host', 'bundle', 'docker', 'docker-24', 'containerd', 'kubernetes-node', ...Object.keys(NOT_HERE)];
   expect(blocks.map((block) => block.run).filter((kind) => !kinds.includes(kind))).toEqual([]);
   expect(new Set(blocks.map((block) => block.run)).size).toBe(kinds.length);
 });
@@ -115,25 +114,32 @@ containerdSuite('README', {}, (host) => {
   afterAll(() => host().remove('web'));
 });
 
-dockerSuite('README with Docker', { skip: noDocker(), runtimes: {} }, (host) => {
-  each('docker', () => ({
-    directory: host().directory,
-    environment: host().environment,
-    wrappers: {
-      // systemd returns when dockerd has been told; it takes the runtimes up a moment later.
-      systemctl: `
-        wanted=$(grep -o '"silt[a-z-]*": *{' ${host().config})
-        kill -HUP ${host().pid}
+const inDocker = (host: Docker): NewcomerSettings => ({
+  directory: host.directory,
+  environment: host.environment,
+  wrappers: {
+    // systemd returns when dockerd has been told; it takes the runtimes up a moment later.
+    systemctl: `
+        wanted=$(grep -o '"silt[a-z-]*": *{' ${host.config})
+        kill -HUP ${host.pid}
         for name in $(echo "$wanted" | tr -d '": {'); do
           until docker info --format '{{json .Runtimes}}' | grep -q "\\"$name\\""; do sleep 0.1; done
         done`,
-      silt: `case $1 in install) shift; exec ${siltProgram} install --docker-config=${host().config} "$@" ;; esac; exec ${siltProgram} "$@"`,
-    },
-    paths: { '/run/docker': host().execRoot, '/tmp/web.tar': join(host().directory, 'web.tar') },
-  }));
+    silt: `case $1 in install) shift; exec ${siltProgram} install --docker-config=${host.config} "$@" ;; esac; exec ${siltProgram} "$@"`,
+  },
+  paths: { '/run/docker': host.execRoot, '/tmp/web.tar': join(host.directory, 'web.tar') },
+});
+
+dockerSuite('README with Docker', { runtimes: {}, firstRuntime: 'runc' }, (host) => {
+  each('docker', () => inDocker(host()));
 
   test('the snapshot holds what the container wrote', async () => {
     const listing = await runCommand(['tar', '-tf', join(host().directory, 'web.tar')]);
     expect(listing.stdout.toString().split('\n')).toContain('./page');
   });
+});
+
+dockerSuite('README with a newer Docker', { dockers: 'newer', runtimes: {}, firstRuntime: 'runc' }, (host) => {
+  each('docker', () => inDocker(host()));
+  each('docker-24', () => inDocker(host()));
 });

@@ -5,9 +5,9 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun, siltTest } from '../harness';
-import { dockerSuite, noDocker, plainRuntime } from '../harness/docker';
+import { dockerSuite, plainRuntime } from '../harness/docker';
 
-dockerSuite('files under docker', { skip: noDocker() }, (host) => {
+dockerSuite('files under docker', {}, (host) => {
   const inside = async (flags: readonly string[], script: string): Promise<string> => {
     const { code, stdout, stderr } = await host().run(...flags, 'busybox', 'sh', '-c', script);
     if (code !== 0) throw new Error(`exit status ${code}: ${stderr}`);

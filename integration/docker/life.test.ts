@@ -1,8 +1,8 @@
 /** The life of a container under Docker: signals, pauses, restarts, health, and the events that tell of it. */
 import { waitFor } from '../harness';
-import { dockerRuntime, dockerSuite, noDocker } from '../harness/docker';
+import { dockerRuntime, dockerSuite } from '../harness/docker';
 
-dockerSuite('the life of a container under docker', { skip: noDocker() }, (host) => {
+dockerSuite('the life of a container under docker', {}, (host) => {
   const status = (id: string): Promise<string> => host().inspect(id, '.State.Status');
   const exitCode = (id: string): Promise<string> => host().inspect(id, '.State.ExitCode');
   const ended = (id: string): Promise<boolean> => waitFor('its end', async () => (await status(id)) === 'exited');

@@ -1,6 +1,6 @@
 /** Limits under Docker: set at the start, changed while the container runs, and what happens at them. */
 import { waitFor } from '../harness';
-import { dockerSuite, noDocker } from '../harness/docker';
+import { dockerSuite } from '../harness/docker';
 
 /** What a container reads of its own limits, in v1's files or v2's. */
 const LIMITS = `cd /sys/fs/cgroup
@@ -8,7 +8,7 @@ const LIMITS = `cd /sys/fs/cgroup
   cat pids/pids.max 2>/dev/null || cat pids.max
   cat cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 cpu.max`;
 
-dockerSuite('limits under docker', { skip: noDocker() }, (host) => {
+dockerSuite('limits under docker', {}, (host) => {
   test('--memory, --pids-limit and --cpus are what the container finds in its cgroup', async () => {
     const flags = ['--memory=64m', '--pids-limit=40', '--cpus=0.5'];
     const { stdout } = await host().run(...flags, 'busybox', 'sh', '-c', LIMITS);

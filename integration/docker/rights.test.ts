@@ -2,9 +2,9 @@
 import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSilt, testIf } from '../harness';
-import { dockerRuntime, dockerSuite, noDocker } from '../harness/docker';
+import { dockerRuntime, dockerSuite } from '../harness/docker';
 
-dockerSuite('rights under docker', { skip: noDocker() }, (host) => {
+dockerSuite('rights under docker', {}, (host) => {
   const inside = async (flags: readonly string[], script: string): Promise<string> => {
     const { code, stdout, stderr } = await host().run(...flags, 'busybox', 'sh', '-c', script);
     if (code !== 0) throw new Error(`exit status ${code}: ${stderr}`);

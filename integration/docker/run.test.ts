@@ -1,10 +1,10 @@
 /** `docker run`, `exec`, `logs`, `top`, terminals: what a container runs, says and ends with. */
 import { mustRun, Terminal } from '../harness';
-import { dockerRuntime, dockerSuite, noDocker } from '../harness/docker';
+import { dockerRuntime, dockerSuite } from '../harness/docker';
 
 const SIZE = { rows: 31, columns: 97 };
 
-dockerSuite('docker run and exec', { skip: noDocker() }, (host) => {
+dockerSuite('docker run and exec', {}, (host) => {
   test('prints what the container prints, each on its own stream, and ends with its status', async () => {
     const { code, stdout, stderr } = await host().run('busybox', 'sh', '-c', 'echo out; echo err >&2; exit 7');
     expect({ code, stdout: stdout.toString(), stderr }).toEqual({ code: 7, stdout: 'out\n', stderr: 'err\n' });

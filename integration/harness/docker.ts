@@ -5,36 +5,22 @@
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { basename, delimiter, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { binDirectory, siltProgram } from './checkout';
 import { clearUp } from './clear-up';
 import { mustRun, runCommand, startCommand, type BackgroundCommand, type CommandOptions } from './command';
 import { baseDirectory } from './containerd';
 import { waitFor } from './deadline';
 import { takeInventory, waitForNoLeaks, type Inventory, type Ownership } from './leak-check';
-import { findProgram } from './peers';
+import { findDocker, type DockerPrograms } from './docker-peers';
 import { isSilt, testIf } from './suite';
 
-/** The programs of one version of Docker. */
-export interface DockerPrograms {
-  readonly dockerd: string;
-  readonly docker: string;
-  /** Of containerd and its shim for runc, to be put in front of PATH; the machine's unless given. */
-  readonly directories?: readonly string[];
-}
-
 export interface DockerOptions {
-  readonly programs?: DockerPrograms;
+  readonly programs: DockerPrograms;
   /** Gives it a bridge of its own, which the containers are on that ask for nothing else. */
   readonly bridge?: boolean;
   /** The runtimes of its daemon.json, by name; none unless given. */
   readonly runtimes?: Readonly<Record<string, object>>;
-}
-
-/** The machine's own Docker, or undefined. */
-export function findDocker(): DockerPrograms | undefined {
-  const [dockerd, docker] = [findProgram('dockerd'), findProgram('docker')];
-  return dockerd === undefined || docker === undefined ? undefined : { dockerd, docker };
 }
 
 export class Docker {
@@ -48,20 +34,19 @@ export class Docker {
   readonly #bridge: string | undefined;
   #dockerd: BackgroundCommand | undefined;
 
-  constructor(options: DockerOptions = {}) {
-    const programs = options.programs ?? findDocker();
-    if (!programs) throw new Error('no dockerd on this machine: install the Debian package docker.io');
-    this.#programs = programs;
+  constructor(options: DockerOptions) {
+    this.#programs = options.programs;
     // At most 15 characters (IFNAMSIZ of netdevice(7)).
     this.#bridge = options.bridge === true ? `sd${this.mark.slice(-6)}` : undefined;
     writeFileSync(this.config, JSON.stringify(options.runtimes ? { runtimes: options.runtimes } : {}));
   }
 
   get environment(): NodeJS.ProcessEnv {
-    const { directories = [] } = this.#programs;
+    const { docker, directories } = this.#programs;
+    const own = [binDirectory, ...directories, dirname(docker)];
     return {
       ...process.env,
-      PATH: [binDirectory, ...directories, process.env['PATH'] ?? '', '/usr/sbin', '/usr/bin', '/sbin'].join(delimiter),
+      PATH: [...own, process.env['PATH'] ?? '', '/usr/sbin', '/usr/bin', '/sbin'].join(delimiter),
       DOCKER_HOST: this.host,
       // Nobody's own settings of the client.
       DOCKER_CONFIG: this.directory,
@@ -202,22 +187,28 @@ export const plainRuntime = isSilt ? 'silt-plain' : 'runc';
 /** As docs/filesystem.md has them. */
 export const siltRuntimes = {
   silt: { path: siltProgram },
+  'silt-shim': { runtimeType: 'io.containerd.silt.v1' },
   'silt-plain': { path: siltProgram, runtimeArgs: ['--overlay2=none', '--userns=none'] },
 };
 
-export interface DockerSuiteSettings extends DockerOptions {
-  /** Why it cannot run; run when undefined. */
-  readonly skip?: string | undefined;
-  /** Runs before the inventory that the closing check compares with. */
-  readonly warmUp?: (docker: Docker) => Promise<unknown>;
+export interface DockerSuiteSettings extends Omit<DockerOptions, 'programs'> {
+  /** Which runs it is for: those with the machine's own containerd and Docker, or those with newer ones, with their Docker. */
+  readonly dockers?: 'system' | 'newer';
+  /** The runtime of the first container, before the inventory that the closing check compares with. */
+  readonly firstRuntime?: string;
 }
+
+const peer = process.env['SILT_TEST_PEER'] ?? 'system';
 
 /**
  * Declares a group of tests with a dockerd of its own, ended by a test that nothing is left. With SILT_TEST_RUNTIME=io.containerd.runc.v2
  * the containers are runc's.
  */
 export function dockerSuite(name: string, settings: DockerSuiteSettings, define: (host: () => Docker) => void): void {
-  const { skip, warmUp } = settings;
+  const { dockers = 'system', firstRuntime = dockerRuntime } = settings;
+  const found = findDocker(peer);
+  const isOther = (peer === 'system') !== (dockers === 'system');
+  const skip = isOther ? `runs with the ${dockers} Docker` : 'reason' in found ? found.reason : undefined;
   const declare = skip === undefined ? describe : describe.skip;
   declare(skip === undefined ? name : `${name} [skipped: ${skip}]`, () => {
     let docker: Docker | undefined;
@@ -228,12 +219,10 @@ export function dockerSuite(name: string, settings: DockerSuiteSettings, define:
     };
 
     beforeAll(async () => {
-      docker = new Docker({ runtimes: siltRuntimes, ...settings });
+      docker = new Docker({ runtimes: siltRuntimes, ...settings, programs: found as DockerPrograms });
       await docker.start();
       // What only a first container makes (the parent of all cgroups, the host's network namespace as dockerd keeps it) is no leak.
-      const runtime = settings.runtimes ? [] : [`--runtime=${dockerRuntime}`];
-      await docker.must('run', '--rm', ...runtime, '--network=host', 'busybox', 'true');
-      await warmUp?.(docker);
+      await docker.must('run', '--rm', `--runtime=${firstRuntime}`, '--network=host', 'busybox', 'true');
       before = takeInventory(docker.ownership);
     }, 90_000);
 
@@ -241,6 +230,7 @@ export function dockerSuite(name: string, settings: DockerSuiteSettings, define:
       await docker?.destroy();
     }, 60_000);
 
+    // A group of its own, so that what it does after all of its tests is done before the last one here.
     describe(`of ${dockerRuntime}`, () => define(host));
 
     testIf(isSilt, 'what runc leaves is not looked at')(
@@ -253,12 +243,4 @@ export function dockerSuite(name: string, settings: DockerSuiteSettings, define:
       30_000,
     );
   });
-}
-
-const peer = process.env['SILT_TEST_PEER'] ?? 'system';
-
-/** Why the machine's own Docker cannot be tested with in this run; undefined when it can. */
-export function noDocker(): string | undefined {
-  if (peer !== 'system') return 'does not depend on containerd, runs with that of system';
-  return findDocker() === undefined ? 'there is no dockerd (make deps installs it)' : undefined;
 }

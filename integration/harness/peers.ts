@@ -99,26 +99,25 @@ export async function fetchPeer(name: string): Promise<Peer | MissingPeer> {
   mkdirSync(join(failure, '..'), { recursive: true });
   rmSync(failure, { force: true });
   try {
-    await unpackSuite(name);
+    await unpackPackages(name, ['containerd'], join(cacheDirectory(), 'peers', name));
   } catch (error) {
     writeFileSync(failure, `containerd of Debian ${name} could not be fetched: ${messageOf(error)}`);
   }
   return findPeer(name);
 }
 
-/** Fetches and unpacks containerd of a suite into the cache: complete under its name, or not there. */
-async function unpackSuite(suite: string): Promise<void> {
+/** Fetches and unpacks packages of a suite into a directory of the cache: complete under its name, or not there. */
+export async function unpackPackages(suite: string, packages: readonly string[], target: string): Promise<void> {
   const apt = prepareApt(suite);
-  const download = join(cacheDirectory(), 'apt', suite, 'download');
-  const unpacked = join(cacheDirectory(), 'apt', suite, 'unpacked');
+  const download = `${target}.download`;
+  const unpacked = `${target}.unpacked`;
   for (const directory of [download, unpacked]) {
     rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true });
   }
   await mustRun(['apt-get', ...apt, 'update'], { timeoutMs: 300_000 });
-  await mustRun(['apt-get', ...apt, 'download', 'containerd'], { cwd: download, timeoutMs: 300_000 });
+  await mustRun(['apt-get', ...apt, 'download', ...packages], { cwd: download, timeoutMs: 300_000 });
   for (const file of readdirSync(download)) await mustRun(['dpkg', '-x', join(download, file), unpacked]);
-  const target = join(cacheDirectory(), 'peers', suite);
   rmSync(target, { recursive: true, force: true });
   renameSync(unpacked, target);
   rmSync(download, { recursive: true });
