@@ -4,6 +4,7 @@ export {
   type CgroupV1View,
   type FilesystemStep,
   hostOwner,
+  isPodRoots,
   mountDestination,
   planRoot,
   podRootSysctls,

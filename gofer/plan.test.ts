@@ -28,6 +28,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     spec: { ociVersion: '1.2.0', ...spec },
     bundle: '/run/bundle',
     layers: ['/layers/1'],
+    ownerOf: () => ({ uid: 0, gid: 0 }),
     upper: { fs: 'fs', work: 'work' },
     cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
@@ -377,7 +378,7 @@ describe('everything else', () => {
       },
     });
     expect(planned).toMatchObject({
-      layers: ['/layers/1'],
+      layers: [{ path: '/layers/1', idmap: false }],
       mountPoint: '/run/silt/pod/web/rootfs',
       userns: false,
       owner: { uid: 0, gid: 0 },
@@ -471,18 +472,24 @@ describe('the host’s ids of a user', () => {
   });
 });
 
-describe('idmapped mounts of the spec are refused by name', () => {
-  const mapping = [{ containerID: 0, hostID: 1000, size: 1 }];
-  const bind = { destination: '/data', type: 'bind', source: '/dir' };
-  test.each<[string, Mount]>([
-    ['the option idmap', { ...bind, options: ['rbind', 'idmap'] }],
-    ['the option ridmap', { ...bind, options: ['rbind', 'ridmap'] }],
-    ['uidMappings', { ...bind, options: ['rbind'], uidMappings: mapping }],
-    ['gidMappings', { ...bind, options: ['rbind'], gidMappings: mapping }],
-  ])('%s', (_, mount) => {
-    expect(refusal(() => plan({ mounts: [mount] }))).toMatchObject({
-      code: 'SPEC_UNSUPPORTED',
-      details: { jsonPath: '$.mounts[0]' },
-    });
-  });
+test('a layer is idmapped unless the engine has given it to the pod’s ids', () => {
+  const owners: Readonly<Record<string, [number, number]>> = { '/image': [0, 0], '/remapped': [100_000, 300_000] };
+  const input = {
+    layers: ['/remapped', '/image'],
+    ownerOf: (path: string) => ({ uid: owners[path]![0], gid: owners[path]![1] }),
+  };
+  expect(plan({}, { ...input, idMaps: ID_MAPS }).layers).toEqual([
+    { path: '/remapped', idmap: false },
+    { path: '/image', idmap: true },
+  ]);
+  expect(plan({}, input).layers.map(({ idmap }) => idmap)).toEqual([false, false]);
+});
+
+test('a volume may say that it has the pod’s ids, and no others', () => {
+  const { uids: uidMappings, gids: gidMappings } = ID_MAPS;
+  const volume = { destination: '/data', type: 'bind', source: '/srv/dir' };
+  expect(stepOf({ ...volume, uidMappings, gidMappings }, { idMaps: ID_MAPS })).toMatchObject({ idmap: true });
+  for (const idMaps of [null, { ...ID_MAPS, gids: uidMappings }]) {
+    expect(refusal(() => stepOf({ ...volume, uidMappings, gidMappings }, { idMaps })).code).toBe('SPEC_UNSUPPORTED');
+  }
 });

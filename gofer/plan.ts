@@ -3,7 +3,7 @@ import { SiltError } from '../errors';
 import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
 import { C } from '../syscall';
 import { type DeviceNode, planDevices } from './devices';
-import { type IdMaps, toHost } from './id-map';
+import { type IdMaps, mapFileText, toHost } from './id-map';
 import type { Owner } from './target';
 
 /** A new filesystem instance at `destination`. */
@@ -47,9 +47,16 @@ export interface CgroupV1View {
   readonly links: readonly { readonly name: string; readonly target: string }[];
 }
 
+export interface Layer {
+  /** Absolute, of the host. */
+  readonly path: string;
+  /** Show the host's ids as the pod's (idmapped mount): not where the engine has given the files to the pod's ids already. */
+  readonly idmap: boolean;
+}
+
 export interface RootPlan {
-  /** Read-only layers, the topmost first, as absolute host paths. Without an upper the first is the root itself. */
-  readonly layers: readonly string[];
+  /** Read-only layers, the topmost first. Without an upper the first is the root itself. */
+  readonly layers: readonly Layer[];
   /** The names of the upper and the overlay's work directory in the mount that the gofer is given; null: there is no overlay. */
   readonly upper: { readonly fs: string; readonly work: string } | null;
   /** The gofer is given a layer of whiteouts, to lie above the others. */
@@ -83,6 +90,8 @@ export interface RootPlanInput {
   /** The bundle directory: relative bind sources start there. */
   readonly bundle: string;
   readonly layers: readonly string[];
+  /** Who owns what is at an absolute host path; undefined when there is nothing. */
+  readonly ownerOf: (hostPath: string) => Owner | undefined;
   readonly upper: RootPlan['upper'];
   readonly cover: boolean;
   readonly mountPoint: string;
@@ -115,7 +124,10 @@ export function planRoot(input: RootPlanInput): RootPlan {
     throw invalid('$.process.terminal', 'a terminal needs a devpts mount at /dev/pts, and $.mounts has none');
   }
   return {
-    layers: input.layers,
+    layers: input.layers.map((layer) => ({
+      path: layer,
+      idmap: idMaps !== null && !isPodRoots(input.ownerOf(layer), owner),
+    })),
     upper: input.upper,
     cover: input.cover,
     mountPoint: input.mountPoint,
@@ -176,6 +188,26 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
   return { uid: hostUid, gid: hostGid };
 }
 
+/**
+ * Whether a layer has the pod's ids on disk and not those of the image. An engine that cannot count on idmapped mounts has changed the owners of all files
+ * (containerd's remapped snapshots), and of an upper of its own in any case: then the root directory is the pod's root's.
+ */
+export function isPodRoots(rootDirectory: Owner | undefined, podRoot: Owner): boolean {
+  return rootDirectory?.uid === podRoot.uid && rootDirectory.gid === podRoot.gid;
+}
+
+/** A pod with a user namespace has every volume idmapped to its ids, whether the spec says so or not. */
+function refuseOtherIds({ uidMappings, gidMappings }: Mount, jsonPath: string, idMaps: IdMaps | null): void {
+  for (const [field, wanted, pod] of [
+    ['uidMappings', uidMappings, idMaps?.uids],
+    ['gidMappings', gidMappings, idMaps?.gids],
+  ] as const) {
+    if (wanted === undefined || wanted.length === 0 || (pod && mapFileText(wanted) === mapFileText(pod))) continue;
+    const message = `${jsonPath}.${field}: an idmapped mount with other ids than those of the pod is not built yet`;
+    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.${field}` });
+  }
+}
+
 /** Absolute and without `.`, `..` and double slashes. */
 export function mountDestination({ destination }: Mount): string {
   return path.posix.resolve('/', destination);
@@ -190,10 +222,7 @@ function terminalGroup({ mounts = [], process }: Spec): number {
 
 function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
   const options = parseMountOptions(mount.options ?? []);
-  if (options.idmap !== 'none' || mount.uidMappings || mount.gidMappings) {
-    const message = `${jsonPath}: idmapped mounts of the spec (idmap, ridmap, uidMappings, gidMappings) are not built yet`;
-    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath });
-  }
+  refuseOtherIds(mount, jsonPath, input.idMaps);
   const named = mountDestination(mount);
   const destination = input.placeOf(named) ?? named;
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);

@@ -19,7 +19,7 @@ import {
 } from '../syscall';
 import { COVER, UPPER, USERNS } from './fds';
 import { idmapStep } from './idmap-step';
-import type { RootPlan } from './plan';
+import type { Layer, RootPlan } from './plan';
 
 /** A stranger's upper: marks in it that lead elsewhere must not be followed, and new ones are not made: it stays a plain layer. */
 const PLAIN = [
@@ -33,7 +33,7 @@ export function mountRoot(p: ProgramBuilder, plan: RootPlan): Slot {
   if (plan.layers.length === 0) throw new SiltError('ROOTFS_INVALID', 'a root filesystem needs at least one layer');
   const root = p.slot('root');
   p.scope(() => {
-    const tree = plan.upper === null ? cloneLayer(p, plan.layers[0]!, plan) : makeOverlay(p, plan, plan.upper);
+    const tree = plan.upper === null ? cloneLayer(p, plan.layers[0]!) : makeOverlay(p, plan, plan.upper);
     // An overlay's superblock belongs to the initial user namespace, which has no implicit nodev, and so does a directory's: for a
     // pod with a user namespace the flag has to be given, and the lock keeps it.
     if (plan.upper === null && plan.userns) mountSetattr(p, tree, { set: C.MOUNT_ATTR_NODEV });
@@ -44,13 +44,13 @@ export function mountRoot(p: ProgramBuilder, plan: RootPlan): Slot {
   return root;
 }
 
-function cloneLayer(p: ProgramBuilder, layer: string, plan: RootPlan): Slot {
-  p.step(`adding the layer ${layer}`);
-  const tree = cloneTree(p, AT_FDCWD, layer, { name: 'layer' });
-  if (plan.userns) {
-    p.step(idmapStep(layer));
+function cloneLayer(p: ProgramBuilder, { path, idmap }: Layer): Slot {
+  p.step(`adding the layer ${path}`);
+  const tree = cloneTree(p, AT_FDCWD, path, { name: 'layer' });
+  if (idmap) {
+    p.step(idmapStep(path));
     mountSetattr(p, tree, { userns: p.donated(USERNS) });
-    p.step(`adding the layer ${layer}`);
+    p.step(`adding the layer ${path}`);
   }
   return tree;
 }
@@ -62,7 +62,7 @@ function makeOverlay(p: ProgramBuilder, plan: RootPlan, names: NonNullable<RootP
   fsconfigString(p, context, 'source', 'overlay');
   if (plan.cover) fsconfigFd(p, context, 'lowerdir+', p.donated(COVER));
   const trees = plan.layers.map((layer) => {
-    const tree = cloneLayer(p, layer, plan);
+    const tree = cloneLayer(p, layer);
     fsconfigFd(p, context, 'lowerdir+', tree);
     return tree;
   });

@@ -2,15 +2,17 @@ import { C, listProgram, type Program, ProgramBuilder } from '../syscall';
 import { refusal } from '../errors/testing/refusal';
 import { parseMountOptions } from '../oci';
 import { planDevices } from './devices';
-import type { BindStep, FilesystemStep, MountStep, RootPlan } from './plan';
+import type { BindStep, FilesystemStep, Layer, MountStep, RootPlan } from './plan';
 import { sourceOfIdmapStep } from './idmap-step';
 import { buildRoot } from './root';
 
 const PRIVATE = { type: C.MS_PRIVATE, recursive: false };
 
+const layers = (idmap: boolean, ...paths: string[]): Layer[] => paths.map((path) => ({ path, idmap }));
+
 function planOf(parts: Partial<RootPlan>): RootPlan {
   return {
-    layers: ['/layers/top', '/layers/base'],
+    layers: layers(false, '/layers/top', '/layers/base'),
     upper: { fs: 'fs', work: 'work' },
     cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
@@ -125,7 +127,7 @@ describe('the overlay', () => {
       'open_tree(AT_FDCWD, "/layers/base", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
       'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
     ]);
-    expect(callsOf({ userns: true }, 'adding the layer /layers/top')).toEqual([
+    expect(callsOf({ userns: true, layers: layers(true, '/layers/top') }, 'adding the layer /layers/top')).toEqual([
       'open_tree(AT_FDCWD, "/layers/top", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
       'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_IDMAP, userns}, 32)',
       'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
@@ -150,7 +152,7 @@ describe('the overlay', () => {
   });
 
   test('is left out without an upper: the layer itself is the root', () => {
-    const calls = callsOf({ upper: null, layers: ['/root'], userns: true }, 'adding the layer /root');
+    const calls = callsOf({ upper: null, layers: layers(true, '/root'), userns: true }, 'adding the layer /root');
     expect(calls.slice(0, 4)).toEqual([
       'open_tree(AT_FDCWD, "/root", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
       'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_IDMAP, userns}, 32)',

@@ -12,7 +12,7 @@ const NAMESPACES: readonly NamespaceType[] = ['cgroup', 'ipc', 'mount', 'network
 
 /** What no table of this room says: it is decided in gofer/ and sandbox/. features.test.ts of the command compares. */
 const BUILT: Readonly<Record<'idmappedMounts' | 'systemdCgroups', boolean>> = {
-  idmappedMounts: false,
+  idmappedMounts: true,
   systemdCgroups: false,
 };
 

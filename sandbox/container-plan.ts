@@ -106,6 +106,7 @@ export function planContainer(
     mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,
     idMaps,
     kindOf: (path) => host.kindOf(path),
+    ownerOf: (path) => host.ownerOf(path),
     cgroup: insideView(cgroup.cgroup),
   });
   const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
-import { type IdMaps, type Owner, toHost } from '../gofer';
+import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { type Cgroup, createCgroup, delegateCgroup, removeCgroup } from './cgroup';
@@ -418,7 +418,7 @@ async function makeUpper(
   const upper = createUpper(kernel, plan.upper, {
     id: request.id,
     owner,
-    rootOwner: rootOwner(plan.idMaps, stat, owner),
+    rootOwner: isPodRoots(stat, owner) ? owner : rootOwner(plan.idMaps, stat, owner),
     rootMode: modeBits(stat),
     userns: plan.idMaps ? pod.userns : undefined,
   });

@@ -1,5 +1,6 @@
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../errors';
+import type { Owner } from '../gofer';
 import { type Hierarchies, readHierarchies } from './cgroup';
 
 /** What planning has to know of this host. Each thing is looked up once, when it is first asked for. */
@@ -46,15 +47,25 @@ export class Host {
     return this.kindOf(path) === 'directory' ? realpathSync(path) : undefined;
   }
 
+  /** Who owns what is at a host path; undefined when there is nothing. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
+  ownerOf(path: string): Owner | undefined {
+    return look(path);
+  }
+
   /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
   kindOf(path: string): 'directory' | 'other' | undefined {
-    try {
-      return statSync(path).isDirectory() ? 'directory' : 'other';
-    } catch (error) {
-      const { code = '' } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-      throw new SiltError('SYSCALL_FAILED', `cannot look at ${path}: ${code}`, { path, errno: code }, { cause: error });
-    }
+    const found = look(path);
+    return found && (found.isDirectory() ? 'directory' : 'other');
+  }
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new SiltError('SYSCALL_FAILED', `cannot look at ${path}: ${code}`, { path, errno: code }, { cause: error });
   }
 }
 

@@ -14,7 +14,8 @@ export function planPrograms(
 ): Record<'sandbox' | 'container', Program> {
   const { config, state } = workshop;
   const range = [{ containerID: 0, hostID: config.usernsFirstId, size: 65536 }];
-  const pod = podPlan({ id: request.id, spec: request.spec, config, claimIds: () => ({ uids: range, gids: range }) });
+  const ids = { uids: range, gids: range };
+  const pod = podPlan({ id: request.id, spec: request.spec, config, claimIds: () => ids, joinedIds: ids });
   const plan = planContainer(
     workshop,
     { idMaps: pod.sandbox.idMaps, namespaces: podNamespaces(pod.sandbox) },

@@ -16,6 +16,8 @@ const MAPPINGS = {
 };
 const ALL: readonly NamespaceType[] = ['pid', 'network', 'ipc', 'uts', 'mount'];
 
+/** Those of the user namespace that the spec joins by path. */
+let joinedIds: IdMaps | null = null;
 const claimIds = jest.fn(() => CLAIMED);
 afterEach(() => claimIds.mockClear());
 
@@ -27,7 +29,7 @@ function plan(
 ): PodPlan {
   const listed = namespaces.map((one) => (typeof one === 'string' ? { type: one } : one));
   const full: Spec = { ociVersion: '1.2.0', ...spec, linux: { ...linux, namespaces: listed } };
-  return podPlan({ id: 'web', spec: full, config, claimIds });
+  return podPlan({ id: 'web', spec: full, config, claimIds, joinedIds });
 }
 
 describe('the pod’s namespaces', () => {
@@ -70,9 +72,9 @@ describe('the pod’s namespaces', () => {
       message: '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed',
       details: { jsonPath: '$.linux.namespaces' },
     });
-    expect(refusal(() => podPlan({ id: 'web', spec: { ociVersion: '1.2.0' }, config: NONE, claimIds })).code).toBe(
-      'SPEC_INVALID',
-    );
+    expect(
+      refusal(() => podPlan({ id: 'web', spec: { ociVersion: '1.2.0' }, config: NONE, claimIds, joinedIds })).code,
+    ).toBe('SPEC_INVALID');
   });
 
   test('come with the pod’s id and names', () => {
@@ -131,14 +133,32 @@ describe('the pod’s ids', () => {
     expect(plan(ALL, AUTO).sandbox.hostSysctls).toEqual([]);
   });
 
-  test('of another pod cannot be had', () => {
-    const user: Namespace = { type: 'user', path: '/proc/7/ns/user' };
-    expect(refusal(() => plan([...ALL, user], NONE, MAPPINGS))).toEqual({
-      code: 'SPEC_UNSUPPORTED',
-      message:
-        '$.linux.namespaces: joining the user namespace /proc/7/ns/user is not supported; give uidMappings and gidMappings',
-      details: { jsonPath: '$.linux.namespaces' },
+  describe('of a user namespace that somebody else has made', () => {
+    const user: Namespace = { type: 'user', path: '/run/userns/7' };
+    afterEach(() => (joinedIds = null));
+
+    test('are what it maps, whether the spec says so too or not', () => {
+      joinedIds = { uids: MAPPINGS.uidMappings, gids: MAPPINGS.gidMappings };
+      for (const linux of [{}, MAPPINGS]) {
+        const { sandbox, paths } = plan([...ALL, user], NONE, linux);
+        expect(sandbox).toMatchObject({ user: 'joined', idMaps: joinedIds });
+        expect(paths).toEqual({ user: '/run/userns/7' });
+      }
+      expect(claimIds).not.toHaveBeenCalled();
     });
-    expect(claimIds).not.toHaveBeenCalled();
+
+    test('are none when it is the host’s', () => {
+      expect(plan([...ALL, user], AUTO)).toMatchObject({ sandbox: { user: 'host', idMaps: null }, paths: {} });
+    });
+
+    test('cannot be others than it maps', () => {
+      joinedIds = CLAIMED;
+      expect(refusal(() => plan([...ALL, user], NONE, MAPPINGS))).toEqual({
+        code: 'SPEC_INVALID',
+        message:
+          '$.linux.uidMappings: 0 5000 10 is not what the user namespace /run/userns/7 maps, which is 0 1000000 65536; leave the mappings out, or the path',
+        details: { jsonPath: '$.linux.uidMappings' },
+      });
+    });
   });
 });

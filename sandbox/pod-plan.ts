@@ -1,6 +1,6 @@
 import { SiltError } from '../errors';
-import { type IdMaps, type IdRange, podRootSysctls } from '../gofer';
-import { isPrivileged, type Spec } from '../oci';
+import { type IdMaps, type IdRange, mapFileText, podRootSysctls } from '../gofer';
+import { isPrivileged, type Linux, type Spec } from '../oci';
 import type { Config } from './config';
 import type { NamespaceSource, SandboxPlan } from './programs/sandbox';
 
@@ -10,12 +10,22 @@ export interface PodRequest {
   readonly config: Config;
   /** Takes a range of ids for a pod that gets a user namespace of silt's choosing. */
   readonly claimIds: () => IdMaps;
+  /** The ids of the user namespace that the spec names by its path; null when it names none, or that of the host. */
+  readonly joinedIds: IdMaps | null;
 }
+
+/** Kinds of namespace that a pod can join by path. */
+export type JoinedKind = 'network' | 'ipc' | 'uts' | 'user';
 
 /** What a pod's sandbox is started with, and the paths of the namespaces that it joins. */
 export interface PodPlan {
   readonly sandbox: SandboxPlan;
-  readonly paths: Readonly<Partial<Record<'network' | 'ipc' | 'uts', string>>>;
+  readonly paths: Readonly<Partial<Record<JoinedKind, string>>>;
+}
+
+/** The path of a namespace that the spec wants joined; undefined for none. */
+export function joinedPath(spec: Spec, type: JoinedKind): string | undefined {
+  return spec.linux?.namespaces?.find((one) => one.type === type)?.path || undefined;
 }
 
 /**
@@ -25,8 +35,8 @@ export interface PodPlan {
 export function podPlan(request: PodRequest): PodPlan {
   const { spec, config } = request;
   const namespaces = spec.linux?.namespaces ?? [];
-  const paths: Partial<Record<'network' | 'ipc' | 'uts', string>> = {};
-  const source = (type: 'network' | 'ipc' | 'uts'): NamespaceSource => {
+  const paths: Partial<Record<JoinedKind, string>> = {};
+  const source = (type: JoinedKind): NamespaceSource => {
     const namespace = namespaces.find((one) => one.type === type);
     if (!namespace) return 'host';
     if (!namespace.path) return 'new';
@@ -42,6 +52,7 @@ export function podPlan(request: PodRequest): PodPlan {
     hostname: spec.hostname,
     domainname: spec.domainname,
     idMaps: null,
+    user: source('user'),
     hostSysctls: [],
     sysctls: [],
   };
@@ -55,13 +66,15 @@ export function podPlan(request: PodRequest): PodPlan {
     );
   }
   const maps = idMaps(request, sandbox, config);
+  if (maps === null) delete paths.user;
+  const user = maps === null ? 'host' : sandbox.user === 'joined' ? 'joined' : 'new';
   // Without a container's root to build nobody else sets those that are host root's, which a sandbox without ids of its own is.
   const everyOne = spec.process === undefined && maps === null;
   const all = Object.entries(spec.linux?.sysctl ?? {});
   const sysctls = everyOne ? all : podRootSysctls(spec, maps);
   const hostSysctls = maps && sandbox.network === 'joined' ? networkDefaults(maps) : [];
   const left = spec.process === undefined ? all.filter(([key]) => !sysctls.some(([own]) => own === key)) : [];
-  return { sandbox: { ...sandbox, idMaps: maps, hostSysctls: [...hostSysctls, ...left], sysctls }, paths };
+  return { sandbox: { ...sandbox, idMaps: maps, user, hostSysctls: [...hostSysctls, ...left], sysctls }, paths };
 }
 
 /**
@@ -85,15 +98,7 @@ function networkDefaults({ gids }: IdMaps): [string, string][] {
 function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMaps | null {
   const { linux } = request.spec;
   const user = linux?.namespaces?.find(({ type }) => type === 'user');
-  if (user?.path) {
-    throw new SiltError(
-      'SPEC_UNSUPPORTED',
-      `$.linux.namespaces: joining the user namespace ${user.path} is not supported; give uidMappings and gidMappings`,
-      {
-        jsonPath: '$.linux.namespaces',
-      },
-    );
-  }
+  if (user?.path) return checkJoined(user.path, linux, request.joinedIds);
   if (user) {
     const uids: readonly IdRange[] = linux?.uidMappings ?? [];
     const gids: readonly IdRange[] = linux?.gidMappings ?? [];
@@ -104,4 +109,24 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
   if (config.userns === 'none' || isPrivileged(request.spec)) return null;
   const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
   return shared ? null : request.claimIds();
+}
+
+/**
+ * What a user namespace maps was written when it was made, and whatever silt gives owners to has to go by that. An engine that has made it
+ * (containerd 2) gives the mappings too.
+ */
+function checkJoined(path: string, linux: Linux | undefined, actual: IdMaps | null): IdMaps | null {
+  if (actual === null) return null;
+  for (const [field, found] of [
+    ['uidMappings', actual.uids],
+    ['gidMappings', actual.gids],
+  ] as const) {
+    const wanted = linux?.[field] ?? [];
+    if (wanted.length === 0 || mapFileText(wanted) === mapFileText(found)) continue;
+    const show = (ranges: readonly IdRange[]): string => mapFileText(ranges).trim().replaceAll('\n', ', ');
+    const jsonPath = `$.linux.${field}`;
+    const message = `${jsonPath}: ${show(wanted)} is not what the user namespace ${path} maps, which is ${show(found)}; leave the mappings out, or the path`;
+    throw new SiltError('SPEC_INVALID', message, { jsonPath });
+  }
+  return actual;
 }

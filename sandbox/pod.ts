@@ -15,6 +15,7 @@ export interface PodNamespaceFds {
   readonly network?: number;
   readonly ipc?: number;
   readonly uts?: number;
+  readonly user?: number;
 }
 
 /** Which kinds of namespace the sandbox holds; the pod shares the others with the host. */
@@ -105,6 +106,7 @@ export class Pod implements PodTraits {
       if (namespaces.network !== undefined) donations[SANDBOX_FDS.network] = namespaces.network;
       if (namespaces.ipc !== undefined) donations[SANDBOX_FDS.ipc] = namespaces.ipc;
       if (namespaces.uts !== undefined) donations[SANDBOX_FDS.uts] = namespaces.uts;
+      if (plan.user === 'joined') donations[SANDBOX_FDS.user] = namespaces.user!;
       const started = kernel.start(program, donations);
       await awaitReports(kernel, started, ['sandbox', 'ready'], {
         what: `starting the sandbox of ${plan.id}`,

@@ -3,9 +3,10 @@ import { SiltError } from '../errors';
 import type { Spec } from '../oci';
 import { podIdRanges } from './id-ranges';
 import { Pod, podNamespaces } from './pod';
-import { podPlan } from './pod-plan';
+import { joinedPath, type JoinedKind, podPlan } from './pod-plan';
 import { siltRoot } from './root';
 import { NO_PROCESS, recordProcess } from './state';
+import { readIdMaps } from './user-namespace';
 import type { Workshop } from './workshop';
 
 export interface PodStart {
@@ -30,12 +31,13 @@ export async function startPod(workshop: Workshop, { id, spec, socket }: PodStar
     idRange = index;
     return idMaps;
   };
-  const fds: Partial<Record<'network' | 'ipc' | 'uts', number>> = {};
+  const fds: Partial<Record<JoinedKind, number>> = {};
+  const open = (kind: JoinedKind, path: string): number => (fds[kind] ??= openNamespace(kind, path));
   try {
-    const plan = podPlan({ id, spec, config, claimIds });
-    for (const [kind, path] of Object.entries(plan.paths) as ['network' | 'ipc' | 'uts', string][]) {
-      fds[kind] = openNamespace(kind, path);
-    }
+    const userns = joinedPath(spec, 'user');
+    const joinedIds = userns === undefined ? null : await readIdMaps(kernel, open('user', userns));
+    const plan = podPlan({ id, spec, config, claimIds, joinedIds });
+    for (const [kind, path] of Object.entries(plan.paths) as [JoinedKind, string][]) open(kind, path);
     const record = {
       id,
       idMaps: plan.sandbox.idMaps,

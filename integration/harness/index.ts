@@ -15,6 +15,7 @@ export {
   untilRead,
   isSilt,
   onMachinesContainerd,
+  peerRelease,
   runtime,
   sandboxPid,
   shimPid,

@@ -111,7 +111,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
 }
 
 /** The version of this run's containerd as a number, such as 1.7; 0 when it cannot be had. */
-function peerRelease(): number {
+export function peerRelease(): number {
   const peer = findPeerProgram(peerName);
   if (peer === undefined) return 0;
   const [, release] = / v?(\d+\.\d+)\S* /.exec(execFileSync(peer, ['--version'], { encoding: 'latin1' })) ?? [];

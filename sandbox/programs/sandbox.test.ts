@@ -13,6 +13,7 @@ const ID_MAPS: IdMaps = {
 const plan = (parts: Partial<SandboxPlan> = {}): SandboxPlan => ({
   id: 'web',
   idMaps: null,
+  user: 'host',
   network: 'new',
   ipc: 'new',
   uts: 'new',
@@ -29,7 +30,7 @@ const JOINED = { network: 'joined', ipc: 'joined', uts: 'joined' } as const;
 
 test.each<[string, Partial<SandboxPlan>]>([
   ['of its own namespaces', {}],
-  ['with ids of its own', { idMaps: ID_MAPS, hostname: 'web', domainname: 'example.org' }],
+  ['with ids of its own', { idMaps: ID_MAPS, user: 'new', hostname: 'web', domainname: 'example.org' }],
   ['of the host’s namespaces', SHARED],
   ['of joined namespaces', JOINED],
 ])('the interpreter takes the program of a sandbox %s', (_, parts) => {
@@ -47,7 +48,7 @@ describe('the namespaces of a sandbox', () => {
     ['all new', {}, 'CLONE_PARENT|CLONE_NEWPID|CLONE_NEWNS|CLONE_NEWNET|CLONE_NEWIPC|CLONE_NEWUTS|CLONE_PIDFD'],
     [
       'all new, ids included',
-      { idMaps: ID_MAPS },
+      { idMaps: ID_MAPS, user: 'new' },
       'CLONE_PARENT|CLONE_NEWUSER|CLONE_NEWPID|CLONE_NEWNS|CLONE_NEWNET|CLONE_NEWIPC|CLONE_NEWUTS|CLONE_PIDFD',
     ],
     ['the host’s', SHARED, 'CLONE_PARENT|CLONE_NEWNS|CLONE_PIDFD'],
@@ -71,7 +72,7 @@ describe('the namespaces of a sandbox', () => {
 
 describe('a sandbox', () => {
   test('waits until its ids are mapped and it is reported', () => {
-    const program = sandboxProgram(plan({ idMaps: ID_MAPS }));
+    const program = sandboxProgram(plan({ idMaps: ID_MAPS, user: 'new' }));
     const starter = callsIn(program, '');
     expect(starter.slice(starter.findIndex((call) => call.startsWith('if')) + 1)).toEqual([
       'openat(-100, "/proc/$sandbox_pid/uid_map", 524289, 0) = $uid_map',
@@ -120,7 +121,7 @@ describe('a sandbox', () => {
 
   test('sets the sysctls of its namespaces itself, while it still sees the host’s /proc', () => {
     const sysctls = [['net.core.somaxconn', '1024']] as const;
-    const calls = callsIn(sandboxProgram(plan({ idMaps: ID_MAPS, sysctls })), 'sandbox');
+    const calls = callsIn(sandboxProgram(plan({ idMaps: ID_MAPS, user: 'new', sysctls })), 'sandbox');
     expect(sequenceOf(calls, /^(setresuid|openat\(.*\/proc\/sys\/[a-z/]+|write\(\$fd, "[^"]*"|pivot_root)/)).toEqual([
       'setresuid',
       'openat(AT_FDCWD, "/proc/sys/net/core/somaxconn',
@@ -144,4 +145,14 @@ describe('a sandbox', () => {
     expect(calls({ ...names, network: 'host', uts: 'joined' })).toEqual([]);
     expect(calls({ hostname: '', network: 'host' })).toEqual([]);
   });
+});
+
+test('a user namespace that it joins is entered last, and no ids are written', () => {
+  const program = sandboxProgram(plan({ ...JOINED, idMaps: ID_MAPS, user: 'joined' }));
+  checkByInterpreter(program);
+  const calls = callsIn(program, '');
+  const joins = calls.filter((call) => call.startsWith('setns('));
+  expect(joins.at(-1)).toBe('setns(<userns>, CLONE_NEWUSER)');
+  expect(calls.some((call) => call.includes('uid_map'))).toBe(false);
+  expect(calls.find((call) => call.startsWith('clone3('))).not.toContain('CLONE_NEWUSER');
 });

@@ -28,6 +28,8 @@ export interface SandboxPlan {
   readonly id: string;
   /** The pod's ids; null without a user namespace. */
   readonly idMaps: IdMaps | null;
+  /** Where that user namespace comes from. */
+  readonly user: NamespaceSource;
   readonly network: NamespaceSource;
   readonly ipc: NamespaceSource;
   readonly uts: NamespaceSource;
@@ -42,7 +44,13 @@ export interface SandboxPlan {
 }
 
 /** Names of the fds that the program is given. `control`: the read end of the pipe whose end ends the pod. */
-export const SANDBOX_FDS = { control: 'control', network: 'netns', ipc: 'ipcns', uts: 'utsns' } as const;
+export const SANDBOX_FDS = {
+  control: 'control',
+  network: 'netns',
+  ipc: 'ipcns',
+  uts: 'utsns',
+  user: 'userns',
+} as const;
 
 /**
  * The program that starts a pod's sandbox: a process in the pod's namespaces with an empty root, which does nothing but
@@ -69,7 +77,7 @@ export function sandboxProgram(plan: SandboxPlan): Program {
       becomeSandbox(p, plan);
     },
   );
-  if (plan.idMaps) writeIdMaps(p, pid, plan.idMaps);
+  if (plan.idMaps && plan.user === 'new') writeIdMaps(p, pid, plan.idMaps);
   p.step('reporting the sandbox');
   report(p, 'sandbox', [p.keep(pidfd, 'sandbox')]);
   openGate(p, gate);
@@ -84,11 +92,15 @@ function joinNamespaces(p: ProgramBuilder, plan: SandboxPlan): void {
     setns(p, p.donated(SANDBOX_FDS[kind]), kinds[kind]);
   }
   setSysctls(p, plan.hostSysctls);
+  if (plan.user !== 'joined') return;
+  // Last of all: from here on this is nobody on the host. What is cloned next belongs to the namespace that has been joined.
+  p.step('joining the pod’s user namespace');
+  setns(p, p.donated(SANDBOX_FDS.user), 'CLONE_NEWUSER');
 }
 
 function cloneFlags(plan: SandboxPlan): string[] {
   const wanted: Readonly<Record<string, boolean>> = {
-    CLONE_NEWUSER: plan.idMaps !== null,
+    CLONE_NEWUSER: plan.user === 'new',
     CLONE_NEWPID: plan.pid,
     CLONE_NEWNS: true,
     CLONE_NEWNET: plan.network === 'new',
