@@ -30,6 +30,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     layers: ['/layers/1'],
     ownerOf: () => ({ uid: 0, gid: 0 }),
     upper: { fs: 'fs', work: 'work' },
+    overlayVolumes: false,
     cover: false,
     mountPoint: '/run/silt/pod/web/rootfs',
     idMaps: null,
@@ -46,6 +47,38 @@ function stepOf(mount: Mount, input: Partial<RootPlanInput> = {}): MountStep {
   expect(others).toEqual([]);
   return step!;
 }
+
+describe('bind mounts under overlay2=all', () => {
+  const all = { overlayVolumes: true, kindOf: (path: string) => (path.includes('dir') ? 'directory' : path.includes('socket') ? 'other' : 'file') } as const; // prettier-ignore
+  const overlayOf = (source: string, destination: string, options: string[]): string | undefined => {
+    const step = stepOf({ source, destination, options }, all);
+    return step.kind === 'bind' ? step.overlay : 'no bind mount';
+  };
+
+  test.each([
+    ['a writable directory', '/dir', '/data', ['rbind', 'rw'], 'volume-0'],
+    ['a writable file', '/file', '/etc/hosts', ['bind'], 'volume-0'],
+    ['a read-only one', '/dir', '/data', ['bind', 'ro'], undefined],
+    ['a recursively read-only one', '/dir', '/data', ['rbind', 'rro'], undefined],
+    ['a socket', '/socket', '/run/socket', ['bind'], undefined],
+    ['the pod’s shared memory', '/run/shm-dir', '/dev/shm', ['rbind'], undefined],
+    ['the message for the kubelet', '/pods/file', '/dev/termination-log', ['rbind'], undefined],
+    ['a directory of the kernel’s', '/sys/dir', '/hostsys', ['rbind'], undefined],
+  ] as const)('%s', (_, source, destination, options, overlay) => {
+    expect(overlayOf(source, destination, [...options])).toBe(overlay);
+  });
+
+  test('one whose mounts are to appear on the host is refused', () => {
+    expect(refusal(() => overlayOf('/dir', '/data', ['rbind', 'rshared']))).toMatchObject({
+      code: 'SPEC_UNSUPPORTED',
+      details: { jsonPath: '$.mounts[0].options' },
+    });
+  });
+
+  test('it is not covered otherwise', () => {
+    expect(stepOf({ source: '/dir', destination: '/data', options: ['rbind'] })).not.toHaveProperty('overlay');
+  });
+});
 
 describe('bind mounts', () => {
   test.each<[string, Mount, object]>([

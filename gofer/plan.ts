@@ -29,6 +29,8 @@ export interface BindStep {
   readonly options: MountOptions;
   /** Show the host's ids as the pod's (idmapped mount). */
   readonly idmap: boolean;
+  /** The name, in the mount that has the root's upper, of what takes the writes in place of the host's file or directory. */
+  readonly overlay?: string;
 }
 
 /** The container's own cgroup, one directory per cgroup v1 hierarchy, on a small tmpfs. */
@@ -97,8 +99,10 @@ export interface RootPlanInput {
   readonly mountPoint: string;
   /** The pod's ids, or null when it has no user namespace. */
   readonly idMaps: IdMaps | null;
-  /** 'directory', 'other', or undefined when there is nothing at an absolute host path (symlinks followed). */
-  readonly kindOf: (hostPath: string) => 'directory' | 'other' | undefined;
+  /** 'directory', 'file' (a regular one), 'other', or undefined when there is nothing at an absolute host path (symlinks followed). */
+  readonly kindOf: (hostPath: string) => 'directory' | 'file' | 'other' | undefined;
+  /** Writes to bind mounts do not reach the host (`--overlay2=all`). */
+  readonly overlayVolumes: boolean;
   /** Where a mount has to go instead of its destination, see mountPlaces of sandbox/; undefined for nearly all. */
   readonly placeOf: (destination: string) => string | undefined;
   /** How the container's cgroup is shown: v1 directories, or a cgroup2 mount in the container's cgroup namespace. */
@@ -294,7 +298,22 @@ function planBind(
   if (kind === undefined)
     throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
   const idmap = input.idMaps !== null && !isKernelFilesystem(source);
-  return { kind: 'bind', source, destination, directory: kind === 'directory', options, idmap };
+  const overlaid = input.overlayVolumes && kind !== 'other' && isOverlaid(source, destination, options);
+  if (overlaid && options.propagation.some((type) => (type & C.MS_SHARED) !== 0)) {
+    const message = `${jsonPath}.options: with overlay2=all the writes to ${destination} do not reach the host, so mounts in it cannot either: shared propagation needs overlay2=root:…`;
+    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.options` });
+  }
+  const overlay = overlaid ? { overlay: `volume${jsonPath.replace(/\D+/g, '-').replace(/-$/, '')}` } : {};
+  return { kind: 'bind', source, destination, directory: kind === 'directory', options, idmap, ...overlay };
+}
+
+/**
+ * Would writes reach files of the host's? What is bound below /dev is the pod's shared memory, a device, or the file for the message
+ * that the kubelet reads when a container has ended.
+ */
+function isOverlaid(source: string, destination: string, { attrSet, recursiveAttrSet }: MountOptions): boolean {
+  const readOnly = ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0;
+  return !readOnly && !isKernelFilesystem(source) && !destination.startsWith('/dev/');
 }
 
 /** /proc, /sys and /dev of the host cannot be idmapped, and nobody expects their owners to be translated. */

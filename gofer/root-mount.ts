@@ -22,7 +22,7 @@ import { idmapStep } from './idmap-step';
 import type { Layer, RootPlan } from './plan';
 
 /** A stranger's upper: marks in it that lead elsewhere must not be followed, and new ones are not made: it stays a plain layer. */
-const PLAIN = [
+export const PLAIN = [
   ['redirect_dir', 'nofollow'],
   ['metacopy', 'off'],
   ['index', 'off'],

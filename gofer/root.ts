@@ -37,6 +37,7 @@ import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RootPlan } from './plan';
 import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
+import { overlayVolume } from './volume-overlay';
 
 /** linux/securebits.h: SECURE_NO_SETUID_FIXUP is bit 2. */
 const SECBIT_NO_SETUID_FIXUP = 1 << 2;
@@ -188,8 +189,11 @@ function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tr
   }
   if (options.attrSet !== 0 || options.attrClear !== 0)
     mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
-  place(p, root, step, tree, step.directory ? 'directory' : 'file', plan);
+  const shown = step.overlay === undefined ? tree : overlayVolume(p, tree, step, step.overlay, plan);
+  if (shown !== tree && options.attrSet !== 0) mountSetattr(p, shown, { set: options.attrSet });
+  place(p, root, step, shown, step.directory ? 'directory' : 'file', plan);
   close(p, tree);
+  if (shown !== tree) close(p, shown);
 }
 
 /** runc shows a v1 host's cgroups as a tmpfs with a bind mount per hierarchy; programs look for exactly that. */

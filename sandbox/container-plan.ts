@@ -25,6 +25,7 @@ import type { Lifetime } from './process';
 import { planProcess, type ProcessExtras } from './process-plan';
 import type { LaunchPlan } from './programs/launch';
 import { needsCover, planUpper, type UpperPlan, upperNames } from './upper';
+import type { Config } from './config';
 import type { Workshop } from './workshop';
 
 /** What a container is created from, apart from its pod. */
@@ -65,7 +66,11 @@ export function planContainerUpper(
   { config }: Workshop,
   request: Pick<ContainerRequest, 'id' | 'spec' | 'rootfs'>,
 ): UpperPlan {
-  return planUpper(request, withFlagAnnotations(config, request.spec.annotations ?? {}));
+  return planUpper(request, configOf({ config }, request.spec));
+}
+
+function configOf({ config }: Pick<Workshop, 'config'>, { annotations = {} }: ContainerRequest['spec']): Config {
+  return withFlagAnnotations(config, annotations);
 }
 
 /**
@@ -107,6 +112,7 @@ export function planContainer(
     idMaps,
     kindOf: (path) => host.kindOf(path),
     ownerOf: (path) => host.ownerOf(path),
+    overlayVolumes: configOf(workshop, spec).overlay.scope === 'all',
     cgroup: insideView(cgroup.cgroup),
   });
   const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);

@@ -54,7 +54,7 @@ describe('what is at a path', () => {
 
   test.each([
     ['.', 'directory'],
-    ['file', 'other'],
+    ['file', 'file'],
     ['link', 'directory'],
     ['dangling', undefined],
     ['none', undefined],

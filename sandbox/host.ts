@@ -53,9 +53,9 @@ export class Host {
   }
 
   /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
-  kindOf(path: string): 'directory' | 'other' | undefined {
+  kindOf(path: string): 'directory' | 'file' | 'other' | undefined {
     const found = look(path);
-    return found && (found.isDirectory() ? 'directory' : 'other');
+    return found && (found.isDirectory() ? 'directory' : found.isFile() ? 'file' : 'other');
   }
 }
 

@@ -28,19 +28,6 @@ describe('an upper in memory', () => {
   });
 });
 
-test('all refuses a bind mount that would have to be covered, and takes one that nobody writes to', () => {
-  const planWith = (options: string[]) => {
-    const spec = { ociVersion: '1.2.0', mounts: [{ destination: '/data', source: '/srv', options }] } as Spec;
-    return planUpper({ id: 'web', rootfs: containerd, spec }, parseConfig('overlay2 = "all:memory"', 'test'));
-  };
-  expect(refusal(() => planWith(['rbind', 'rw']))).toMatchObject({
-    code: 'UNIMPLEMENTED',
-    message: expect.stringMatching(/^\$\.mounts\[0\]: overlay2=all .* bind mount \/data/) as string,
-  });
-  expect(planWith(['bind', 'ro'])).toMatchObject({ kind: 'memory' });
-  expect(planWith(['rbind', 'rro'])).toMatchObject({ kind: 'memory' });
-});
-
 describe('without an overlay of silt’s', () => {
   test('the engine’s upper is written to', () => {
     const upper = plan('none');

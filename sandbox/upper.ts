@@ -2,7 +2,7 @@ import { closeSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SiltError } from '../errors';
 import type { Owner } from '../gofer';
-import { parseMountOptions, type Spec } from '../oci';
+import type { Spec } from '../oci';
 import {
   AT_FDCWD,
   C,
@@ -52,7 +52,6 @@ export function planUpper(
   { id, rootfs: { own }, spec }: Pick<ContainerRequest, 'id' | 'rootfs' | 'spec'>,
   { overlay, upperSize }: Config,
 ): UpperPlan {
-  if (overlay.scope === 'all') refuseWritableBinds(spec);
   const sizeBytes = overlay.scope === 'none' ? undefined : overlay.medium.sizeBytes;
   const memory: UpperPlan = { kind: 'memory', size: memorySize(spec, sizeBytes, upperSize) };
   if (overlay.scope !== 'none' && overlay.medium.kind === 'memory') return memory;
@@ -68,17 +67,6 @@ export function planUpper(
     throw new SiltError('ROOTFS_INVALID', message, { path: own.upper });
   }
   return { kind: 'engine', directory, fs: basename(own.upper), work: basename(own.work) };
-}
-
-/** Volumes get no overlays yet: what writes to one must not believe that the host's files stay as they are. */
-function refuseWritableBinds(spec: Spec): void {
-  (spec.mounts ?? []).forEach(({ destination, options = [] }, index) => {
-    const { bind, attrSet, recursiveAttrSet } = parseMountOptions(options);
-    if (!bind || ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0) return;
-    const jsonPath = `$.mounts[${index}]`;
-    const message = `${jsonPath}: overlay2=all would have to cover the writable bind mount ${destination}, which is not built yet; use overlay2=root:…, or mount it read-only`;
-    throw new SiltError('UNIMPLEMENTED', message, { jsonPath, path: destination });
-  });
 }
 
 /** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
