@@ -24,6 +24,7 @@ import { type ContainerState, isSameProcess, type PodState } from '../state';
 import { VERSION } from '../version';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
+import { nameOfDeleted, saveDeleted } from './deleted';
 import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
 import {
   CHECKPOINT_VERSION,
@@ -36,8 +37,9 @@ import {
   writeManifest,
 } from './manifest';
 import { normaliseImages } from './normalise';
-import { commandOf, findOutside, namespacePids, type Outside, readMounts, strangers } from './outside';
+import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { startDumper } from './session';
+import { describeWatches, IRMAP_CACHE } from './watches';
 
 export interface CheckpointOptions {
   /** The directory that the checkpoint becomes; it may be there and empty. */
@@ -163,7 +165,14 @@ class Dump {
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
     const pids = listPids(container.cgroup);
-    const outside = findOutside(pids, mounts, container.stdio ?? [], spec.process?.terminal === true);
+    const outside = findOutside({
+      pids,
+      mounts,
+      stdio: container.stdio ?? [],
+      hasTerminal: spec.process?.terminal === true,
+      upperDevice: container.upper.device,
+    });
+    await describeWatches(pids, mounts, this.#images);
     const criu = findCriu(config);
     const version = await requireVersion(kernel, criu);
     const images = openSync(this.#images, 'r');
@@ -174,7 +183,7 @@ class Dump {
       await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
         if (script !== 'post-dump') return;
         this.#refuseIpc();
-        saved = await this.#saveFiles(mounts);
+        saved = await this.#saveFiles(mounts, outside);
         // Afterwards CRIU kills the processes: until the checkpoint has its name, they must be able to go on.
         if (!this.options.leaveRunning) await finish(saved);
       });
@@ -188,7 +197,7 @@ class Dump {
     }
   }
 
-  #criuOptions(images: number, mounts: ReturnType<typeof readMounts>, outside: Outside): object {
+  #criuOptions(images: number, mounts: readonly MountInfo[], outside: Outside): object {
     const { container } = this.source;
     const frozen = isFrozen(container.cgroup) ? freezerDirectory(container) : undefined;
     const network = /\d+/.exec(readlinkSync(`/proc/${this.#pid}/ns/net`))?.[0] ?? '';
@@ -209,6 +218,7 @@ class Dump {
         `net[${network}]:net`,
         ...mounts.filter(({ point }) => point !== '/').map(({ point }) => `mnt[${point}]:${point}`),
         ...outside.keys,
+        ...outside.deleted.map(({ key }) => key),
         ...(outside.terminal === undefined ? [] : [outside.terminal]),
       ],
     };
@@ -238,7 +248,7 @@ class Dump {
   }
 
   /** What is in memory apart from processes, while those stand still. */
-  async #saveFiles(mounts: ReturnType<typeof readMounts>): Promise<Pick<Manifest, 'filesystems'>> {
+  async #saveFiles(mounts: readonly MountInfo[], outside: Outside): Promise<Pick<Manifest, 'filesystems'>> {
     const { kernel } = this.workshop;
     const { container, pod, spec } = this.source;
     const onWarning = this.options.onWarning ?? (() => undefined);
@@ -251,7 +261,8 @@ class Dump {
     } finally {
       closeSync(out);
     }
-    const { idMaps } = pod;
+    const idMaps = container.hostIds ? null : pod.idMaps;
+    await saveDeleted(kernel, outside.deleted, { temporary: this.target.temporary, create, idMaps });
     const filesystems = await saveTemporaryMounts(kernel, { pid: this.#pid, spec, mounts, idMaps }, create, onWarning);
     return { filesystems };
   }
@@ -260,9 +271,10 @@ class Dump {
   async #complete(outside: Outside, criu: string, saved: Pick<Manifest, 'filesystems'>): Promise<void> {
     const { temporary } = this.target;
     const root = namespacePids(this.#pid).at(-1) ?? 1;
-    const stdio = normaliseImages(this.#images, root, outside);
+    const keys = outside.deleted.map(({ key }) => key);
+    const { stdio, deleted } = normaliseImages(this.#images, root, outside, keys);
     for (const name of readdirSync(this.#images)) chmodSync(join(this.#images, name), 0o644);
-    rmSync(join(this.#images, 'stats-dump'), { force: true });
+    for (const name of ['stats-dump', IRMAP_CACHE]) rmSync(join(this.#images, name), { force: true });
     const { container, spec } = this.source;
     const files = [];
     for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));
@@ -279,6 +291,7 @@ class Dump {
       mounts: describeMounts(spec),
       ...saved,
       stdio,
+      deleted: deleted.map(({ key, ...rest }) => ({ ...rest, name: nameOfDeleted(keys.indexOf(key)) })),
       ...(outside.terminal === undefined ? {} : { terminal: outside.terminal }),
       options: {
         tcpEstablished: this.options.tcpEstablished ?? false,

@@ -34,6 +34,15 @@ export interface SavedFilesystem {
   readonly file?: string;
 }
 
+/** An open file description of a file without a name. */
+export interface SavedDeleted {
+  /** CRIU's number of it. */
+  readonly id: number;
+  readonly name: string;
+  readonly flags: number;
+  readonly position: number;
+}
+
 export interface Manifest {
   readonly version: number;
   readonly silt: string;
@@ -48,6 +57,8 @@ export interface Manifest {
   /** Destination and type of every mount of the spec; a restore must have the same. */
   readonly mounts: readonly { readonly destination: string; readonly type: string }[];
   readonly filesystems: readonly SavedFilesystem[];
+  /** How deleted files are open: `name` is that in their archive. None: there are no such files. */
+  readonly deleted?: readonly SavedDeleted[];
   /** Which of the stdio files are still open. */
   readonly stdio: readonly StdioName[];
   /** How CRIU's images call the terminal; none without one. */

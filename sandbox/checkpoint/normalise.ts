@@ -27,30 +27,60 @@ export interface OutsideFiles {
 export type StdioName = (typeof STDIO)[number];
 
 /** Field numbers of file_entry (CRIU's images/fdinfo.proto) and fd_types. */
-const FILE = { type: 1, id: 2, reg: 3, usk: 16, fifo: 17, pipe: 18 } as const;
-const TYPE = { reg: 1, pipe: 2, fifo: 3, unixSocket: 5, inotify: 9 } as const;
+const FILE = { type: 1, id: 2, reg: 3, inotify: 13, usk: 16, fifo: 17, pipe: 18, timer: 12 } as const;
+const TYPE = { reg: 1, pipe: 2, fifo: 3, unixSocket: 5, inotify: 8, timer: 17 } as const;
 const REG = { id: 1, flags: 2, pos: 3, fown: 5, name: 6, mountId: 7, ext: 9 } as const;
 const FIFO = { pipeId: 2, regularId: 3 } as const;
 const PIPE = { pipeId: 2, flags: 3, fown: 4 } as const;
 const SOCKET = { inode: 2, flags: 5, fown: 9, mountId: 17 } as const;
+const TIMER = { ticks: 5, seconds: 7, nanoseconds: 8, intervalSeconds: 9, intervalNanoseconds: 10 } as const;
+const INOTIFY = { watch: 5 } as const;
+const WATCH = { handle: 7 } as const;
+const HANDLE = { mountId: 5 } as const;
 const FDINFO = { id: 1, type: 3, fd: 4 } as const;
 /** task_kobj_ids_entry: every namespace but that of pids (5), which is new. */
 const SHARED_NAMESPACES = [6, 7, 8, 9, 10, 11, 12];
 const INVENTORY_ROOT_IDS = 3;
+const MM_VMA = 14;
+const VMA = { file: 4, status: 7 } as const;
+/** A shared mapping of a file (VMA_FILE_SHARED of CRIU's image.h). */
+const SHARED_MAPPING = 1 << 7;
 
 /** The name under which CRIU is given a file, as the path of a regular file has it and as `inherit_fd` does. */
 export function inheritKey(name: StdioName): string {
   return `silt-${name}`;
 }
 
+/** An open file description of a deleted file. */
+export interface OpenedDeleted {
+  /** CRIU's number of it. */
+  readonly id: number;
+  /** CRIU's key of the file. */
+  readonly key: string;
+  /** As open(2) has them. */
+  readonly flags: number;
+  readonly position: number;
+}
+
+/** The name under which CRIU is given a deleted file. */
+export function deletedKey({ id }: Pick<OpenedDeleted, 'id'>): string {
+  return `silt-deleted-${id}`;
+}
+
 /**
  * Changes the images in `directory` in place.
  * @param root pid of the first process within its pid namespace
- * @returns the names of the stdio files that the processes have open.
+ * @param deleted keys of deleted files
+ * @returns the names of the stdio files that the processes have open, and how deleted files are open.
  */
-export function normaliseImages(directory: string, root: number, outside: OutsideFiles): StdioName[] {
+export function normaliseImages(
+  directory: string,
+  root: number,
+  outside: OutsideFiles,
+  deleted: readonly string[],
+): { stdio: StdioName[]; deleted: OpenedDeleted[] } {
   shareNamespaces(directory, root);
-  return rewriteFiles(directory, root, outside);
+  return rewriteFiles(directory, root, outside, deleted);
 }
 
 function shareNamespaces(directory: string, root: number): void {
@@ -74,7 +104,12 @@ interface OpenFile {
   readonly fields: WireField[];
 }
 
-function rewriteFiles(directory: string, root: number, outside: OutsideFiles): StdioName[] {
+function rewriteFiles(
+  directory: string,
+  root: number,
+  outside: OutsideFiles,
+  deleted: readonly string[],
+): { stdio: StdioName[]; deleted: OpenedDeleted[] } {
   const path = join(directory, 'files.img');
   const image = readImage(path);
   const files = image.entries.map((entry): OpenFile => {
@@ -82,14 +117,26 @@ function rewriteFiles(directory: string, root: number, outside: OutsideFiles): S
     return { id: numberOf(fields, FILE.id), type: numberOf(fields, FILE.type), fields };
   });
   const names = nameStdio(directory, root, files, outside);
+  const opened = files.flatMap((file): OpenedDeleted[] => {
+    const regular = part(file, FILE.reg);
+    const key = textOf(regular, REG.name);
+    if (!deleted.includes(key)) return [];
+    return [{ id: file.id, key, flags: numberOf(regular, REG.flags), position: numberOf(regular, REG.pos) }];
+  });
+  const mapped = openForMappings(directory, opened, Math.max(0, ...files.map(({ id }) => id)));
   const entries = files.map((file) => {
     const name = names.get(file.id);
-    return name === undefined ? encodeFields(withoutMounts(file)) : encodeFields(asStdio(file, name));
+    const gone = opened.find(({ id }) => id === file.id);
+    if (name !== undefined) return encodeFields(asStdio(file, name));
+    if (file.type === TYPE.timer) return encodeFields(withTimeLeft(file));
+    return encodeFields(gone === undefined ? withoutMounts(file) : asGiven(file, deletedKey(gone), gone));
   });
+  const owner = encodeFields([1, 2, 3, 4, 5].map((number) => varint(number, 0)));
+  entries.push(...mapped.map((one) => encodeFields(regularFile(one.id, deletedKey(one), one, owner))));
   writeImage(path, { magic: image.magic, entries });
   for (const fdinfo of readdirSync(directory).filter((one) => /^fdinfo-\d+\.img$/.test(one)))
     retype(join(directory, fdinfo), new Set(names.keys()));
-  return [...new Set(names.values())];
+  return { stdio: [...new Set(names.values())], deleted: [...opened, ...mapped] };
 }
 
 /** Which open files come from outside, and as which of the three each is given at a restore. */
@@ -146,22 +193,63 @@ function flagsOf(file: OpenFile, files: readonly OpenFile[]): number {
   return found ? numberOf(part(found, FILE.reg), REG.flags) : 0;
 }
 
-/** A regular file whose path is the name; CRIU looks for that among the fds that it has been given before it opens anything. */
 function asStdio(file: OpenFile, name: StdioName): WireField[] {
-  const fown = ownerOf(file);
+  return asGiven(file, inheritKey(name), { flags: name === 'stdin' ? 0 : 1, position: 0 });
+}
+
+function asGiven(file: OpenFile, key: string, how: { readonly flags: number; readonly position: number }): WireField[] {
+  return regularFile(file.id, key, how, ownerOf(file));
+}
+
+/** A regular file whose path is a key; CRIU looks for that among the fds that it has been given before it opens anything. */
+function regularFile(
+  id: number,
+  key: string,
+  { flags, position }: { readonly flags: number; readonly position: number },
+  fown: Buffer,
+): WireField[] {
   const regular: WireField[] = [
-    varint(REG.id, file.id),
-    varint(REG.flags, name === 'stdin' ? 0 : 1),
-    varint(REG.pos, 0),
+    varint(REG.id, id),
+    varint(REG.flags, flags),
+    varint(REG.pos, position),
     { number: REG.fown, wireType: 2, value: fown },
     // CRIU cuts off the first character of a path.
-    { number: REG.name, wireType: 2, value: Buffer.from(`/${inheritKey(name)}`) },
+    { number: REG.name, wireType: 2, value: Buffer.from(`/${key}`) },
   ];
   return [
     varint(FILE.type, TYPE.reg),
-    varint(FILE.id, file.id),
+    varint(FILE.id, id),
     { number: FILE.reg, wireType: 2, value: encodeFields(regular) },
   ];
+}
+
+/**
+ * CRIU counts a mapping of a file to any open file description of it, whatever that may do, since it would open the file anew
+ * for it. Shared mappings of deleted files get descriptions of their own, which may both read and write.
+ */
+function openForMappings(directory: string, opened: readonly OpenedDeleted[], lastId: number): OpenedDeleted[] {
+  const added = new Map<string, OpenedDeleted>();
+  if (opened.length === 0) return [];
+  for (const name of readdirSync(directory).filter((one) => /^mm-\d+\.img$/.test(one))) {
+    const { magic, entries } = readImage(join(directory, name));
+    const changed = entries.map((entry) =>
+      encodeFields(
+        parseFields(entry).map((field) => {
+          if (field.number !== MM_VMA || !Buffer.isBuffer(field.value)) return field;
+          const vma = parseFields(field.value);
+          const file = opened.find(({ id }) => id === numberOf(vma, VMA.file));
+          if (file === undefined || (numberOf(vma, VMA.status) & SHARED_MAPPING) === 0) return field;
+          const { key } = file;
+          const own = added.get(key) ?? { id: lastId + 1 + added.size, key, flags: 2, position: 0 };
+          added.set(key, own);
+          const pointing = vma.map((one) => (one.number === VMA.file ? { ...one, value: BigInt(own.id) } : one));
+          return { ...field, value: encodeFields(pointing) };
+        }),
+      ),
+    );
+    writeImage(join(directory, name), { magic, entries: changed });
+  }
+  return [...added.values()];
 }
 
 /** fown_entry, all of whose fields are required: nobody is told of this file's readiness. */
@@ -176,15 +264,39 @@ function ownerOf(file: OpenFile): Buffer {
 
 /** Without the mounts' ids of the old mount namespace CRIU opens paths from the root that it is in. */
 function withoutMounts(file: OpenFile): WireField[] {
-  const drop = (number: number, mountId: number): WireField[] =>
-    file.fields.map((field) =>
-      field.number === number && Buffer.isBuffer(field.value)
-        ? { ...field, value: encodeFields(parseFields(field.value).filter((one) => one.number !== mountId)) }
-        : field,
-    );
-  if (file.type === TYPE.reg) return drop(FILE.reg, REG.mountId);
-  if (file.type === TYPE.unixSocket) return drop(FILE.usk, SOCKET.mountId);
-  return file.fields;
+  const { type, fields } = file;
+  if (type === TYPE.reg) return within(fields, [FILE.reg], REG.mountId);
+  if (type === TYPE.unixSocket) return within(fields, [FILE.usk], SOCKET.mountId);
+  if (type === TYPE.inotify) return within(fields, [FILE.inotify, INOTIFY.watch, WATCH.handle], HANDLE.mountId);
+  return fields;
+}
+
+/**
+ * A periodic timerfd that has expired and has not been read shows no time left (timerfd_create(2), "timerfd_gettime"), and CRIU
+ * would set it to that, which disarms it. It gets its interval.
+ */
+function withTimeLeft({ fields }: OpenFile): WireField[] {
+  return fields.map((field) => {
+    if (field.number !== FILE.timer || !Buffer.isBuffer(field.value)) return field;
+    const timer = parseFields(field.value);
+    const at = (number: number): number => numberOf(timer, number);
+    if (at(TIMER.ticks) === 0 || at(TIMER.seconds) + at(TIMER.nanoseconds) > 0) return field;
+    const value = timer.map((one) => {
+      if (one.number === TIMER.seconds) return { ...one, value: BigInt(at(TIMER.intervalSeconds)) };
+      return one.number === TIMER.nanoseconds ? { ...one, value: BigInt(at(TIMER.intervalNanoseconds)) } : one;
+    });
+    return { ...field, value: encodeFields(value) };
+  });
+}
+
+/** Leaves out the field `dropped` of the messages at the end of `path`, a field's number on each level. */
+function within(fields: readonly WireField[], [next, ...path]: readonly number[], dropped: number): WireField[] {
+  if (next === undefined) return fields.filter(({ number }) => number !== dropped);
+  return fields.map((field) =>
+    field.number === next && Buffer.isBuffer(field.value)
+      ? { ...field, value: encodeFields(within(parseFields(field.value), path, dropped)) }
+      : field,
+  );
 }
 
 function retype(path: string, ids: ReadonlySet<number>): void {

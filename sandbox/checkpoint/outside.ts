@@ -1,5 +1,5 @@
 /** What a container's processes have from outside of it: stdio, a terminal, mounts. CRIU has to be told of each. */
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { OutsideFiles } from './normalise';
 
@@ -31,64 +31,133 @@ function unescape(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
 }
 
+/** A file that has no name any more: it lives as long as somebody has it open or mapped. */
+export interface DeletedFile {
+  /** CRIU's key of it. */
+  readonly key: string;
+  /** Where it can be read: a link in /proc. */
+  readonly link: string;
+  /** Its former path, for messages. */
+  readonly path: string;
+}
+
 export interface Outside extends OutsideFiles {
   /** CRIU's key of silt's terminal; undefined without one. */
   readonly terminal: string | undefined;
+  readonly deleted: readonly DeletedFile[];
+}
+
+export interface OutsideSource {
+  readonly pids: readonly number[];
+  readonly mounts: readonly MountInfo[];
+  /** Inodes of the pipes and sockets that the first process was given. */
+  readonly stdio: readonly number[];
+  /** Its pty is number 0 of the container's devpts. */
+  readonly hasTerminal: boolean;
+  /** Device of the upper, where the deleted files of a restored container lie. */
+  readonly upperDevice: number;
 }
 
 /**
- * Looks through the open files of a container's processes.
- * @param stdio inodes of the pipes and sockets that the first process was given
- * @param hasTerminal its pty is number 0 of the container's devpts
+ * Looks through the open and mapped files of a container's processes.
  * @throws SiltError CHECKPOINT_FAILED naming process and file for one that a new container cannot be given.
  */
-export function findOutside(
-  pids: readonly number[],
-  mounts: readonly MountInfo[],
-  stdio: readonly number[],
-  hasTerminal: boolean,
-): Outside {
+export function findOutside(source: OutsideSource): Outside {
+  const { pids, mounts, hasTerminal } = source;
   const ids = new Set(mounts.map(({ id }) => id));
   const keys = new Set<string>();
+  const deleted = new Map<string, DeletedFile>();
   let terminal: string | undefined;
   for (const pid of pids) {
+    for (const name of ['cwd', 'root']) refuseDeletedDirectory(pid, `/proc/${pid}/${name}`);
     for (const fd of fdsOf(pid)) {
-      const target = linkOf(`/proc/${pid}/fd/${fd}`);
+      const link = `/proc/${pid}/fd/${fd}`;
+      const target = linkOf(link);
       if (target === undefined || !target.startsWith('/') || target.startsWith('/memfd:')) continue;
       const mount = mountOf(pid, fd);
-      const stat = statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false });
+      const stat = statSync(link, { throwIfNoEntry: false });
       if (mount === undefined || stat === undefined) continue;
       if (hasTerminal && stat.isCharacterDevice() && stat.rdev === FIRST_PTY && ids.has(mount)) {
         terminal = `tty[${stat.rdev.toString(16)}:${stat.dev.toString(16)}]`;
         continue;
       }
-      if (ids.has(mount) && stat.isFile() && stat.nlink === 0) {
-        const message = `process ${pid} (${commandOf(pid)}) has the deleted file ${target.replace(/ \(deleted\)$/, '')} open, which cannot be brought back yet`;
-        throw new SiltError('CHECKPOINT_FAILED', message, { path: target });
+      const key = keyOf(mount, stat);
+      if (stat.nlink === 0 && (ids.has(mount) || stat.dev === source.upperDevice)) {
+        refuseDeletedDirectory(pid, link);
+        if (stat.isFile()) deleted.set(key, { key, link, path: nameOf(target) });
+        else if (!stat.isSocket())
+          throw cannotSave(pid, `has the deleted ${nameOf(target)} open, which is no regular file`, target);
+        continue;
       }
       if (ids.has(mount)) continue;
-      if (stat.isDirectory()) {
-        const message = `process ${pid} has the directory ${target} open, which is outside of the container`;
-        throw new SiltError('CHECKPOINT_FAILED', message, { path: target });
-      }
-      keys.add(`file[${mount.toString(16)}:${stat.ino.toString(16)}]`);
+      if (stat.isDirectory())
+        throw cannotSave(pid, `has the directory ${target} open, which is outside of the container`, target);
+      keys.add(key);
     }
+    for (const file of deletedMappings(pid)) deleted.set(file.key, file);
   }
-  return { keys: [...keys], inodes: stdio, terminal };
+  return { keys: [...keys], inodes: source.stdio, terminal, deleted: [...deleted.values()] };
+}
+
+function cannotSave(pid: number, what: string, path: string): SiltError {
+  return new SiltError('CHECKPOINT_FAILED', `process ${pid} (${commandOf(pid)}) ${what}`, { path });
+}
+
+function refuseDeletedDirectory(pid: number, link: string): void {
+  const stat = statSync(link, { throwIfNoEntry: false });
+  if (!stat?.isDirectory() || stat.nlink > 0) return;
+  const path = linkOf(link) ?? '';
+  const how = /(cwd|root)$/.exec(link) ? 'is in' : 'has open';
+  throw cannotSave(pid, `${how} the deleted directory ${nameOf(path)}, which cannot be brought back`, path);
+}
+
+/** How CRIU calls a file that it is not to look for (its `--external file[…]`). */
+function keyOf(mount: number, { ino }: Stats): string {
+  return `file[${mount.toString(16)}:${ino.toString(16)}]`;
+}
+
+function nameOf(target: string): string {
+  return target.replace(/ \(deleted\)$/, '');
+}
+
+/** Memory of other kinds that looks like a deleted file: CRIU brings it back by itself. */
+const NO_FILES = /^\/(memfd:|dev\/zero|SYSV|\[aio\]|anon_hugepage)/;
+
+function deletedMappings(pid: number): DeletedFile[] {
+  const directory = `/proc/${pid}/map_files`;
+  return namesIn(directory).flatMap((name): DeletedFile[] => {
+    const link = `${directory}/${name}`;
+    const target = linkOf(link);
+    if (target === undefined || !target.endsWith(' (deleted)') || NO_FILES.test(target)) return [];
+    const stat = statSync(link, { throwIfNoEntry: false });
+    if (!stat?.isFile() || stat.nlink > 0) return [];
+    const fd = openSync(link, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const mount = mountOf('self', `${fd}`);
+      return mount === undefined ? [] : [{ key: keyOf(mount, stat), link, path: nameOf(target) }];
+    } finally {
+      closeSync(fd);
+    }
+  });
 }
 
 /** makedev(136, 0): the first pty of a devpts. */
 const FIRST_PTY = 0x8800;
 
-function fdsOf(pid: number): string[] {
+export function fdsOf(pid: number): string[] {
+  return namesIn(`/proc/${pid}/fd`);
+}
+
+/** Empty for a process that is gone. */
+function namesIn(directory: string): string[] {
   try {
-    return readdirSync(`/proc/${pid}/fd`);
+    return readdirSync(directory);
   } catch {
     return [];
   }
 }
 
-function linkOf(path: string): string | undefined {
+export function linkOf(path: string): string | undefined {
   try {
     return readlinkSync(path);
   } catch {
@@ -96,7 +165,7 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-function mountOf(pid: number, fd: string): number | undefined {
+function mountOf(pid: number | 'self', fd: string): number | undefined {
   try {
     const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1'))?.[1];
     return id === undefined ? undefined : Number(id);

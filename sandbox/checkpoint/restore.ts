@@ -22,6 +22,7 @@ import { awaitReports } from '../started';
 import type { AllowedDevice } from '../unpacker';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
+import { type InheritedFile, openDeleted } from './deleted';
 import { CGROUPS_IGNORED } from './dump';
 import type { CheckpointImage } from './image';
 import { inheritKey } from './normalise';
@@ -56,6 +57,8 @@ interface Prepared {
   readonly slave: number | undefined;
   /** The terminal's master, until somebody takes it. */
   readonly master: number | undefined;
+  /** Files without a name, opened. */
+  readonly deleted: readonly InheritedFile[];
 }
 
 /**
@@ -92,7 +95,8 @@ export class Restored {
     try {
       return await Restored.#start(kernel, pod, request, criu, prepared);
     } finally {
-      for (const fd of [...Object.values(prepared.fds), prepared.slave]) if (fd !== undefined) closeSync(fd);
+      for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
+        if (fd !== undefined) closeSync(fd);
     }
   }
 
@@ -142,6 +146,8 @@ export class Restored {
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
       await release();
       await init?.exited;
+      // Unreaped it would keep the sandbox, process 1 above it, from ending.
+      if (init && request.lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
       if (prepared.master !== undefined) closeSync(prepared.master);
       throw explained;
     }
@@ -196,11 +202,6 @@ function makeGate(): Gate {
   return { opened, open, refuse };
 }
 
-interface InheritedFile {
-  readonly key: string;
-  readonly fd: number;
-}
-
 /** What CRIU is given in place of the files that the processes had from outside. */
 function inheritedFiles({ image, stdio }: RestoreRequest, prepared: Prepared): InheritedFile[] {
   const { manifest } = image;
@@ -210,6 +211,7 @@ function inheritedFiles({ image, stdio }: RestoreRequest, prepared: Prepared): I
   });
   if (manifest.terminal !== undefined && prepared.slave !== undefined)
     files.push({ key: manifest.terminal, fd: prepared.slave });
+  files.push(...prepared.deleted);
   return files;
 }
 
@@ -363,7 +365,9 @@ async function prepareMounts(workshop: Workshop, pod: Pod, request: RestoreReque
         slave = openSync(`/proc/self/fd/${fd}/0`, C.O_RDWR | C.O_NOCTTY);
       }
     }
-    return { root: { ...root, mounts, ...(slave === undefined ? {} : { terminalGiven: true }) }, fds, slave, master };
+    const deleted = await openDeleted(workshop, pod, request);
+    const terminal = slave === undefined ? {} : { terminalGiven: true };
+    return { root: { ...root, mounts, ...terminal }, fds, slave, master, deleted };
   } catch (error) {
     for (const fd of [...Object.values(fds), slave, master]) if (fd !== undefined) closeSync(fd);
     throw error;
