@@ -1,6 +1,7 @@
 /** `make peers`: fetches the newer containerds that the tests run against, and says which can be used here. */
 import { fetchCriu } from '../integration/harness/criu';
 import { fetchDocker } from '../integration/harness/docker-peers';
+import { fetchProgramRoot } from '../integration/harness/program-root';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 
 async function main(): Promise<void> {
@@ -10,6 +11,7 @@ async function main(): Promise<void> {
     const docker = await fetchDocker(name);
     if ('reason' in docker) console.log(`${name}: no Docker: ${docker.reason}`);
   }
+  await fetchProgramRoot();
   const criu = await fetchCriu();
   console.log('path' in criu ? `criu: ${criu.version}` : `criu: not available: ${criu.reason}`);
 }

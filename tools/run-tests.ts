@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { checkout } from '../integration/harness/checkout';
 import { fetchCriu } from '../integration/harness/criu';
 import { fetchDocker } from '../integration/harness/docker-peers';
+import { fetchProgramRoot } from '../integration/harness/program-root';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 import { printTally, reportDirectory, type RunRecord } from './reports';
 
@@ -72,6 +73,7 @@ async function runUnit(): Promise<void> {
 
 async function runIntegration(suite: string, peers: readonly string[]): Promise<void> {
   await fetchCriu();
+  await fetchProgramRoot();
   for (const name of peers) {
     const peer = await fetchPeer(name);
     await fetchDocker(name);

@@ -1,7 +1,10 @@
 /** Checkpoints through containerd: taking one as an image, and starting a task from it. */
+import { appendFileSync } from 'node:fs';
+import { type CommandLine, commandLineSuite } from './command-line';
 import type { Containerd, RunOptions } from './containerd';
 import { findCriu } from './criu';
 import { imageName } from './image';
+import { findProgramRoot } from './program-root';
 import { containerdSuite, type SuiteSettings } from './suite';
 import { type Descriptor, TasksApi, type TaskStdio } from './tasks-api';
 
@@ -16,6 +19,21 @@ export function checkpointSuite(name: string, settings: SuiteSettings, define: (
     return;
   }
   describe.skip(`${name} [skipped: ${criu.reason}]`, () => define(() => never()));
+}
+
+/** A suite of the command line with CRIU and real programs; skipped with the reason when either is not to be had. */
+export function checkpointProgramSuite(name: string, define: (host: () => CommandLine, root: string) => void): void {
+  const criu = findCriu();
+  const root = findProgramRoot();
+  if ('path' in criu && 'path' in root) {
+    commandLineSuite(name, (host) => {
+      beforeAll(() => appendFileSync(String(host().environment['SILT_CONFIG']), `criu = "${criu.path}"\n`));
+      define(host, root.path);
+    });
+    return;
+  }
+  const reason = 'path' in criu ? ('path' in root ? '' : root.reason) : criu.reason;
+  describe.skip(`${name} [skipped: ${reason}]`, () => define(() => never(), ''));
 }
 
 function never(): never {

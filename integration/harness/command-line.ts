@@ -23,6 +23,9 @@ export interface BundleChanges {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly namespaces?: readonly object[];
   readonly hooks?: object;
+  /** Another root filesystem than that of busybox. */
+  readonly rootfs?: string;
+  /** Mounts besides the usual. */
   readonly mounts?: readonly object[];
 }
 
@@ -134,7 +137,7 @@ export class CommandLine {
     const spec = {
       ociVersion: '1.0.2',
       process,
-      root: { path: this.rootfs },
+      root: { path: changes.rootfs ?? this.rootfs },
       mounts: [
         { destination: '/proc', type: 'proc', source: 'proc' },
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },

@@ -19,7 +19,7 @@ export interface MissingCriu {
 
 /** What silt needs (docs/checkpoint.md). */
 const least = [4, 1] as const;
-const suite = 'trixie';
+const suite = 'sid';
 const directory = (): string => join(cacheDirectory(), 'peers', `criu-${suite}`);
 const failure = (): string => `${directory()}.failed`;
 

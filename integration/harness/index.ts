@@ -1,9 +1,10 @@
 /** What integration tests use; each module says more. */
 export { binDirectory, checkout, siltProgram } from './checkout';
-export { checkpointSuite, restoreContainer, takeCheckpoint } from './checkpoint';
+export { checkpointSuite, checkpointProgramSuite, restoreContainer, takeCheckpoint } from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
 export { CommandLine, commandLineSuite, Runtime, type BundleChanges } from './command-line';
 export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
+export { findProgramRoot } from './program-root';
 export { sleep, waitFor } from './deadline';
 export { deleteTask, EventWatch, type ContainerEvent } from './events';
 export { imageName } from './image';
