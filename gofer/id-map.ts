@@ -23,3 +23,28 @@ export function toHost(ranges: readonly IdRange[], id: number): number | undefin
 export function mapFileText(ranges: readonly IdRange[]): string {
   return ranges.map((range) => `${range.containerID} ${range.hostID} ${range.size}\n`).join('');
 }
+
+/**
+ * The same ranges with what they map to, ids of a user namespace, as the host numbers it. Undefined when some id has no number there.
+ */
+export function rangesToHost(ranges: readonly IdRange[], ofNamespace: readonly IdRange[]): IdRange[] | undefined {
+  const result: IdRange[] = [];
+  for (const range of ranges) {
+    for (let done = 0; done < range.size;) {
+      const id = range.hostID + done;
+      const around = ofNamespace.find(({ containerID, size }) => id >= containerID && id < containerID + size);
+      if (around === undefined) return undefined;
+      const size = Math.min(range.size - done, around.containerID + around.size - id);
+      result.push({ containerID: range.containerID + done, hostID: around.hostID + id - around.containerID, size });
+      done += size;
+    }
+  }
+  return result;
+}
+
+/** Whether two say the same, whatever the order of their ranges. */
+export function sameMaps(one: IdMaps, other: IdMaps): boolean {
+  const lines = (ranges: readonly IdRange[]): string =>
+    mapFileText([...ranges].sort((a, b) => a.containerID - b.containerID));
+  return lines(one.uids) === lines(other.uids) && lines(one.gids) === lines(other.gids);
+}

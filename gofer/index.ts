@@ -1,6 +1,7 @@
 export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
 export {
   type BindStep,
+  type CopyUp,
   type CgroupV1View,
   type FilesystemStep,
   hostOwner,

@@ -36,6 +36,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     idMaps: null,
     placeOf: () => undefined,
     kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),
+    modeOf: () => undefined,
     cgroup: 'v2',
     ...input,
   });
@@ -85,7 +86,7 @@ describe('bind mounts', () => {
     [
       'of a directory',
       { destination: '/data', type: 'bind', source: '/dir', options: ['rbind', 'ro'] },
-      { source: '/dir', destination: '/data', directory: true, idmap: false },
+      { source: '/dir', destination: '/data', directory: true, idmap: null },
     ],
     [
       'of a file, by the option alone',
@@ -160,8 +161,9 @@ describe('bind mounts', () => {
     ['/dev/../dir', true],
   ])('in a user namespace %s is idmapped: %p', (source, idmap) => {
     const mount = { destination: '/data', type: 'bind', source };
-    expect(stepOf(mount, { idMaps: ID_MAPS })).toMatchObject({ idmap });
-    expect(stepOf(mount)).toMatchObject({ idmap: false });
+    const shown = idmap ? { userns: 'userns', recursive: false } : null;
+    expect(stepOf(mount, { idMaps: ID_MAPS })).toMatchObject({ idmap: shown });
+    expect(stepOf(mount)).toMatchObject({ idmap: null });
   });
 });
 
@@ -518,11 +520,67 @@ test('a layer is idmapped unless the engine has given it to the pod’s ids', ()
   expect(plan({}, input).layers.map(({ idmap }) => idmap)).toEqual([false, false]);
 });
 
-test('a volume may say that it has the pod’s ids, and no others', () => {
-  const { uids: uidMappings, gids: gidMappings } = ID_MAPS;
-  const volume = { destination: '/data', type: 'bind', source: '/srv/dir' };
-  expect(stepOf({ ...volume, uidMappings, gidMappings }, { idMaps: ID_MAPS })).toMatchObject({ idmap: true });
-  for (const idMaps of [null, { ...ID_MAPS, gids: uidMappings }]) {
-    expect(refusal(() => stepOf({ ...volume, uidMappings, gidMappings }, { idMaps })).code).toBe('SPEC_UNSUPPORTED');
-  }
+describe('idmapped mounts of the spec', () => {
+  const range = (containerID: number, hostID: number, size: number) => ({ containerID, hostID, size });
+  const ofPod: IdMaps = { uids: ID_MAPS.uids, gids: ID_MAPS.uids };
+  const user = [{ type: 'user' as const }];
+  const bind = (options: string[], ...ranges: ReturnType<typeof range>[]): Mount => ({
+    destination: '/data',
+    type: 'bind',
+    source: '/dir',
+    options: ['rbind', ...options],
+    ...(ranges.length > 0 ? { uidMappings: ranges, gidMappings: ranges } : {}),
+  });
+
+  test.each<[string, Mount, IdMaps | null, Spec['linux'], object | null, object]>([
+    ['by option alone are shown as the pod’s, the top mount only', bind(['idmap']), ID_MAPS, { namespaces: user }, { userns: 'userns', recursive: false }, {}], // prettier-ignore
+    ['with ridmap the whole tree', bind(['ridmap']), ID_MAPS, { namespaces: user }, { userns: 'userns', recursive: true }, {}], // prettier-ignore
+    ['with the pod’s mappings', bind([], range(0, 100_000, 65536)), ofPod, { namespaces: user }, { userns: 'userns', recursive: true }, {}], // prettier-ignore
+    ['with mappings of their own', bind(['idmap'], range(0, 5, 1)), ID_MAPS, { namespaces: user }, { userns: 'mount_userns0', recursive: false }, { mount_userns0: [range(0, 5, 1)] }], // prettier-ignore
+    ['without any user namespace', bind(['ridmap'], range(0, 5, 1)), null, {}, { userns: 'mount_userns0', recursive: true }, { mount_userns0: [range(0, 5, 1)] }], // prettier-ignore
+    ['in a user namespace that silt chose, whose ids they take for the host’s', bind([], range(7, 5, 2)), ofPod, {}, { userns: 'mount_userns0', recursive: true }, { mount_userns0: [range(7, 100_005, 2)] }], // prettier-ignore
+  ])('%s', (_, mount, idMaps, linux, idmap, maps) => {
+    const found = plan({ mounts: [mount], linux: linux! }, { idMaps });
+    expect(found.mounts).toMatchObject([{ idmap }]);
+    expect(found.mountMaps).toEqual(
+      Object.fromEntries(Object.entries(maps).map(([name, ranges]) => [name, { uids: ranges as never, gids: ranges as never }])), // prettier-ignore
+    );
+  });
+
+  test('with ids that the pod does not have are refused', () => {
+    const mount = bind([], range(0, 65535, 2));
+    expect(refusal(() => plan({ mounts: [mount] }, { idMaps: ID_MAPS }))).toMatchObject({
+      code: 'SPEC_INVALID',
+      details: { jsonPath: '$.mounts[0].uidMappings' },
+    });
+  });
+});
+
+test('a tmpfs has the mode of what it covers unless it is told', () => {
+  const modeOf = (path: string): number | undefined => (path === '/run' ? 0o1750 : undefined);
+  const dataOf = (destination: string, options: string[]): unknown =>
+    stepOf({ destination, type: 'tmpfs', options }, { modeOf });
+  expect(dataOf('/run', ['size=1k'])).toMatchObject({
+    data: [
+      ['size', '1k'],
+      ['mode', '1750'],
+    ],
+  });
+  expect(dataOf('/run', ['mode=700'])).toMatchObject({ data: [['mode', '700']] });
+  expect(dataOf('/new', [])).toMatchObject({ data: [] });
+});
+
+test('a tmpfs that is to be filled is given to the gofer', () => {
+  const found = plan({ mounts: [DEVPTS, { destination: '/etc', type: 'tmpfs', options: ['tmpcopyup'] }] });
+  expect(found.copyUps).toEqual([{ name: 'copy_up1', step: found.mounts[1] }]);
+});
+
+test('a remount changes flags, and the filesystem unless it is of a bind mount', () => {
+  const options = ['remount', 'ro', 'size=1m'];
+  expect(stepOf({ destination: '/run', type: 'tmpfs', source: 'tmpfs', options })).toMatchObject({
+    kind: 'remount',
+    data: [['size', '1m']],
+    options: { attrSet: C.MOUNT_ATTR_RDONLY },
+  });
+  expect(stepOf({ destination: '/', options: ['bind', 'remount', 'ro'] })).toMatchObject({ kind: 'remount', data: [] });
 });

@@ -3,7 +3,8 @@ import { SiltError } from '../errors';
 import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
 import { C } from '../syscall';
 import { type DeviceNode, planDevices } from './devices';
-import { type IdMaps, mapFileText, toHost } from './id-map';
+import { USERNS } from './fds';
+import { type IdMaps, type IdRange, rangesToHost, sameMaps, toHost } from './id-map';
 import type { Owner } from './target';
 
 /** A new filesystem instance at `destination`. */
@@ -27,10 +28,33 @@ export interface BindStep {
   readonly destination: string;
   readonly directory: boolean;
   readonly options: MountOptions;
-  /** Show the host's ids as the pod's (idmapped mount). */
-  readonly idmap: boolean;
+  /** Show the host's ids as others (idmapped mount), or null. */
+  readonly idmap: MountIdmap | null;
   /** The name, in the mount that has the root's upper, of what takes the writes in place of the host's file or directory. */
   readonly overlay?: string;
+}
+
+export interface MountIdmap {
+  /** The name of the fd of the user namespace whose mappings are meant: the pod's, or one of {@link RootPlan.mountMaps}. */
+  readonly userns: string;
+  /** The mounts below too. */
+  readonly recursive: boolean;
+}
+
+/** Another word on a mount that an earlier step has made: at least its flags. */
+export interface RemountStep {
+  readonly kind: 'remount';
+  readonly destination: string;
+  /** For the filesystem itself, as {@link FilesystemStep.data}; empty leaves it alone. */
+  readonly data: readonly (readonly [key: string, value: string | undefined])[];
+  readonly options: MountOptions;
+}
+
+/** `tmpcopyup`: the tmpfs of a mount, which starts with what it covers. */
+export interface CopyUp {
+  /** The name of the fd that the gofer is given it as. */
+  readonly name: string;
+  readonly step: FilesystemStep;
 }
 
 /** The container's own cgroup, one directory per cgroup v1 hierarchy, on a small tmpfs. */
@@ -41,7 +65,7 @@ export interface CgroupV1Step {
   readonly view: CgroupV1View;
 }
 
-export type MountStep = FilesystemStep | BindStep | CgroupV1Step;
+export type MountStep = FilesystemStep | BindStep | CgroupV1Step | RemountStep;
 
 /** What a container sees below /sys/fs/cgroup on a cgroup v1 host. */
 export interface CgroupV1View {
@@ -71,6 +95,10 @@ export interface RootPlan {
   readonly owner: Owner;
   readonly sysctls: readonly (readonly [key: string, value: string])[];
   readonly mounts: readonly MountStep[];
+  /** Mappings of mounts that are not the pod's, by the name of the fd that a user namespace with them is given as. */
+  readonly mountMaps: Readonly<Record<string, IdMaps>>;
+  /** What of the image is to be copied into a filesystem that is given, before the gofer starts. */
+  readonly copyUps: readonly CopyUp[];
   readonly devices: readonly DeviceNode[];
   /** Make the usual symlinks of /dev: not when /dev is a bind mount, whose content is the host's business. */
   readonly deviceLinks: boolean;
@@ -105,6 +133,8 @@ export interface RootPlanInput {
   readonly overlayVolumes: boolean;
   /** Where a mount has to go instead of its destination, see mountPlaces of sandbox/; undefined for nearly all. */
   readonly placeOf: (destination: string) => string | undefined;
+  /** The mode of a directory of the image, by its absolute path; undefined when there is none. */
+  readonly modeOf: (directory: string) => number | undefined;
   /** How the container's cgroup is shown: v1 directories, or a cgroup2 mount in the container's cgroup namespace. */
   readonly cgroup: CgroupV1View | 'v2';
 }
@@ -117,8 +147,12 @@ export interface RootPlanInput {
 export function planRoot(input: RootPlanInput): RootPlan {
   const { spec, idMaps } = input;
   const owner = hostOwner(idMaps, 0, 0, '$.process.user');
-  const mounts = (spec.mounts ?? []).map((mount, i) => planMount(mount, `$.mounts[${i}]`, input, owner));
-  const dev = mounts.find((step) => step.destination === '/dev');
+  const planned = (spec.mounts ?? []).map((mount, i) => planMount(mount, `$.mounts[${i}]`, input, owner));
+  const { mounts, mountMaps } = nameMaps(planned);
+  const copyUps = mounts.flatMap((step) =>
+    step.kind === 'filesystem' && step.given !== undefined ? [{ name: step.given, step }] : [],
+  );
+  const dev = mounts.find((step) => step.destination === '/dev' && step.kind !== 'remount');
   const user = spec.process?.user;
   const terminal = spec.process?.terminal === true;
   if (
@@ -139,6 +173,8 @@ export function planRoot(input: RootPlanInput): RootPlan {
     owner,
     sysctls: hostRootSysctls(spec, idMaps),
     mounts,
+    mountMaps,
+    copyUps,
     devices: dev?.kind === 'bind' ? [] : planDevices(spec.linux?.devices ?? [], idMaps),
     deviceLinks: dev?.kind !== 'bind',
     terminal: terminal ? hostOwner(idMaps, user?.uid ?? 0, terminalGroup(spec), '$.process.user') : undefined,
@@ -200,18 +236,6 @@ export function isPodRoots(rootDirectory: Owner | undefined, podRoot: Owner): bo
   return rootDirectory?.uid === podRoot.uid && rootDirectory.gid === podRoot.gid;
 }
 
-/** A pod with a user namespace has every volume idmapped to its ids, whether the spec says so or not. */
-function refuseOtherIds({ uidMappings, gidMappings }: Mount, jsonPath: string, idMaps: IdMaps | null): void {
-  for (const [field, wanted, pod] of [
-    ['uidMappings', uidMappings, idMaps?.uids],
-    ['gidMappings', gidMappings, idMaps?.gids],
-  ] as const) {
-    if (wanted === undefined || wanted.length === 0 || (pod && mapFileText(wanted) === mapFileText(pod))) continue;
-    const message = `${jsonPath}.${field}: an idmapped mount with other ids than those of the pod is not built yet`;
-    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.${field}` });
-  }
-}
-
 /** Absolute and without `.`, `..` and double slashes. */
 export function mountDestination({ destination }: Mount): string {
   return path.posix.resolve('/', destination);
@@ -224,11 +248,36 @@ function terminalGroup({ mounts = [], process }: Spec): number {
   return gid === undefined ? (process?.user?.gid ?? 0) : Number(gid);
 }
 
-function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): MountStep {
+/** A bind mount whose mappings have no name yet. */
+type PlannedMount = MountStep | (BindStep & { readonly maps: IdMaps });
+
+/** Gives the mappings that mounts have of their own names, the same for equal ones. */
+function nameMaps(planned: readonly PlannedMount[]): Pick<RootPlan, 'mounts' | 'mountMaps'> {
+  const mountMaps: Record<string, IdMaps> = {};
+  const nameOf = (maps: IdMaps): string => {
+    const known = Object.keys(mountMaps).find((name) => sameMaps(mountMaps[name]!, maps));
+    if (known !== undefined) return known;
+    const name = `mount_userns${Object.keys(mountMaps).length}`;
+    mountMaps[name] = maps;
+    return name;
+  };
+  const mounts = planned.map((step): MountStep => {
+    if (!('maps' in step)) return step;
+    const { maps, ...bind } = step;
+    return { ...bind, idmap: { userns: nameOf(maps), recursive: bind.idmap!.recursive } };
+  });
+  return { mounts, mountMaps };
+}
+
+function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): PlannedMount {
   const options = parseMountOptions(mount.options ?? []);
-  refuseOtherIds(mount, jsonPath, input.idMaps);
   const named = mountDestination(mount);
   const destination = input.placeOf(named) ?? named;
+  if (options.remount) {
+    const bind = options.bind || mount.type === 'bind';
+    const data = bind ? [] : filesystemData({ ...mount, source: '' }, options, jsonPath, input.idMaps, undefined);
+    return { kind: 'remount', destination, data, options };
+  }
   if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
   if (mount.type === undefined || mount.type === '')
     throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
@@ -240,10 +289,26 @@ function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: 
     kind: 'filesystem',
     type: mount.type,
     destination,
-    data: filesystemData(mount, options, jsonPath, input.idMaps, owner),
+    data: [
+      ...filesystemData(mount, options, jsonPath, input.idMaps, owner),
+      ...modeOfTmpfs(mount, named, options, input),
+    ],
     options,
     chown: input.idMaps !== null && ROOT_OF_HOST.includes(mount.type) ? owner : undefined,
+    ...(options.copyUp ? { given: `copy_up${input.spec.mounts!.indexOf(mount)}` } : {}),
   };
+}
+
+/** A tmpfs whose mode nobody says has that of the directory that it covers, as with runc. */
+function modeOfTmpfs(
+  mount: Mount,
+  destination: string,
+  options: MountOptions,
+  { modeOf }: RootPlanInput,
+): (readonly [string, string])[] {
+  if (mount.type !== 'tmpfs' || options.data.some(({ key }) => key === 'mode')) return [];
+  const mode = modeOf(destination);
+  return mode === undefined ? [] : [['mode', mode.toString(8)]];
 }
 
 /** The root directory of these belongs to whoever mounts them, and they have no option to say otherwise. */
@@ -261,7 +326,7 @@ function filesystemData(
   options: MountOptions,
   jsonPath: string,
   idMaps: IdMaps | null,
-  owner: Owner,
+  owner: Owner | undefined,
 ): (readonly [string, string | undefined])[] {
   const data: (readonly [string, string | undefined])[] = [];
   const given = new Set<string>();
@@ -276,7 +341,7 @@ function filesystemData(
       data.push([key, value]);
     }
   }
-  if (idMaps !== null) {
+  if (idMaps !== null && owner !== undefined) {
     for (const key of OWNED[mount.type ?? ''] ?? [])
       if (!given.has(key) && key in owner) data.push([key, `${owner[key]}`]);
   }
@@ -291,20 +356,25 @@ function planBind(
   options: MountOptions,
   jsonPath: string,
   input: RootPlanInput,
-): BindStep {
+): PlannedMount {
   if (!mount.source) throw invalid(`${jsonPath}.source`, 'a bind mount needs a source');
   const source = path.resolve(input.bundle, mount.source);
   const kind = input.kindOf(source);
   if (kind === undefined)
     throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
-  const idmap = input.idMaps !== null && !isKernelFilesystem(source);
   const overlaid = input.overlayVolumes && kind !== 'other' && isOverlaid(source, destination, options);
   if (overlaid && options.propagation.some((type) => (type & C.MS_SHARED) !== 0)) {
     const message = `${jsonPath}.options: with overlay2=all the writes to ${destination} do not reach the host, so mounts in it cannot either: shared propagation needs overlay2=root:…`;
     throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.options` });
   }
   const overlay = overlaid ? { overlay: `volume${jsonPath.replace(/\D+/g, '-').replace(/-$/, '')}` } : {};
-  return { kind: 'bind', source, destination, directory: kind === 'directory', options, idmap, ...overlay };
+  const recursive = options.idmap === 'tree' || (options.idmap === 'none' && options.recursive);
+  const step = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
+  const maps = mapsOfMount(mount, jsonPath, input);
+  if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
+  const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
+  const shown = input.idMaps !== null && (asked || !isKernelFilesystem(source));
+  return { ...step, idmap: shown ? { userns: USERNS, recursive } : null };
 }
 
 /**
@@ -314,6 +384,30 @@ function planBind(
 function isOverlaid(source: string, destination: string, { attrSet, recursiveAttrSet }: MountOptions): boolean {
   const readOnly = ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0;
   return !readOnly && !isKernelFilesystem(source) && !destination.startsWith('/dev/');
+}
+
+/**
+ * The mappings that a mount has of its own, as the host numbers ids; undefined when they are the pod's, or there are none. Whoever
+ * wrote a spec without a user namespace does not know of the one that silt chose: what are the host's ids to that spec are the
+ * container's.
+ */
+function mapsOfMount(mount: Mount, jsonPath: string, { spec, idMaps }: RootPlanInput): IdMaps | undefined {
+  const { uidMappings = [], gidMappings = [] } = mount;
+  if (uidMappings.length === 0 || gidMappings.length === 0) return undefined;
+  const chosenBySilt = !spec.linux?.namespaces?.some(({ type }) => type === 'user');
+  const translate = (ranges: readonly IdRange[], ofPod: readonly IdRange[], key: string): readonly IdRange[] => {
+    const found = rangesToHost(ranges, ofPod);
+    if (found !== undefined) return found;
+    throw invalid(`${jsonPath}.${key}`, 'has host ids that are not in the user namespace of the container');
+  };
+  const maps =
+    idMaps !== null && chosenBySilt
+      ? {
+          uids: translate(uidMappings, idMaps.uids, 'uidMappings'),
+          gids: translate(gidMappings, idMaps.gids, 'gidMappings'),
+        }
+      : { uids: uidMappings, gids: gidMappings };
+  return idMaps !== null && sameMaps(maps, idMaps) ? undefined : maps;
 }
 
 /** /proc, /sys and /dev of the host cannot be idmapped, and nobody expects their owners to be translated. */

@@ -20,6 +20,8 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
     owner: { uid: 0, gid: 0 },
     sysctls: [],
     mounts: [],
+    mountMaps: {},
+    copyUps: [],
     devices: [],
     deviceLinks: false,
     terminal: undefined,
@@ -54,7 +56,7 @@ const bind = (options: string[], parts: Partial<BindStep> = {}): BindStep => ({
   destination: '/data',
   directory: true,
   options: parseMountOptions(options),
-  idmap: false,
+  idmap: null,
   ...parts,
 });
 
@@ -209,7 +211,7 @@ describe('a mount', () => {
     ],
     [
       'of a host’s tree has all that is mounted below, idmapped',
-      bind(['rbind', 'rro', 'rshared'], { idmap: true }),
+      bind(['rbind', 'rro', 'rshared'], { idmap: { userns: 'userns', recursive: true } }),
       {},
       [
         'mount_setattr($bind, "", AT_EMPTY_PATH|AT_RECURSIVE, {set=MOUNT_ATTR_IDMAP, userns}, 32)',

@@ -1,4 +1,4 @@
-import { sysctlPath } from '../oci';
+import { type MountOptions, sysctlPath } from '../oci';
 import {
   AT_FDCWD,
   attach,
@@ -14,14 +14,17 @@ import {
   flagsOf,
   fsconfigCreate,
   fsconfigFlag,
+  fsconfigReconfigure,
   fsconfigString,
   fsmount,
   fsopen,
+  fspick,
   mkdirat,
   mount,
   mountSetattr,
   Named,
   open,
+  openat2,
   pivotRoot,
   prctl,
   type ProgramBuilder,
@@ -31,10 +34,9 @@ import {
   write,
 } from '../syscall';
 import { makeDeviceLinks, makeDevices } from './devices';
-import { USERNS } from './fds';
 import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
-import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RootPlan } from './plan';
+import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './plan';
 import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
 import { overlayVolume } from './volume-overlay';
@@ -147,12 +149,14 @@ export function setSysctls(p: ProgramBuilder, sysctls: RootPlan['sysctls']): voi
 
 function describe(step: MountStep): string {
   if (step.kind === 'filesystem') return step.type;
+  if (step.kind === 'remount') return 'other options';
   return step.kind === 'bind' ? step.source : 'the container’s cgroup';
 }
 
 function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan, shared: SharedTrees): void {
   if (step.kind === 'bind') addBind(p, root, step, plan, shared.get(step) ?? cloneBind(p, step));
   else if (step.kind === 'filesystem') addFilesystem(p, root, step, plan);
+  else if (step.kind === 'remount') remount(p, root, step);
   else addCgroupV1(p, root, step, plan);
 }
 
@@ -180,11 +184,34 @@ export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
   return tree;
 }
 
+/**
+ * Changes the mount at a place: what the options name, and nothing else of it, as mount(8) does. EINVAL: no mount is there.
+ */
+function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: RemountStep): void {
+  const path = destination.slice(1) || '.';
+  const target = openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out: p.slot('mounted') });
+  if (data.length > 0) {
+    const context = fspick(p, target);
+    for (const [key, value] of data) {
+      if (value === undefined) fsconfigFlag(p, context, key);
+      else fsconfigString(p, context, key, value);
+    }
+    fsconfigReconfigure(p, context);
+    close(p, context);
+  }
+  const { attrSet: set, attrClear: clear, propagation } = options;
+  // With nothing to change still a check that there is a mount.
+  mountSetattr(p, target, { set, clear });
+  setPropagation(p, target, propagation);
+  setRecursiveAttributes(p, target, options);
+  close(p, target);
+}
+
 function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
   const { options } = step;
   if (step.idmap) {
     p.step(idmapStep(step.source));
-    mountSetattr(p, tree, { userns: p.donated(USERNS), recursive: options.recursive });
+    mountSetattr(p, tree, { userns: p.donated(step.idmap.userns), recursive: step.idmap.recursive });
     p.step(`mounting ${describe(step)} on ${step.destination}`);
   }
   if (options.attrSet !== 0 || options.attrClear !== 0)
@@ -236,17 +263,22 @@ function place(
   const target = openTarget(p, { root, path: step.destination, kind, owner: plan.owner });
   attach(p, tree, target);
   const inherited = plan.propagation.recursive ? [plan.propagation.type | C.MS_REC] : [];
-  for (const type of step.options.propagation.length > 0 ? step.options.propagation : inherited) {
-    mountSetattr(p, tree, { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 });
-  }
-  if (step.options.recursiveAttrSet !== 0 || step.options.recursiveAttrClear !== 0) {
-    mountSetattr(p, tree, {
-      set: step.options.recursiveAttrSet,
-      clear: step.options.recursiveAttrClear,
-      recursive: true,
-    });
-  }
+  setPropagation(p, tree, step.options.propagation.length > 0 ? step.options.propagation : inherited);
+  setRecursiveAttributes(p, tree, step.options);
   close(p, target);
+}
+
+function setPropagation(p: ProgramBuilder, tree: Fd, types: readonly number[]): void {
+  for (const type of types)
+    mountSetattr(p, tree, { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 });
+}
+
+function setRecursiveAttributes(
+  p: ProgramBuilder,
+  tree: Fd,
+  { recursiveAttrSet: set, recursiveAttrClear: clear }: MountOptions,
+): void {
+  if (set !== 0 || clear !== 0) mountSetattr(p, tree, { set, clear, recursive: true });
 }
 
 /** Opens a pty in the container's own devpts, gives its slave to the user, and binds it to /dev/console as runc does. */

@@ -8,7 +8,7 @@ import { resources } from './checks/resources';
 import { type Check, map, object, refuse, string } from './checks/shape';
 import { checkSysctls, type IsHostNetwork } from './checks/sysctl';
 import { unknownCapabilities, unraisableCapabilities } from './capabilities';
-import type { IdMapping, Process, Spec, User } from './spec';
+import type { Process, Spec, User } from './spec';
 import type { Resources } from './spec-linux';
 import { refuseUnsupported } from './unsupported';
 
@@ -132,32 +132,15 @@ function checkUserNamespace(spec: Spec, user: { path?: string } | undefined): vo
     if (user && user.path === undefined && mappings.length === 0) {
       throw refuse(`$.linux.${key}`, 'must have at least one range for the new user namespace');
     }
-    spec.mounts?.forEach((mount, i) => checkMountMappings(mount[key], mappings, `$.mounts[${i}].${key}`));
   }
-  spec.mounts?.forEach(({ options = [] }, i) => {
+  spec.mounts?.forEach(({ options = [], uidMappings = [] }, i) => {
     const asks = options.includes('idmap') || options.includes('ridmap');
-    if (asks && !user)
-      throw refuse(`$.mounts[${i}].options`, 'idmap needs a user namespace, and $.linux.namespaces has none');
+    if (asks && !user && uidMappings.length === 0)
+      throw refuse(
+        `$.mounts[${i}].options`,
+        'idmap needs uidMappings and gidMappings beside it, or a user namespace, and $.linux.namespaces has none',
+      );
   });
-}
-
-/** Volumes are shown with the pod's own mappings; engines that give each mount its mappings give it those. */
-function checkMountMappings(found: readonly IdMapping[] | undefined, ofPod: readonly IdMapping[], path: string): void {
-  if (!found || found.length === 0) return;
-  const same =
-    found.length === ofPod.length &&
-    found.every((one) =>
-      ofPod.some(
-        ({ containerID, hostID, size }) =>
-          one.containerID === containerID && one.hostID === hostID && one.size === size,
-      ),
-    );
-  if (!same)
-    throw refuse(
-      path,
-      'is not supported unless it is the same as that of the user namespace in $.linux',
-      'SPEC_UNSUPPORTED',
-    );
 }
 
 /** A process cannot have an id that its user namespace does not have. */

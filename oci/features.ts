@@ -11,8 +11,7 @@ const HOOKS = ['prestart', 'createRuntime', 'createContainer', 'startContainer',
 const NAMESPACES: readonly NamespaceType[] = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'user', 'uts'];
 
 /** What no table of this room says: it is decided in gofer/ and sandbox/. features.test.ts of the command compares. */
-const BUILT: Readonly<Record<'idmappedMounts' | 'systemdCgroups', boolean>> = {
-  idmappedMounts: true,
+const BUILT: Readonly<Record<'systemdCgroups', boolean>> = {
   systemdCgroups: false,
 };
 
@@ -23,12 +22,11 @@ function supports(field: string, value?: string): boolean {
 
 /** Pure: derived from the tables that the checks of a spec use. @param build what goes into the annotations */
 export function features(build: { version: string; commit: string }): object {
-  const idmap = BUILT.idmappedMounts ? [] : ['idmap', 'ridmap'];
   return {
     ociVersionMin: '1.0.0',
     ociVersionMax: SPEC_VERSION,
     hooks: HOOKS.filter((name) => supports(`hooks.${name}`)),
-    mountOptions: knownMountOptions().filter((name) => supports('mounts[].options[]', name) && !idmap.includes(name)),
+    mountOptions: knownMountOptions().filter((name) => supports('mounts[].options[]', name)),
     linux: {
       namespaces: NAMESPACES.filter((name) => supports('linux.namespaces[].type', name)),
       capabilities: knownCapabilities(),
@@ -44,7 +42,7 @@ export function features(build: { version: string; commit: string }): object {
       apparmor: { enabled: supports('process.apparmorProfile') },
       selinux: { enabled: supports('process.selinuxLabel') },
       intelRdt: { enabled: supports('linux.intelRdt') },
-      mountExtensions: { idmap: { enabled: BUILT.idmappedMounts } },
+      mountExtensions: { idmap: { enabled: true } },
     },
     annotations: {
       'dev.silt.version': build.version,

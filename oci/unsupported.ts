@@ -23,12 +23,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
   { field: 'process.apparmorProfile', reason: 'silt does not load AppArmor profiles yet' },
   { field: 'process.selinuxLabel', reason: 'silt does not label processes yet' },
-  {
-    field: 'mounts[].options[]',
-    value: 'remount',
-    reason: 'every mount of a container is a new one; give its options where it is made',
-  },
-  { field: 'mounts[].options[]', value: 'tmpcopyup', reason: 'silt does not copy into a tmpfs yet' },
   { field: 'linux.namespaces[].type', value: 'time', reason: 'silt does not make time namespaces yet' },
   { field: 'linux.timeOffsets', reason: 'silt does not make time namespaces yet' },
   { field: 'linux.mountLabel', reason: 'silt does not label mounts yet' },

@@ -19,6 +19,7 @@ import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
 import type { Host } from './host';
 import { Hooks } from './hooks';
+import { ImageView } from './image-view';
 import { mountPlaces, refuseLinkedViews } from './mount-places';
 import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
@@ -101,6 +102,7 @@ export function planContainer(
   const below = [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)];
   refuseLinkedViews(below, spec.mounts ?? []);
   const places = mountPlaces(workshop.kernel, below, (spec.mounts ?? []).map(mountDestination));
+  const view = new ImageView(workshop.kernel, below);
   const root = planRoot({
     spec,
     bundle: request.bundle,
@@ -113,8 +115,10 @@ export function planContainer(
     kindOf: (path) => host.kindOf(path),
     ownerOf: (path) => host.ownerOf(path),
     overlayVolumes: configOf(workshop, spec).overlay.scope === 'all',
+    modeOf: (path) => view.modeOf(path),
     cgroup: insideView(cgroup.cgroup),
   });
+  view.close();
   const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);
   const process = spec.process;
   if (!process)
@@ -146,7 +150,7 @@ function cpuinfoMount(spec: Spec, mountPoint: string): BindStep[] {
       destination: CPUINFO,
       directory: false,
       options: parseMountOptions(['bind', 'ro', 'nosuid', 'nodev', 'noexec']),
-      idmap: false,
+      idmap: null,
     },
   ];
 }

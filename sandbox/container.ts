@@ -21,6 +21,7 @@ import { type HookPlace, Hooks } from './hooks';
 import { idmapFailure } from './idmap-failure';
 import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
+import { openMountFds } from './mount-fds';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
 import { createCover, createUpper, filestorePath, modeBits } from './upper';
@@ -176,11 +177,12 @@ export class Container {
       const { deviceProgram } = plan.cgroup;
       if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
       const upper = await makeUpper(workshop, pod, request, plan, seeding);
+      const mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
       seeding?.close();
       launched = true;
       try {
         const make = request.checkpoint ? Container.#restore : Container.#launch;
-        const container = await make(workshop, pod, request, plan, hooks, upper, undo);
+        const container = await make(workshop, pod, request, plan, hooks, upper, undo, mountFds);
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
@@ -195,6 +197,7 @@ export class Container {
         return container;
       } finally {
         if (upper !== undefined) closeSync(upper);
+        for (const fd of Object.values(mountFds)) closeSync(fd);
       }
     } catch (error) {
       await undo.run();
@@ -210,6 +213,7 @@ export class Container {
     hooks: Hooks,
     upper: number | undefined,
     undo: UndoStack,
+    mountFds: Readonly<Record<string, number>>,
   ): Promise<Container> {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
@@ -224,7 +228,12 @@ export class Container {
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
     };
     try {
-      const donations: Record<string, number> = { ...request.stdio, sandbox: pod.sandbox.fd, start: startRead };
+      const donations: Record<string, number> = {
+        ...request.stdio,
+        ...mountFds,
+        sandbox: pod.sandbox.fd,
+        start: startRead,
+      };
       if (upper !== undefined) donations['upper'] = upper;
       if (cover !== undefined) donations['cover'] = cover;
       if (plan.idMaps && pod.userns !== undefined) donations['userns'] = pod.userns;
@@ -274,6 +283,7 @@ export class Container {
     hooks: Hooks,
     upper: number | undefined,
     undo: UndoStack,
+    mountFds: Readonly<Record<string, number>>,
   ): Promise<Container> {
     undo.add(() => pod.dropUpper(request.id));
     const cover = createCover(workshop.kernel, plan.upper);
@@ -286,6 +296,7 @@ export class Container {
         // Without an upper there was nowhere to put the checkpoint's, which has been refused.
         upper: upper!,
         cover,
+        mountFds,
         devices: allowedDevices(request.spec),
         onTerminal: request.onTerminal,
         lifetime: request.lifetime ?? 'with-caller',

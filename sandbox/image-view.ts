@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import {
   AT_FDCWD,
   cloneTree,
@@ -53,6 +53,33 @@ export class ImageView {
     const ran = this.kernel.run(p.build());
     if (ran.get(fd) >= 0) closeSync(ran.get(fd));
     return ran.get(size) > 0 ? ran.at(target).toString('latin1', 0, ran.get(size)) : undefined;
+  }
+
+  /**
+   * Opens the directory that an absolute path leads to, by links of the image where there are any, never out of it. The fd is the
+   * caller's to close; undefined when there is none.
+   */
+  openDirectory(path: string): number | undefined {
+    const p = new ProgramBuilder();
+    p.step(`looking for ${path} in the image`);
+    const root = (this.#root ??= this.#mount());
+    const how = 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS';
+    const fd = openat2(p, root, path.slice(1) || '.', 'O_RDONLY|O_DIRECTORY', how, {
+      tolerate: ['ENOENT', 'ENOTDIR', 'ELOOP'],
+    });
+    const found = this.kernel.run(p.build()).get(fd);
+    return found < 0 ? undefined : found;
+  }
+
+  /** The mode of that directory, without the type. */
+  modeOf(path: string): number | undefined {
+    const fd = this.openDirectory(path);
+    if (fd === undefined) return undefined;
+    try {
+      return fstatSync(fd).mode & 0o7777;
+    } finally {
+      closeSync(fd);
+    }
   }
 
   close(): void {

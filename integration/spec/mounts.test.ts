@@ -1,7 +1,7 @@
 /** `mounts` of the spec, looked at from inside. */
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
-import { containerdSuite, type Json, shellSpec, siltTest, SpecBench } from '../harness';
+import { containerdSuite, type Json, mustRun, shellSpec, siltTest, SpecBench } from '../harness';
 
 containerdSuite('mounts', {}, (host) => {
   let bench: SpecBench;
@@ -42,5 +42,192 @@ containerdSuite('mounts', {}, (host) => {
     const rootfs = bench.makeRootfs('missing');
     expect(await withFileAt('/a/b/c', 'cat /a/b/c', 'missing')).toBe('nameserver 192.0.2.1');
     expect(existsSync(join(rootfs, 'a'))).toBe(false);
+  });
+
+  /** What a script prints in a container with these mounts, and some of `linux`. */
+  const withMounts = async (script: string, mounts: Json[], linux: Json = {}): Promise<string> => {
+    const spec = shellSpec(script, (it) => {
+      (it['mounts'] as Json[]).push(...mounts);
+      Object.assign(it['linux'] as Json, linux);
+    });
+    const { code, stdout, stderr } = await bench.siltRun(spec);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return stdout.toString().trimEnd();
+  };
+  const optionsOf = (path: string): string =>
+    `grep ' ${path} ' /proc/self/mountinfo | tail -n 1 | cut -d' ' -f6 | tr ',' '\\n' | sort | tr '\\n' ' '`;
+
+  test('the flags of a mount, and their opposites', async () => {
+    const mounts = [
+      ['nosuid', 'noexec', 'nodev', 'ro', 'noatime'],
+      ['nosuid', 'suid', 'ro', 'rw', 'strictatime'],
+    ].map((options, i) => ({ destination: `/mnt/${i}`, type: 'tmpfs', source: 'tmpfs', options }));
+    const spec = shellSpec(`${optionsOf('/mnt/0')}; echo; ${optionsOf('/mnt/1')}`, (it) => {
+      (it['mounts'] as Json[]).push(...mounts);
+    });
+    const [first, second] = (await bench.output(spec)).split('\n').map((line) => line.trim().split(' '));
+    expect(first).toEqual(['noatime', 'nodev', 'noexec', 'nosuid', 'ro']);
+    expect(second).toContain('rw');
+    expect(second).not.toContain('nosuid');
+  });
+
+  siltTest('symlinks on a mount with nosymfollow are not followed', async () => {
+    const mount = { destination: '/mnt', type: 'tmpfs', source: 'tmpfs', options: ['nosymfollow'] };
+    expect(await withMounts('ln -s /etc/passwd /mnt/l; cat /mnt/l 2>&1 | grep -o "Symbolic link loop\\|loop\\|Too many"', [mount])).not.toBe(''); // prettier-ignore
+  });
+
+  siltTest('recursive flags reach the mounts below a volume, the plain ones do not', async () => {
+    const volume = join(bench.directory, 'tree');
+    mkdirSync(join(volume, 'sub'), { recursive: true });
+    await mustRun(['mount', '-t', 'tmpfs', 'tmpfs', join(volume, 'sub')]);
+    try {
+      const bind = (destination: string, ...options: string[]): Json => ({
+        destination,
+        type: 'bind',
+        source: volume,
+        options: ['rbind', ...options],
+      });
+      const mounts = [bind('/mnt/r', 'rro', 'rnosuid', 'rnoexec', 'rnodev'), bind('/mnt/p', 'ro', 'nosuid')];
+      const [r, p, top] = (
+        await withMounts(
+          `${optionsOf('/mnt/r/sub')}; echo; ${optionsOf('/mnt/p/sub')}; echo; ${optionsOf('/mnt/p')}`,
+          mounts,
+        )
+      ).split('\n');
+      expect(r!.trim().split(' ')).toEqual(expect.arrayContaining(['nodev', 'noexec', 'nosuid', 'ro']));
+      expect(p!.trim().split(' ')).toContain('rw');
+      expect(top!.trim().split(' ')).toEqual(expect.arrayContaining(['nosuid', 'ro']));
+    } finally {
+      await mustRun(['umount', join(volume, 'sub')]);
+    }
+  });
+
+  test('a remount changes what an earlier mount has set', async () => {
+    const mounts = [
+      { destination: '/mnt', type: 'tmpfs', source: 'tmpfs', options: ['size=1m', 'nosuid'] },
+      { destination: '/mnt', type: 'tmpfs', source: 'tmpfs', options: ['remount', 'size=2m', 'nosuid', 'ro'] },
+    ];
+    const spec = shellSpec(
+      "touch /mnt/x 2>&1 | grep -o 'Read-only'; df -k /mnt | tail -n 1 | tr -s ' ' | cut -d' ' -f2",
+      (it) => {
+        // prettier-ignore
+        (it['mounts'] as Json[]).push(...mounts);
+      },
+    );
+    expect(await bench.output(spec)).toBe('Read-only\n2048');
+  });
+
+  siltTest('a remount of what is no mount is refused', async () => {
+    const spec = shellSpec('true', (it) => {
+      (it['mounts'] as Json[]).push({ destination: '/tmp', options: ['bind', 'remount', 'ro'] });
+    });
+    expect((await bench.siltRun(spec)).stderr).toContain(
+      'mounting other options on /tmp (gofer): mount_setattr: EINVAL',
+    );
+  });
+
+  describe('a tmpfs over a directory of the image', () => {
+    const rootfsWith = (): void => {
+      const rootfs = bench.rootfs;
+      mkdirSync(join(rootfs, 'etc/deep'), { recursive: true });
+      writeFileSync(join(rootfs, 'etc/deep/file'), 'of the image\n');
+      chmodSync(join(rootfs, 'etc/deep/file'), 0o4755);
+      chownSync(join(rootfs, 'etc/deep/file'), 7, 8);
+      chmodSync(join(rootfs, 'etc/deep/file'), 0o4755);
+      if (!existsSync(join(rootfs, 'etc/link'))) symlinkSync('deep/file', join(rootfs, 'etc/link'));
+      chmodSync(join(rootfs, 'etc'), 0o1751);
+    };
+    const script =
+      'stat -c "%a %u:%g" /etc /etc/deep/file; cat /etc/link; echo new > /etc/deep/file; stat -f -c %T /etc';
+
+    test('starts with a copy of it with tmpcopyup', async () => {
+      rootfsWith();
+      const spec = shellSpec(script, (it) => {
+        const tmpfs = { destination: '/etc', type: 'tmpfs', source: 'tmpfs', options: ['nodev', 'tmpcopyup'] };
+        (it['mounts'] as Json[]).push(tmpfs);
+      });
+      expect(await bench.output(spec)).toBe('1751 0:0\n4755 7:8\nof the image\ntmpfs');
+      expect(readFileSync(join(bench.rootfs, 'etc/deep/file'), 'utf8')).toBe('of the image\n');
+    });
+
+    siltTest('in a user namespace too', async () => {
+      rootfsWith();
+      const ranges = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+      const mount = { destination: '/etc', type: 'tmpfs', source: 'tmpfs', options: ['nodev', 'tmpcopyup'] };
+      const namespaces = ['pid', 'mount', 'ipc', 'uts', 'network', 'user'].map((type) => ({ type }));
+      expect(await withMounts(script, [mount], { namespaces, uidMappings: ranges, gidMappings: ranges })).toBe(
+        '1751 0:0\n4755 7:8\nof the image\ntmpfs',
+      );
+    });
+
+    // runc 1.1 gives it the mode of the directory even when told.
+    siltTest('has its mode unless it is told', async () => {
+      rootfsWith();
+      const spec = shellSpec('stat -c %a /etc /mnt; ls /etc', (it) => {
+        const tmpfs = (destination: string, ...options: string[]): Json => ({ destination, type: 'tmpfs', source: 'tmpfs', options }); // prettier-ignore
+        (it['mounts'] as Json[]).push(tmpfs('/etc'), tmpfs('/mnt', 'mode=711'));
+      });
+      expect(await bench.output(spec)).toBe('1751\n711');
+    });
+
+    siltTest('that has no room for it is refused with the file’s name', async () => {
+      rootfsWith();
+      writeFileSync(join(bench.rootfs, 'etc/deep/large'), Buffer.alloc(100_000));
+      const spec = shellSpec('true', (it) => {
+        const options = ['tmpcopyup', 'size=64k'];
+        (it['mounts'] as Json[]).push({ destination: '/etc', type: 'tmpfs', source: 'tmpfs', options });
+      });
+      const { stderr } = await bench.siltRun(spec);
+      expect(stderr).toMatch(
+        /cannot copy \/etc\/deep of the image into its tmpfs|cannot copy \/etc\/large of the image/,
+      );
+      expect(stderr).toContain('ENOSPC');
+      rmSync(join(bench.rootfs, 'etc/deep/large'));
+    });
+  });
+
+  describe('id mappings of a mount', () => {
+    const userns = ['pid', 'mount', 'ipc', 'uts', 'network', 'user'].map((type) => ({ type }));
+    const ofPod = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    const ids = 'stat -c %u:%g /mnt/zero /mnt/five';
+    const volume = (uidMappings: Json[] | undefined, ...options: string[]): Json => {
+      const source = join(bench.directory, 'owned');
+      mkdirSync(source, { recursive: true });
+      for (const [name, owner] of [
+        ['zero', 0],
+        ['five', 5],
+      ] as const) {
+        // prettier-ignore
+        writeFileSync(join(source, name), '');
+        chownSync(join(source, name), owner, owner);
+      }
+      const mappings = uidMappings ? { uidMappings, gidMappings: uidMappings } : {};
+      return { destination: '/mnt', type: 'bind', source, options: ['rbind', ...options], ...mappings };
+    };
+    const inUserns = { namespaces: userns, uidMappings: ofPod, gidMappings: ofPod };
+
+    siltTest('the pod’s, as containerd gives them to each mount', async () => {
+      expect(await withMounts(ids, [volume(ofPod, 'ridmap')], inUserns)).toBe('0:0\n5:5');
+      expect(await withMounts(ids, [volume(undefined, 'idmap')], inUserns)).toBe('0:0\n5:5');
+    });
+
+    siltTest('others than the pod’s', async () => {
+      const swapped = [{ containerID: 0, hostID: 100_005, size: 1 }, { containerID: 5, hostID: 100_000, size: 1 }]; // prettier-ignore
+      expect(await withMounts(ids, [volume(swapped, 'idmap')], inUserns)).toBe('5:5\n0:0');
+    });
+
+    siltTest('of a spec without a user namespace, whether silt chooses one or not', async () => {
+      const one = [{ containerID: 0, hostID: 7, size: 1 }, { containerID: 5, hostID: 8, size: 1 }]; // prettier-ignore
+      expect(await withMounts(ids, [volume(one, 'idmap')])).toBe('7:7\n8:8');
+      const hostIpc = ['pid', 'mount', 'uts', 'network'].map((type) => ({ type }));
+      expect(await withMounts(ids, [volume(one, 'idmap')], { namespaces: hostIpc })).toBe('7:7\n8:8');
+    });
+
+    siltTest('with ids that the container does not have are refused by their path', async () => {
+      const spec = shellSpec('true', (it) => {
+        (it['mounts'] as Json[]).push(volume([{ containerID: 0, hostID: 70_000, size: 1 }], 'idmap'));
+      });
+      expect((await bench.siltRun(spec)).stderr).toContain('$.mounts[4].uidMappings: has host ids that are not in');
+    });
   });
 });

@@ -22,7 +22,12 @@ function mount(value: unknown, path: string): Mount {
   const found = mountShape(value, path);
   const options = parseMountOptions(found.options ?? []);
   const bind = options.bind || found.type === 'bind';
-  if (bind) {
+  if (options.copyUp && found.type !== 'tmpfs')
+    throw refuse(`${path}.options`, `"tmpcopyup" is an option of a tmpfs, and this is ${found.type ?? 'a bind mount'}`);
+  if (options.remount) {
+    if (options.copyUp || options.idmap !== 'none')
+      throw refuse(`${path}.options`, '"remount" changes a mount that is there, which is neither filled nor idmapped');
+  } else if (bind) {
     if (!found.source) throw refuse(`${path}.source`, `a bind mount needs a source to show at ${found.destination}`);
     const [data] = options.data;
     // The kernel would ignore them: a bind mount shows a filesystem that is configured already.

@@ -39,6 +39,8 @@ export interface RestoreRequest {
   readonly upper: number;
   /** What hides the filestore from the container, if that lies in its own root filesystem. Borrowed. */
   readonly cover: number | undefined;
+  /** What else mounts of the root filesystem need, by the names of its plan; borrowed. */
+  readonly mountFds: Readonly<Record<string, number>>;
   readonly devices: readonly AllowedDevice[];
   readonly onTerminal: (master: number) => void;
   readonly lifetime: Lifetime;
@@ -290,6 +292,7 @@ async function buildRestoredRoot(
   onInit: (init: Process) => void,
 ): Promise<void> {
   const donations: Record<string, number> = {
+    ...request.mountFds,
     ...fds,
     [LAUNCH_FDS.sandbox]: pod.sandbox.fd,
     [UPPER]: request.upper,

@@ -23,6 +23,8 @@ export const REPORTS = {
   criu: 'criu',
   /** The process that holds a mount namespace for CRIU exists; comes with its pidfd. */
   holder: 'holder',
+  /** A user namespace, as fd. */
+  userns: 'userns',
   /** The holder is in the mount namespace. */
   held: 'held',
 } as const;

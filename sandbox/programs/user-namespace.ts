@@ -1,5 +1,18 @@
 import { type IdMaps, mapFileText } from '../../gofer';
-import { C, close, type ProgramBuilder, read, type Slot, type Word, write } from '../../syscall';
+import {
+  C,
+  close,
+  fork,
+  prctl,
+  type Program,
+  ProgramBuilder,
+  read,
+  type Slot,
+  waitForChild,
+  type Word,
+  write,
+} from '../../syscall';
+import { report } from './reports';
 
 /** A pipe on which a child waits until its parent has done what must come first: written its id maps, reported it. */
 export interface Gate {
@@ -44,4 +57,24 @@ export function writeIdMaps(p: ProgramBuilder, pid: Slot, maps: IdMaps): void {
     p.call('write', [fd, p.bytes(Buffer.from(text), JSON.stringify(text), 1), text.length]);
     close(p, fd);
   }
+}
+
+/** The program that makes a user namespace for its mappings alone, and reports its fd: `userns`. No process stays in it. */
+export function userNamespaceProgram(maps: IdMaps): Program {
+  const p = new ProgramBuilder();
+  p.step('making a user namespace for the mappings of a mount');
+  prctl(p, 'PR_SET_DUMPABLE', 0);
+  p.call('setpgid', [0, 0]);
+  const gate = makeGate(p);
+  const { pid } = fork(p, 'owner', { flags: 'CLONE_NEWUSER' }, () => passGate(p, gate));
+  writeIdMaps(p, pid, maps);
+  p.step('opening the user namespace');
+  const userns = p.slot('userns');
+  p.call('openat', [C.AT_FDCWD, p.pathWithNumber('/proc/', pid, '/ns/user'), C.O_RDONLY | C.O_CLOEXEC, 0], {
+    out: userns,
+  });
+  report(p, 'userns', [userns]);
+  openGate(p, gate);
+  waitForChild(p, pid);
+  return p.build();
 }

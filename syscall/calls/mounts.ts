@@ -52,6 +52,18 @@ export function fsconfigCreate(p: ProgramBuilder, context: Fd): void {
   p.call('fsconfig', [context, flags('FSCONFIG_CMD_CREATE'), NULL, NULL, 0]);
 }
 
+/** fspick(2), Linux 5.2: a context of the superblock of the mount that `fd` is on. */
+export function fspick(p: ProgramBuilder, fd: Fd): Slot {
+  const out = p.slot('picked_fs');
+  p.call('fspick', [fd, p.string(''), flags('FSPICK_CLOEXEC|FSPICK_EMPTY_PATH')], { out });
+  return out;
+}
+
+/** Makes the parameters set on a context from {@link fspick} those of the mounted filesystem. */
+export function fsconfigReconfigure(p: ProgramBuilder, context: Fd): void {
+  p.call('fsconfig', [context, flags('FSCONFIG_CMD_RECONFIGURE'), NULL, NULL, 0]);
+}
+
 /** fsmount(2): the slot gets a detached mount with these MOUNT_ATTR_* flags. */
 export function fsmount(p: ProgramBuilder, context: Fd, attributes: number, name = 'mount'): Slot {
   const out = p.slot(name);
