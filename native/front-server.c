@@ -224,7 +224,7 @@ static struct front_failure become_server(const struct front *front, char *const
 static int64_t spawn(const struct front *front, const struct front_flags *flags, const char *pod_path, int pod,
 		     const char *server_path, int64_t server, int report[2])
 {
-	const char *argv[FRONT_FLAGS_MAX + 8];
+	const char *argv[FRONT_FLAGS_MAX + 9];
 	uint32_t count = 0;
 	int64_t pid = CALL(pipe2, report, O_CLOEXEC);
 
@@ -232,6 +232,8 @@ static int64_t spawn(const struct front *front, const struct front_flags *flags,
 		return pid;
 	/* Its name in a list of processes. */
 	argv[count++] = front_program;
+	/* V8 would let the garbage of a pod's start grow to 48 MB before it looks at it. */
+	argv[count++] = "--max-semi-space-size=4";
 	argv[count++] = front->bundle;
 	for (uint32_t i = 0; i < flags->count; i++)
 		argv[count++] = front->args[i];

@@ -223,6 +223,7 @@ describe('start', () => {
     expect(readFileSync(join(home, 'server'), 'utf8').split('\n')).toEqual([
       bundle,
       join(library, 'node'),
+      '--max-semi-space-size=4',
       join(library, 'shim.js'),
       ...flagsFor('web'),
       ...[
