@@ -27,6 +27,7 @@ export async function benchContainers({ cases, rounds, print }: ContainerSetting
   try {
     if (cases.includes('start')) print(report('ctr run --rm true', await measure(starts(host), rounds)));
     if (cases.includes('exec')) print(await execs(host, rounds));
+    if (cases.includes('memory')) print(await podMemory(host));
     if (cases.includes('seed')) await seeds(host, rounds, print);
   } finally {
     await host.destroy();
@@ -54,6 +55,25 @@ async function execs(host: Containerd, rounds: number): Promise<string> {
     contestants.push({ name, run: () => host.exec(id, ['true']) });
   } // prettier-ignore
   return report('ctr tasks exec true', await measure(contestants, rounds));
+}
+
+/** What pods with one sleeping process take: shims, sandboxes and containers, shared pages in proportion (PSS, proc_pid_smaps(5)). */
+async function podMemory(host: Containerd): Promise<string> {
+  const counts = [1, 10, 30];
+  const rows = [`pods of one sleeping process, MiB in all: ${counts.join(', ')} pods\n`];
+  for (const [name, runtime] of [['silt', SILT], ['runc', RUNC]] as const) {
+    const taken: number[] = [];
+    for (const count of counts) {
+      const ids: string[] = [];
+      for (let i = 0; i < count; i++) ids.push(await host.startContainer(['sleep', '100000'], { runtime }));
+      const pids = processesOf(host, name);
+      taken.push(pids.reduce((sum, pid) => sum + fieldsOf(textOf(pid, 'smaps_rollup'), ['Pss']), 0));
+      for (const id of ids) await host.remove(id);
+    }
+    const further = (taken[2]! - taken[1]!) / (counts[2]! - counts[1]!);
+    rows.push(`  ${name.padEnd(14)} ${taken.map((bytes) => mib(bytes).padStart(8)).join('')}   each further pod ${mib(further)}\n`);
+  } // prettier-ignore
+  return rows.join('');
 }
 
 /** A seed of 1 GiB: the first start, later ones, and what fifty containers take. */
@@ -93,22 +113,29 @@ async function memoryOfMany(host: Containerd, flags: readonly string[]): Promise
   }
   const sleeping = (): number => processesOf(host).filter((pid) => textOf(pid, 'comm') === 'sleep\n').length;
   await waitFor('all containers to have read their files', () => sleeping() >= MANY, { timeoutMs: 300_000 });
-  const memory = processesOf(host).reduce((sum, pid) => sum + proportional(textOf(pid, 'smaps_rollup')), 0);
+  const memory = processesOf(host).reduce(
+    (sum, pid) => sum + fieldsOf(textOf(pid, 'smaps_rollup'), ['Pss_Anon', 'Pss_Shmem']),
+    0,
+  );
   for (const id of ids) await host.remove(id);
   return memory;
 }
 
-function proportional(rollup: string): number {
+/** The sum of fields of a smaps_rollup, in bytes. */
+function fieldsOf(rollup: string, names: readonly string[]): number {
   const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0) * 1024;
-  return of('Pss_Anon') + of('Pss_Shmem');
+  return names.reduce((sum, name) => sum + of(name), 0);
 }
 
-/** The shims of this containerd, and all that descends from them. */
-function processesOf(host: Containerd): string[] {
+/** The shims of a runtime that this containerd has, and all that descends from them. */
+function processesOf(host: Containerd, runtime = 'silt'): string[] {
   const parents = new Map(
     readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((pid) => [pid, /^PPid:\s+(\d+)/m.exec(textOf(pid, 'status'))?.[1]]),
   ); // prettier-ignore
-  const isShim = (pid: string): boolean => textOf(pid, 'cmdline').includes(`-namespace\0${host.namespace}\0`);
+  const isShim = (pid: string): boolean => {
+    const line = textOf(pid, 'cmdline');
+    return line.includes(`containerd-shim-${runtime}-v`) && line.includes(`-namespace\0${host.namespace}\0`);
+  };
   const known = new Map<string, boolean>();
   const belongs = (pid: string | undefined): boolean => {
     if (pid === undefined || pid === '0') return false;
