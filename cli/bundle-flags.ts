@@ -1,29 +1,26 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { addPassedFdFlags, type PassedFdFlags } from './passed-fds';
 
 /** The flags that `create` and `run` have in common, as runc has them. */
-export interface BundleOptions {
+export interface BundleOptions extends PassedFdFlags {
   readonly bundle: string;
   readonly consoleSocket?: string;
   readonly pidFile?: string;
+  readonly pidfdSocket?: string;
   readonly newKeyring: boolean;
-  readonly preserveFds: number;
 }
 
 export function addBundleFlags(command: Command): Command {
-  return (
+  return addPassedFdFlags(
     command
       .option('-b, --bundle <directory>', 'the bundle: where config.json is', '.')
       .option('--console-socket <path>', 'a unix socket that the master of the container’s terminal is sent to')
       .option('--pid-file <path>', 'a file that the pid of the first process is written to')
+      .option('--pidfd-socket <path>', 'a unix socket that the pidfd of the first process is sent to')
       // Commander: an option --no-x is the option x, true unless given.
       .option('--no-pivot', 'accepted; silt always pivots')
       .option('--no-new-keyring', 'stay in the session keyring of the caller')
-      .option('--preserve-fds <count>', 'hand this many fds from 3 on to the first process', readCount, 0)
-      .option('--user-log <path>', 'accepted, for runsc')
+      .option('--user-log <path>', 'accepted, for runsc'),
+    'the first process',
   );
-}
-
-export function readCount(text: string): number {
-  if (!/^\d{1,3}$/.test(text) || Number(text) > 200) throw new InvalidArgumentError('It is a number from 0 to 200.');
-  return Number(text);
 }

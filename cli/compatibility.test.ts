@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildCommandLine } from './command-line';
-import { flagsOfOthers } from './other-runtimes';
+import { commandFlagsOfOthers, flagsOfOthers } from './other-runtimes';
 
 const text = readFileSync(join(__dirname, '..', 'docs', 'compatibility.md'), 'utf8');
 const { silt } = buildCommandLine();
@@ -16,6 +16,21 @@ function namesIn(chapter: string): string[] {
 test('docs/compatibility.md has every global flag, once', () => {
   const own = silt.options.map(({ long }) => long!.slice(2)).filter((name) => name !== 'version');
   expect(namesIn('Global flags').sort()).toEqual([...own, ...Object.keys(flagsOfOthers)].sort());
+});
+
+test('docs/compatibility.md has every flag of a command that silt does not have', () => {
+  const all = Object.entries(commandFlagsOfOthers).flatMap(([command, flags]) =>
+    Object.keys(flags).map((flag) => `${command} --${flag}`),
+  );
+  expect(namesIn('Flags of commands').sort()).toEqual(all.sort());
+});
+
+test('a flag is not both a command’s own and another runtime’s', () => {
+  for (const [name, flags] of Object.entries(commandFlagsOfOthers)) {
+    const command = silt.commands.find((one) => one.name() === name)!;
+    const own = command.options.map(({ long }) => long!.slice(2));
+    expect(Object.keys(flags).filter((flag) => own.includes(flag))).toEqual([]);
+  }
 });
 
 test('what it says silt does not have, silt does not have', () => {

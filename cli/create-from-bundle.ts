@@ -6,16 +6,18 @@ import {
   type Container,
   createIndependent,
   openCheckpoint,
+  passedName,
   type Pod,
   RecordedContainer,
   seedOf,
+  sendPidfd,
   type Workshop,
 } from '../sandbox';
 import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
 import { Streams } from './streams';
-import { passedFds } from './passed-fds';
+import { type PassedFd, passedFds } from './passed-fds';
 import { openWorkshop } from './workshop';
 
 /** A container that this command has created, and what it keeps of it as long as it runs itself. */
@@ -41,6 +43,7 @@ export async function createFromBundle(
   const spec = readBundle(bundle);
   const workshop = openWorkshop(frame);
   const checkpoint = options.imagePath === undefined ? undefined : await openCheckpoint(options.imagePath, spec);
+  const passed = passedFds(options);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {
     terminal: spec.process?.terminal ?? false,
@@ -56,18 +59,24 @@ export async function createFromBundle(
     seed: checkpoint ? undefined : seedOf(spec.annotations ?? {}),
     checkpoint,
     workPath: options.workPath,
-    stdio: { ...streams.stdio, ...passedFds(options.preserveFds) },
-    extras: { passFds: options.preserveFds, newKeyring: options.newKeyring },
+    stdio: { ...streams.stdio, ...donated(passed) },
+    extras: { passFds: passed.map(({ guest }) => guest), newKeyring: options.newKeyring },
     onTerminal: streams.onTerminal,
   });
   const recorded = RecordedContainer.find(workshop, id);
   try {
     writePidFile(options.pidFile, container.init.pid);
+    if (options.pidfdSocket !== undefined) sendPidfd(workshop.kernel, options.pidfdSocket, container.init.fd);
   } catch (error) {
     await recorded.delete({ force: true });
     throw error;
   }
   return { workshop, container, recorded, pod, streams };
+}
+
+/** Fds to be passed, by the names of their donation. */
+export function donated(passed: readonly PassedFd[]): Record<string, number> {
+  return Object.fromEntries(passed.map(({ host, guest }) => [passedName(guest), host]));
 }
 
 /**

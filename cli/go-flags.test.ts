@@ -67,6 +67,23 @@ describe('arguments in the ways of Go', () => {
     });
   });
 
+  test('flags of a command of runc or runsc that mean nothing here are taken out, and refused if they ask for something', () => {
+    const silt = commandLine();
+    silt.command('checkpoint').argument('<id>');
+    expect(fromGoFlags(['checkpoint', '--direct', '-auto-dedup=true', 'x'], silt)).toEqual({
+      args: ['checkpoint', 'x'],
+      ignored: [
+        { name: 'direct', value: undefined },
+        { name: 'auto-dedup', value: 'true' },
+      ],
+    });
+    expect(refusal(() => fromGoFlags(['checkpoint', '--pre-dump', 'x'], silt))).toMatchObject({
+      code: 'UNIMPLEMENTED',
+      message: '--pre-dump of checkpoint is not supported: silt saves all of the memory at once, into the image',
+    });
+    expect(fromGoFlags(['run', '--direct', 'x'], silt).args).toEqual(['run', '--direct', 'x']);
+  });
+
   test.each<[string[], string]>([
     [['--debug=maybe', 'run', 'x'], '--debug is true or false, not "maybe"'],
     [['--platform'], "option '--platform' needs a value"],

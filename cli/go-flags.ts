@@ -1,6 +1,6 @@
 import type { Command, Option } from 'commander';
 import { SiltError } from '../errors';
-import { type FlagKind, flagsOfOthers } from './other-runtimes';
+import { type CommandFlag, commandFlagsOfOthers, type FlagKind, flagsOfOthers } from './other-runtimes';
 
 /** A flag of another runtime's that was given and means nothing here. */
 export interface IgnoredFlag {
@@ -21,7 +21,8 @@ export function passOn(command: Command): Command {
  * Rewrites arguments for commander. Engines call runc and runsc by the rules of Go's flag packages: one dash or two before a long name,
  * `--switch=true` and `--switch=false`, and the global flags of runsc, of which a hundred mean nothing here and are taken out.
  * What is wrong is left to commander to say.
- * @throws SiltError REQUEST_INVALID for a switch's value that is no boolean, and an ignored flag without its value.
+ * @throws SiltError REQUEST_INVALID for a switch's value that is no boolean, and an ignored flag without its value; UNIMPLEMENTED for a flag
+ * of another runtime's that asks for what silt cannot do.
  */
 export function fromGoFlags(args: readonly string[], silt: Command): { args: string[]; ignored: IgnoredFlag[] } {
   const out: string[] = [];
@@ -45,14 +46,18 @@ export function fromGoFlags(args: readonly string[], silt: Command): { args: str
     }
     const [, name = '', value] = flag;
     const option = findOption(command, name, word.startsWith('--'));
-    const kind = command === silt && !option ? flagsOfOthers[name] : undefined;
+    const other = option ? undefined : flagOfOthers(command, silt, name);
     if (option) {
       const next = args[i + 1];
       const { words, taken } = rewrite(option, value, next);
       out.push(...words);
       i += taken;
-    } else if (kind !== undefined) {
-      const { given, taken } = valueOfIgnored(name, kind, value, args[i + 1]);
+    } else if (other) {
+      if (other.refused !== undefined) {
+        const message = `--${name} of ${command.name()} is not supported: ${other.refused}`;
+        throw new SiltError('UNIMPLEMENTED', message);
+      }
+      const { given, taken } = valueOfIgnored(name, other.kind, value, args[i + 1]);
       ignored.push({ name, value: given });
       i += taken;
     } else {
@@ -60,6 +65,12 @@ export function fromGoFlags(args: readonly string[], silt: Command): { args: str
     }
   }
   return { args: out, ignored };
+}
+
+function flagOfOthers(command: Command, silt: Command, name: string): CommandFlag | undefined {
+  if (command !== silt) return commandFlagsOfOthers[command.name()]?.[name];
+  const kind = flagsOfOthers[name];
+  return kind && { kind };
 }
 
 function isHelpFlag(word: string): boolean {

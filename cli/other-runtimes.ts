@@ -109,3 +109,50 @@ export const flagsOfOthers: Readonly<Record<string, FlagKind>> = {
   vfs2: 'switch',
   'watchdog-action': 'value',
 };
+
+/** A flag of a command of another runtime's that silt's command does not have. */
+export interface CommandFlag {
+  readonly kind: FlagKind;
+  /** Why silt cannot do it; without that it means nothing here, and is accepted with a line in the debug log. */
+  readonly refused?: string;
+}
+
+const NO_PAGES = 'silt saves all of the memory at once, into the image';
+const EXEC_FD = 'give the program by its path in the container';
+const NOT_A_CHILD = 'only the end of the first process can be waited for';
+
+/**
+ * Flags of commands of runc (1.1 to 1.3) and of runsc (of August 2026), by the command. What silt's own commands take, meaning something
+ * or not, is defined with them. docs/compatibility.md has the same list.
+ */
+export const commandFlagsOfOthers: Readonly<Record<string, Readonly<Record<string, CommandFlag>>>> = {
+  run: { 'exec-fd': { kind: 'value', refused: EXEC_FD } },
+  exec: { 'exec-fd': { kind: 'value', refused: EXEC_FD } },
+  checkpoint: {
+    'auto-dedup': { kind: 'switch' },
+    direct: { kind: 'switch' },
+    'exclude-committed-zero-pages': { kind: 'switch' },
+    'lazy-pages': { kind: 'switch', refused: NO_PAGES },
+    'page-server': { kind: 'value', refused: NO_PAGES },
+    'parent-path': { kind: 'value', refused: NO_PAGES },
+    'pre-dump': { kind: 'switch', refused: NO_PAGES },
+    'status-fd': { kind: 'value', refused: NO_PAGES },
+  },
+  restore: {
+    'auto-dedup': { kind: 'switch' },
+    direct: { kind: 'switch' },
+    'lazy-pages': { kind: 'switch', refused: 'all of the memory is restored before the container goes on' },
+    'lsm-mount-context': { kind: 'value', refused: 'no label of a security module is restored' },
+    'lsm-profile': { kind: 'value', refused: 'no label of a security module is restored' },
+  },
+  wait: {
+    pid: { kind: 'value', refused: NOT_A_CHILD },
+    rootpid: { kind: 'value', refused: NOT_A_CHILD },
+    checkpoint: { kind: 'value', refused: '`silt checkpoint` returns when the image is complete' },
+    restore: { kind: 'switch', refused: '`silt restore` returns when the container runs' },
+  },
+  do: {
+    'uid-map': { kind: 'value', refused: 'the command is run as root of a user namespace of silt’s choosing' },
+    'gid-map': { kind: 'value', refused: 'the command is run as root of a user namespace of silt’s choosing' },
+  },
+};

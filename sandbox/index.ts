@@ -16,6 +16,7 @@ export { podPlan, type PodRequest } from './pod-plan';
 export { planPrograms } from './plan-programs';
 export { Process } from './process';
 export { passedName } from './programs/process';
+export { sendPidfd } from './send-fd';
 export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './seed-policy';
 export { RecordedContainer, type RecordedStatus } from './recorded-container';
 export { expectShortRun } from './archive';

@@ -52,7 +52,7 @@ test('the process of a ctr spec', () => {
     affinity: { initial: undefined, final: undefined },
     terminal: false,
     newKeyring: true,
-    passFds: 0,
+    passFds: [],
     traced: false,
     terminalSize: undefined,
   });

@@ -38,7 +38,7 @@ export interface ProcessPlace {
 
 /** What a process has that its spec does not say; see ProcessPlan. */
 export interface ProcessExtras {
-  readonly passFds?: number;
+  readonly passFds?: readonly number[];
   readonly newKeyring?: boolean;
 }
 
@@ -58,7 +58,7 @@ export function planProcess(
   { kernel, host, config, warn = () => undefined }: ProcessSurroundings,
   spec: Spec,
   process: ProcessSpec,
-  { layers, userns, passFds = 0, newKeyring = true }: ProcessExtras & ProcessPlace,
+  { layers, userns, passFds = [], newKeyring = true }: ProcessExtras & ProcessPlace,
 ): ProcessPlan {
   const argv = process.args;
   if (argv.length === 0)

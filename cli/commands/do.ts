@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -27,10 +27,20 @@ export function registerDo(silt: Command, frame: Frame): void {
         (value: string, all: readonly string[]) => [...all, value],
         [] as readonly string[],
       )
+      .addOption(
+        new Option('--force-overlay [boolean]', 'accepted, for runsc: there is always an overlay')
+          .preset('true')
+          .argParser(readOverlay),
+      )
       .option('--quiet', 'accepted, for runsc', false)
       .option('--ip <address>', 'accepted, for runsc: there is the host’s network, or none')
       .action((args: string[], options: DoOptions) => doOnce(frame, args, options)),
   );
+}
+
+function readOverlay(text: string): boolean {
+  if (text === 'true') return true;
+  throw new InvalidArgumentError('The host’s files are never written to; name what may be with --volume.');
 }
 
 /** @throws SiltError. Ends this process with the command's exit status otherwise. */
@@ -54,5 +64,12 @@ async function doOnce(frame: Frame, args: readonly string[], { root, cwd, volume
   const bundle = mkdtempSync(join(tmpdir(), 'silt-do-'));
   process.once('exit', () => rmSync(bundle, { recursive: true, force: true }));
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  await runBundle(frame, basename(bundle), { bundle, newKeyring: true, preserveFds: 0, detach: false, keep: false });
+  await runBundle(frame, basename(bundle), {
+    bundle,
+    newKeyring: true,
+    preserveFds: 0,
+    passFd: [],
+    detach: false,
+    keep: false,
+  });
 }

@@ -2,11 +2,11 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readFileSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { Process, Spec } from '../../oci';
-import { readCount } from '../bundle-flags';
 import type { Frame } from '../frame';
 import { passOn } from '../go-flags';
+import { addPassedFdFlags, type PassedFdFlags } from '../passed-fds';
 
-interface ExecOptions {
+interface ExecOptions extends PassedFdFlags {
   readonly consoleSocket?: string;
   readonly cwd?: string;
   readonly env: readonly string[];
@@ -16,11 +16,12 @@ interface ExecOptions {
   readonly process?: string;
   readonly detach: boolean;
   readonly pidFile?: string;
+  readonly pidfdSocket?: string;
+  readonly internalPidFile?: string;
   readonly processLabel?: string;
   readonly apparmor?: string;
   readonly newPrivs: boolean;
   readonly cap: readonly string[];
-  readonly preserveFds: number;
   readonly cgroup: readonly string[];
   readonly ignorePaused: boolean;
 }
@@ -42,19 +43,21 @@ export function registerExec(silt: Command, frame: Frame): void {
     .option('-p, --process <file>', 'the process as JSON: the spec’s process object')
     .option('-d, --detach', 'return when the process has been started', false)
     .option('--pid-file <path>', 'a file that the pid of the process is written to')
+    .option('--pidfd-socket <path>', 'a unix socket that the pidfd of the process is sent to')
     .option('--internal-pid-file <path>', 'a file that the pid is written to as the container numbers it')
     .option('--process-label <label>', 'SELinux label')
     .option('--apparmor <profile>', 'AppArmor profile')
     .option('--no-new-privs', 'set no_new_privs')
     .addOption(new Option('-c, --cap <name>', 'a further capability').argParser(collect).default([]))
-    .option('--preserve-fds <count>', 'hand this many fds from 3 on to the process', readCount, 0)
     .addOption(
       new Option('--cgroup <path>', 'a cgroup beneath the container’s; on v1 also controllers:path, several times')
         .argParser(collect)
         .default([]),
     )
     .option('--ignore-paused', 'in a paused container too: the process waits until it is resumed', false);
-  passOn(exec).action((id: string, command: string[], options: ExecOptions) => run(frame, id, command, options));
+  passOn(addPassedFdFlags(exec, 'the process')).action((id: string, command: string[], options: ExecOptions) =>
+    run(frame, id, command, options),
+  );
 }
 
 function collect(value: string, before: readonly string[]): string[] {
@@ -78,12 +81,13 @@ function readUser(text: string): { uid: number; gid?: number } {
 
 async function run(frame: Frame, id: string, command: readonly string[], options: ExecOptions): Promise<void> {
   const { openWorkshop } = await import('../workshop');
-  const { RecordedContainer } = await import('../../sandbox');
+  const { RecordedContainer, sendPidfd } = await import('../../sandbox');
   const { ownSize, Streams } = await import('../streams');
   const { passSignalsOn } = await import('../foreground');
   const { writePidFile } = await import('../pid-file');
   const { passedFds } = await import('../passed-fds');
-  const passed = passedFds(options.preserveFds);
+  const { donated } = await import('../create-from-bundle');
+  const passed = passedFds(options);
   const workshop = openWorkshop(frame);
   const { kernel } = workshop;
   const container = RecordedContainer.find(workshop, id);
@@ -100,11 +104,13 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const exec = container.addExec(sized, {
     ignorePaused: options.ignorePaused,
     lifetime: options.detach ? 'of-its-own' : 'with-caller',
-    extras: { passFds: options.preserveFds, cgroups: options.cgroup },
+    extras: { passFds: passed.map(({ guest }) => guest), cgroups: options.cgroup },
   });
-  const process = await exec.start({ ...streams.stdio, ...passed }, streams.onTerminal);
+  const process = await exec.start({ ...streams.stdio, ...donated(passed) }, streams.onTerminal);
   try {
     writePidFile(options.pidFile, process.pid);
+    if (options.pidfdSocket !== undefined) sendPidfd(kernel, options.pidfdSocket, process.fd);
+    if (options.internalPidFile !== undefined) writePidFile(options.internalPidFile, innermostPid(process.pid));
   } catch (error) {
     if (!process.exit) kernel.signal(process.fd, 9);
     throw error;
@@ -115,6 +121,11 @@ async function run(frame: Frame, id: string, command: readonly string[], options
   const { status } = await process.exited;
   await streams.finish();
   leave(status);
+}
+
+/** A process's pid as its own pid namespace numbers it (proc_pid_status(5), NSpid). */
+function innermostPid(pid: number): number {
+  return Number(/^NSpid:.*?(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
 }
 
 function leave(status: number): never {

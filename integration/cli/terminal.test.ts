@@ -2,32 +2,11 @@
 import { closeSync, readlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadNative } from '../../native';
-import { C, Kernel, ProgramBuilder, receiveMessage, unixAddress } from '../../syscall';
+import { Kernel, ProgramBuilder } from '../../syscall';
+import { FdSocket } from '../harness/fd-socket';
 import { commandLineSuite, sleep, Terminal, waitFor } from '../harness';
 
 const kernel = new Kernel(loadNative(), -1);
-
-/** A listening socket as engines make it. */
-function listen(path: string): number {
-  const p = new ProgramBuilder();
-  const socket = p.slot('socket');
-  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
-  const address = unixAddress(p, path);
-  p.call('bind', [socket, address, address.size]);
-  p.call('listen', [socket, 1]);
-  return kernel.run(p.build()).get(socket);
-}
-
-/** Takes the connection that has been made, and the fd that has been sent. */
-function receive(socket: number): number {
-  const p = new ProgramBuilder();
-  const connection = p.slot('connection');
-  p.call('accept4', [socket, 0, 0, C.SOCK_CLOEXEC], { out: connection });
-  const received = receiveMessage(p, connection, 4096, 1);
-  p.call('close', [connection]);
-  const result = kernel.run(p.build());
-  return result.image.readInt32LE(received.fds[0]!.offset);
-}
 
 commandLineSuite('a terminal', (host) => {
   test('without one of our own: a shell is given its commands through a pipe and sees their end', async () => {
@@ -73,12 +52,12 @@ commandLineSuite('a terminal', (host) => {
     for (const runtime of [host().silt, host().runc]) {
       const id = host().newId();
       const path = join(host().directory, `${id}.sock`);
-      const socket = listen(path);
+      const socket = new FdSocket(path);
       const bundle = host().bundle(['sh', '-c', 'read line; echo "got $line"; sleep 1000'], {
         process: { terminal: true },
       });
       await runtime.must(['create', '--bundle', bundle, '--console-socket', path, id]);
-      const master = receive(socket);
+      const master = socket.receive();
       expect(readlinkSync(`/proc/self/fd/${master}`)).toMatch(/\/ptmx$/);
       await runtime.must(['start', id]);
       writeSync(master, 'something\n');
@@ -94,7 +73,8 @@ commandLineSuite('a terminal', (host) => {
       await waitFor('the answer', () => text.includes('got something'));
       watch.close();
       await runtime.must(['delete', '--force', id]);
-      for (const fd of [master, socket]) closeSync(fd);
+      closeSync(master);
+      socket.close();
     }
   });
 

@@ -75,8 +75,8 @@ export interface ProcessPlan {
   readonly terminal: boolean;
   /** A session keyring of its own, and not that of whoever starts it. */
   readonly newKeyring: boolean;
-  /** How many fds the program gets besides its stdio, as 3 and so on; donated by the names of {@link passedName}. */
-  readonly passFds: number;
+  /** The fds that the program gets besides its stdio, by their numbers there; donated by the names of {@link passedName}. */
+  readonly passFds: readonly number[];
   /** What it executes is shown only some features of the CPU: it asks to be traced before. */
   readonly traced: boolean;
   /** The terminal's first size, in characters. */
@@ -85,9 +85,13 @@ export interface ProcessPlan {
 
 /** Names of the fds that a process gets as its stdio, unless it has a terminal. */
 export const STDIO = ['stdin', 'stdout', 'stderr'] as const;
-/** The name of the fd that becomes the program's `3 + index`. */
-export function passedName(index: number): string {
-  return `pass${index}`;
+/** Numbers that a passed fd can have in the program: behind its stdio, and below what is kept for it meanwhile. */
+export const FIRST_PASSED = 3;
+export const LAST_PASSED = 299;
+
+/** The name of the fd that becomes the program's `number`. */
+export function passedName(number: number): string {
+  return `pass${number}`;
 }
 
 /** The read end of the pipe that lets a parked launcher go. */
@@ -150,8 +154,8 @@ export function becomeProcess(
   execFirst(p, plan, () => {
     if (plan.traced) askToBeTraced(p);
     park();
-    const report = passed.length > REPORT_FD - FIRST_PASSED ? duplicate(p, p.report, 'report') : undefined;
-    passed.forEach((fd, i) => dupTo(p, fd, FIRST_PASSED + i));
+    const report = plan.passFds.includes(REPORT_FD) ? duplicate(p, p.report, 'report') : undefined;
+    for (const [number, fd] of passed) dupTo(p, fd, number);
     if (plan.noNewPrivileges) applySeccomp(p, plan);
     return report;
   });
@@ -167,15 +171,14 @@ function askToBeTraced(p: ProgramBuilder): void {
   p.place(traced);
 }
 
-const FIRST_PASSED = 3;
 /** Above all fds that a program of silt's is given. */
-const FIRST_KEPT = 300;
+const FIRST_KEPT = LAST_PASSED + 1;
 
 /** Duplicates of the fds that the program gets, beyond all others: their places are silt's own until the process is let go. */
-function keepPassedFds(p: ProgramBuilder, plan: ProcessPlan): Slot[] {
-  return Array.from({ length: plan.passFds }, (_, i) => {
-    p.step(`keeping fd ${FIRST_PASSED + i} for the program`);
-    return duplicate(p, p.donated(passedName(i)), `passed${i}`);
+function keepPassedFds(p: ProgramBuilder, plan: ProcessPlan): [number, Slot][] {
+  return plan.passFds.map((number) => {
+    p.step(`keeping fd ${number} for the program`);
+    return [number, duplicate(p, p.donated(passedName(number)), `passed${number}`)];
   });
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { SiltError } from '../../errors';
-import { C, type Fd, ioctl, type Kernel, ProgramBuilder, sendMessage, unixAddress } from '../../syscall';
+import { type Fd, ioctl, type Kernel, ProgramBuilder } from '../../syscall';
+import { sendFd } from '../send-fd';
 
 /** Unix 98 masters are character devices 5:2 (pts(4)). */
 const MASTER = (5 << 8) | 2;
@@ -39,21 +40,11 @@ export function setTerminalSize(p: ProgramBuilder, master: Fd, { columns, rows }
 }
 
 /**
- * Sends a pty's master to the engine's console socket, as runc does: a message over a stream socket, with the fd as SCM_RIGHTS
- * and its name as the text. Borrows the fd.
+ * Sends a pty's master to the engine's console socket. Borrows the fd.
  * @throws SiltError naming the socket.
  */
 export function sendMaster(kernel: Kernel, path: string, master: number): void {
-  const p = new ProgramBuilder();
-  const socket = p.slot('socket');
-  p.step(`connecting to the console socket ${path}`);
-  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
-  const address = unixAddress(p, path);
-  p.call('connect', [socket, address, address.size], { retry: true });
-  p.step(`sending the terminal to the console socket ${path}`);
-  sendMessage(p, socket, p.bytes(Buffer.from('/dev/ptmx'), '"/dev/ptmx"', 1), [master]);
-  p.call('close', [socket], { tolerate: 'all' });
-  kernel.run(p.build());
+  sendFd(kernel, { path, socket: 'console socket', fd: master, text: '/dev/ptmx' });
 }
 
 /** c_oflag in the kernel's struct termios (asm-generic/termbits.h), and the bit by which `\n` is written as `\r\n`. */

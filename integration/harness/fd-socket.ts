@@ -1,0 +1,36 @@
+/** The other end of the sockets that engines are sent fds over: consoles, pidfds. Node's own sockets drop what they are sent. */
+import { closeSync } from 'node:fs';
+import { loadNative } from '../../native';
+import { C, Kernel, ProgramBuilder, receiveMessage, unixAddress } from '../../syscall';
+
+const kernel = new Kernel(loadNative(), -1);
+
+export class FdSocket {
+  readonly #socket: number;
+
+  /** A listening socket as engines make it. */
+  constructor(path: string) {
+    const p = new ProgramBuilder();
+    const socket = p.slot('socket');
+    p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
+    const address = unixAddress(p, path);
+    p.call('bind', [socket, address, address.size]);
+    p.call('listen', [socket, 1]);
+    this.#socket = kernel.run(p.build()).get(socket);
+  }
+
+  /** Takes the connection that has been made, and the fd that has been sent: the caller's to close. */
+  receive(): number {
+    const p = new ProgramBuilder();
+    const connection = p.slot('connection');
+    p.call('accept4', [this.#socket, 0, 0, C.SOCK_CLOEXEC], { out: connection });
+    const received = receiveMessage(p, connection, 4096, 1);
+    p.call('close', [connection]);
+    const result = kernel.run(p.build());
+    return result.image.readInt32LE(received.fds[0]!.offset);
+  }
+
+  close(): void {
+    closeSync(this.#socket);
+  }
+}
