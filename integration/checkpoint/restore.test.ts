@@ -1,5 +1,6 @@
 /** A running container is saved, and goes on in a new one. */
 import {
+  checkpointIn,
   checkpointSuite,
   restoreContainer,
   siltTest,
@@ -28,6 +29,22 @@ async function countOf(host: Containerd, id: string): Promise<number> {
   });
   return count;
 }
+
+checkpointSuite('ctr containers checkpoint', {}, (host) => {
+  siltTest('the image that it makes of a container holds its task, which goes on from there', async () => {
+    const id = await host().startContainer(counter);
+    await countOf(host(), id);
+    const image = 'silt.test/of-a-container:1';
+    await host().mustCtr(['containers', 'checkpoint', '--image', '--rw', '--task', id, image]);
+    const at = await countOf(host(), id);
+    await waitFor('it to go on', async () => (await countOf(host(), id)) > at + 5);
+    await host().remove(id);
+    const restored = await restoreContainer(host(), await checkpointIn(host(), image));
+    await waitFor('it to go on', async () => (await countOf(host(), restored)) > at);
+    await host().remove(restored);
+    await host().mustCtr(['images', 'rm', image]);
+  });
+});
 
 for (const userns of ['none', 'auto'] as const) {
   checkpointSuite(`restore, userns = "${userns}"`, { userns }, (host) => {

@@ -43,7 +43,11 @@ function never(): never {
 /** Takes a checkpoint of a task, which goes on, and returns what containerd has stored. Throws with ctr's words. */
 export async function takeCheckpoint(host: Containerd, id: string): Promise<Descriptor> {
   const { stdout } = await host.mustCtr(['tasks', 'checkpoint', id]);
-  const image = stdout.toString().trim();
+  return checkpointIn(host, stdout.toString().trim());
+}
+
+/** The checkpoint of a task that an image holds. */
+export async function checkpointIn(host: Containerd, image: string): Promise<Descriptor> {
   const listing = (await host.mustCtr(['images', 'ls'])).stdout.toString();
   const digest = listing
     .split('\n')

@@ -21,6 +21,8 @@ export interface DockerOptions {
   readonly bridge?: boolean;
   /** The runtimes of its daemon.json, by name; none unless given. */
   readonly runtimes?: Readonly<Record<string, object>>;
+  /** With `docker checkpoint`, which is experimental; the path of CRIU. */
+  readonly criu?: string;
 }
 
 export class Docker {
@@ -38,7 +40,10 @@ export class Docker {
     this.#programs = options.programs;
     // At most 15 characters (IFNAMSIZ of netdevice(7)).
     this.#bridge = options.bridge === true ? `sd${this.mark.slice(-6)}` : undefined;
-    writeFileSync(this.config, JSON.stringify(options.runtimes ? { runtimes: options.runtimes } : {}));
+    const { runtimes, criu } = options;
+    const experimental = criu === undefined ? {} : { experimental: true };
+    writeFileSync(this.config, JSON.stringify({ ...(runtimes ? { runtimes } : {}), ...experimental }));
+    if (criu !== undefined) writeFileSync(join(this.directory, 'silt.toml'), `criu = ${JSON.stringify(criu)}\n`);
   }
 
   get environment(): NodeJS.ProcessEnv {
@@ -52,6 +57,8 @@ export class Docker {
       DOCKER_CONFIG: this.directory,
       SILT_ROOT: join(this.directory, 'silt'),
       SILT_CONFIG: join(this.directory, 'silt.toml'),
+      // containerd unpacks checkpoints into temporary directories, which it forgets.
+      TMPDIR: this.directory,
     };
   }
 
