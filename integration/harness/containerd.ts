@@ -72,6 +72,8 @@ export class Containerd {
   /** The directory that silt's configuration allows seeds from. */
   readonly seeds = join(this.directory, 'seeds');
   readonly siltRoot = join(this.directory, 'silt');
+  /** Where plugins of NRI connect, when the settings have it. */
+  readonly nriSocket = join(this.directory, 'nri.sock');
   private readonly fifos = join(this.directory, 'fifos');
   private readonly logPath = join(this.directory, 'containerd.log');
   private readonly network: PodNetwork | undefined;
@@ -89,7 +91,12 @@ export class Containerd {
     this.network = options.cri && new PodNetwork(this.directory, this.mark);
     const { version } = this.peer;
     const cri =
-      options.cri && criConfig(configFormat(version), { network: this.network?.configurations ?? '' }, options.cri);
+      options.cri &&
+      criConfig(
+        configFormat(version),
+        { network: this.network?.configurations ?? '', nri: this.directory },
+        options.cri,
+      );
     writeFileSync(join(this.directory, 'config.toml'), containerdConfig(this.paths, version, cri));
     this.configureSilt(options.silt ?? {});
   }

@@ -1,4 +1,5 @@
 /** The CRI plugin's part of containerd's configuration. */
+import { join } from 'node:path';
 import { cniPlugins } from './network';
 import { pauseImageName } from './pause-image';
 
@@ -9,11 +10,15 @@ export interface CriSettings {
   readonly shimProtocol?: 'ttrpc' | 'grpc';
   /** Leaves it to the runtime what becomes of an oom_score_adj that the host does not permit. */
   readonly anyOomScoreAdj?: boolean;
+  /** Takes plugins of NRI, at a socket of its own (see {@link Containerd}). */
+  readonly nri?: boolean;
 }
 
 interface Places {
   /** Directory of the pods' network configuration. */
   readonly network: string;
+  /** What NRI has, below this directory. */
+  readonly nri: string;
 }
 
 /** For format 2 of the configuration, or for 3, where CRI is three plugins. */
@@ -41,7 +46,10 @@ netns_mounts_under_state_dir = true
 `;
   const nri = `
 [plugins.'io.containerd.nri.v1.nri']
-disable = true
+disable = ${settings.nri !== true}
+socket_path = ${JSON.stringify(join(places.nri, 'nri.sock'))}
+plugin_path = ${JSON.stringify(join(places.nri, 'plugins'))}
+plugin_config_path = ${JSON.stringify(join(places.nri, 'conf.d'))}
 `;
   if (format === 2) {
     const plugin = 'io.containerd.grpc.v1.cri';
