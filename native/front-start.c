@@ -72,16 +72,17 @@ static struct front_failure write_address(const char *address)
  * ttrpc (parseStartResponse in core/runtime/v2/shim.go). No protobuf begins with "unix:/": the slash would be a field of
  * wire type 7. All of them set MAX_SHIM_VERSION to 2 or not at all, so that version 3 of the Task service, which 2.x has
  * and the server too, is only announced where the operator says so, and with it the protocol. For gRPC containerd wants
- * the bare path (grpcDialContext there).
+ * the bare path (grpcDialContext there), and version 2: only 1.7 gets on with gRPC, and takes no higher one.
  */
 static struct front_failure print_address(char *const *environment, const char *address, const char *path)
 {
 	const char *protocol = front_variable(environment, "SILT_SHIM_PROTOCOL=");
 	char answer[2 * FRONT_SOCKET_PATH_SIZE + 64];
 
-	if (protocol && (front_equal(protocol, "ttrpc") || front_equal(protocol, "grpc")))
-		JOIN(answer, "{\"version\":3,\"address\":\"", front_equal(protocol, "grpc") ? path : address,
-		     "\",\"protocol\":\"", protocol, "\"}");
+	if (protocol && front_equal(protocol, "ttrpc"))
+		JOIN(answer, "{\"version\":3,\"address\":\"", address, "\",\"protocol\":\"ttrpc\"}");
+	else if (protocol && front_equal(protocol, "grpc"))
+		JOIN(answer, "{\"version\":2,\"address\":\"", path, "\",\"protocol\":\"grpc\"}");
 	else
 		JOIN(answer, address);
 	return FRONT_FAILURE("printing the address to", "stdout", front_write(1, answer, front_length(answer)));

@@ -31,16 +31,16 @@ export async function startServer(args: ShimArguments): Promise<void> {
 
 /**
  * What `start` prints. Text is understood by every containerd (it can be neither JSON nor protobuf) and stands for version 2 over
- * ttrpc; who gave parameters, as containerd 2.3 does, gets them answered. SILT_SHIM_PROTOCOL announces version 3, and names the
+ * ttrpc; who gave parameters, as containerd 2.3 does, gets them answered. SILT_SHIM_PROTOCOL announces version 3 over ttrpc, or version 2 over gRPC, and names the
  * protocol: the server speaks both.
  */
 function bootstrapAnswer(path: string, askedWithParams: boolean): string | Uint8Array {
   const named = process.env['SILT_SHIM_PROTOCOL'];
   const protocol = named === 'ttrpc' || named === 'grpc' ? named : undefined;
-  // For gRPC containerd wants the bare path.
+  // For gRPC containerd wants the bare path, and only 1.7 gets on with it, which takes no higher version than 2.
   const address = protocol === 'grpc' ? path : `unix://${path}`;
   if (askedWithParams) return BootstrapResult.encode({ version: 3, address, protocol: protocol ?? 'ttrpc' });
-  return protocol === undefined ? address : JSON.stringify({ version: 3, address, protocol });
+  return protocol === undefined ? address : JSON.stringify({ version: protocol === 'grpc' ? 2 : 3, address, protocol });
 }
 
 /** Of a container in a pod, as the front does it. */

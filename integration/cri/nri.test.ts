@@ -7,7 +7,7 @@ import { NriPlugin } from '../harness/cri/nri-plugin';
 const number = (value: number): object => ({ value });
 
 criSuite('adjustments by NRI', { needs: 2, cri: { nri: true } }, (kubelet) => {
-  let plugin: NriPlugin;
+  let plugin: NriPlugin | undefined;
 
   beforeAll(async () => {
     const { containerd } = kubelet();
@@ -55,7 +55,7 @@ criSuite('adjustments by NRI', { needs: 2, cri: { nri: true } }, (kubelet) => {
   test('limits of a running container, by the plugin and by the kubelet', async () => {
     await kubelet().withPod({}, async (pod) => {
       const container = await pod.run(['sleep', '1000'], { name: 'adjusted' });
-      expect(await plugin.update(container, { memory: { limit: number(48 << 20) } })).toEqual([]);
+      expect(await plugin!.update(container, { memory: { limit: number(48 << 20) } })).toEqual([]);
       expect(await pod.sh(container, limits)).toMatch(new RegExp(`^${48 << 20}\n`));
       await pod.client.call('UpdateContainerResources', {
         id: container,

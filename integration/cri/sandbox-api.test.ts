@@ -1,7 +1,6 @@
 /**
- * Pods without a pause container: the shim is the sandbox (containerd 2). Over gRPC the same service is called without containerd,
- * which in 2.x takes every connection of that kind for closed as soon as it is made (grpcDialContext waits for the state to be
- * other than ready, and it begins as idle).
+ * Pods without a pause container: the shim is the sandbox (containerd 2). Over gRPC the same service is called without containerd
+ * (shim/protocols.test.ts), since none has both: see docs/kubernetes.md.
  */
 import { readlinkSync } from 'node:fs';
 import { isAlive, shimPid, waitFor } from '../harness';

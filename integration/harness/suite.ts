@@ -46,6 +46,8 @@ export interface SuiteSettings extends SiltSettings {
   readonly onlyPeer?: 'system';
   /** The least major version of containerd that can do this: 1 stands for 1.6, 1.7 for itself. */
   readonly needs?: number;
+  /** The only version, in the same notation. */
+  readonly onlyRelease?: number;
   /** Starts containerd with CRI. */
   readonly cri?: CriSettings;
   /** What is done once before the inventory that the closing check compares with; a first container unless told. */
@@ -63,7 +65,7 @@ async function runFirstContainer(containerd: Containerd): Promise<void> {
  * left. When the chosen containerd cannot be had here, every test of the group is skipped with that reason.
  */
 export function containerdSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
-  const { onlyPeer = peerName, needs = 0 } = settings;
+  const { onlyPeer = peerName, needs = 0, onlyRelease } = settings;
   const unavailable =
     onlyPeer !== peerName
       ? `does not depend on containerd, runs with that of ${onlyPeer}`
@@ -71,7 +73,9 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
         ? process.env['SILT_TEST_SKIP']
         : peerRelease() < needs
           ? `needs containerd ${needs}`
-          : undefined;
+          : onlyRelease !== undefined && peerRelease() !== onlyRelease
+            ? `is for containerd ${onlyRelease}`
+            : undefined;
   const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
   if (unavailable !== undefined && unavailable !== '') {
     describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));
