@@ -27,6 +27,13 @@ const TABLE = `
 `;
 
 describe('adding to containerd’s configuration', () => {
+  test('whose lines end as those of Windows goes on so, there and back', () => {
+    const windows = DEBIAN.replaceAll('\n', '\r\n');
+    const added = add(windows)!;
+    expect(added).toBe(`${DEBIAN}${TABLE}`.replaceAll('\n', '\r\n'));
+    expect(remove(added)).toBe(windows);
+  });
+
   test('leaves every line that is there', () => {
     expect(add(DEBIAN)).toBe(DEBIAN + TABLE);
   });

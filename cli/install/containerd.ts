@@ -48,12 +48,26 @@ export function readContainerdRuntime(text: string, path: string, name: string):
   };
 }
 
+export interface NewRuntime {
+  readonly name: string;
+  readonly runtimeType: string;
+}
+
 /** @returns the new text, or undefined when nothing is to be done. @throws SiltError ENGINE_CONFIG_INVALID. */
-export function addToContainerd(
+export function addToContainerd(text: string | undefined, path: string, runtime: NewRuntime): string | undefined {
+  return withItsLineEnds(text, (lines) => addLines(lines, path, runtime));
+}
+
+/** Lines that end as those of Windows' editors do go on doing so, when all of them do. */
+function withItsLineEnds(
   text: string | undefined,
-  path: string,
-  { name, runtimeType }: { name: string; runtimeType: string },
+  change: (text: string | undefined) => string | undefined,
 ): string | undefined {
+  if (text === undefined || !text.includes('\r\n') || /(?<!\r)\n/.test(text)) return change(text);
+  return change(text.replaceAll('\r\n', '\n'))?.replaceAll('\n', '\r\n');
+}
+
+function addLines(text: string | undefined, path: string, { name, runtimeType }: NewRuntime): string | undefined {
   const found = readContainerdRuntime(text ?? '', path, name);
   const expected = parseToml(text ?? '', path);
   const lines = (text ?? '').split('\n');
@@ -82,6 +96,10 @@ export function addToContainerd(
 
 /** @throws SiltError ENGINE_CONFIG_INVALID when containers start with this runtime by default. */
 export function removeFromContainerd(text: string | undefined, path: string, name: string): string | undefined {
+  return withItsLineEnds(text, (lines) => removeLines(lines, path, name));
+}
+
+function removeLines(text: string | undefined, path: string, name: string): string | undefined {
   if (text === undefined) return undefined;
   const found = readContainerdRuntime(text, path, name);
   if (found.runtime === undefined) return undefined;

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   mkdtempSync,
@@ -68,7 +69,38 @@ describe('an edit', () => {
   test('of what cannot be read is refused', () => {
     expect(refusal(() => planEdit(home, () => 'x'))).toMatchObject({
       code: 'ENGINE_CONFIG_INVALID',
-      message: `${home} is left as it is: EISDIR: illegal operation on a directory, read`,
+      message: `${home} is left as it is: it is no regular file`,
     });
+  });
+
+  test('of a link that leads nowhere is refused: the file would take its place', () => {
+    const link = join(home, 'dangling');
+    symlinkSync('nowhere', link);
+    expect(refusal(() => planEdit(link, () => 'x')).message).toBe(
+      `${link} is left as it is: it is a symbolic link to what is not there`,
+    );
+    expect(readlinkSync(link)).toBe('nowhere');
+  });
+
+  test('of a fifo does not wait for it', () => {
+    const fifo = join(home, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    expect(refusal(() => planEdit(fifo, () => 'x')).message).toMatch(/it is no regular file/);
+  });
+
+  test('of what is not UTF-8 is refused: it would not come back as it was', () => {
+    const path = join(home, 'latin1.json');
+    const bytes = Buffer.from('{"a": "\xe9"}', 'latin1');
+    writeFileSync(path, bytes);
+    expect(refusal(() => planEdit(path, () => 'x')).message).toMatch(/it is not UTF-8/);
+    expect(readFileSync(path)).toEqual(bytes);
+  });
+
+  test('of an empty file, and of one that may only be read', () => {
+    const path = file('');
+    chmodSync(path, 0o444);
+    applyEdit(planEdit(path, (before) => `${before}x\n`)!);
+    expect(readFileSync(path, 'utf8')).toBe('x\n');
+    expect(statSync(path).mode & 0o7777).toBe(0o444);
   });
 });

@@ -6,6 +6,7 @@ import {
   constants,
   copyFileSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -30,19 +31,32 @@ export interface Edit {
 /**
  * Works a change out; nothing is written.
  * @param change from the text, undefined when there is no file, to the new text or undefined for none
- * @throws SiltError ENGINE_CONFIG_INVALID when the file cannot be read, and what `change` throws, with the path in front
+ * @throws SiltError ENGINE_CONFIG_INVALID when the file cannot be read as text, and what `change` throws, with the path in front
  */
 export function planEdit(path: string, change: (before: string | undefined) => string | undefined): Edit | undefined {
-  let found = path;
-  let before: string | undefined;
-  try {
-    found = realpathSync(path);
-    before = readFileSync(found, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw refused(path, (error as Error).message, error);
-  }
+  const { found, before } = readConfiguration(path);
   const after = change(before);
   return after === undefined || after === before ? undefined : { path: found, before, after };
+}
+
+/** @returns the file itself, symbolic links followed, and its text; no text when there is no file. */
+function readConfiguration(path: string): { found: string; before: string | undefined } {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return { found: path, before: undefined };
+  let bytes: Buffer;
+  let found: string;
+  try {
+    found = realpathSync(path);
+    // Reading a fifo would not end.
+    if (!statSync(found).isFile()) throw new Error('it is no regular file');
+    bytes = readFileSync(found);
+  } catch (error) {
+    const dangling = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw refused(path, dangling ? 'it is a symbolic link to what is not there' : (error as Error).message, error);
+  }
+  const before = bytes.toString('utf8');
+  // What is no UTF-8 would be replaced on the way back.
+  if (!Buffer.from(before, 'utf8').equals(bytes)) throw refused(path, 'it is not UTF-8');
+  return { found, before };
 }
 
 export function refused(path: string, why: string, cause?: unknown): SiltError {
@@ -63,9 +77,10 @@ export function diffOf({ path, before, after }: Edit): string {
  */
 export function applyEdit({ path, before, after }: Edit): string | undefined {
   const fresh = `${path}.silt-${process.pid}`;
+  let backup: string | undefined;
   try {
     mkdirSync(dirname(path), { recursive: true });
-    const backup = before === undefined ? undefined : keepBackup(path);
+    backup = before === undefined ? undefined : keepBackup(path);
     const fd = openSync(fresh, 'wx', 0o644);
     try {
       writeSync(fd, after);
@@ -82,6 +97,7 @@ export function applyEdit({ path, before, after }: Edit): string | undefined {
     return backup;
   } catch (error) {
     rmSync(fresh, { force: true });
+    if (backup !== undefined) rmSync(backup, { force: true });
     throw refused(path, `it cannot be written: ${(error as Error).message}`, error);
   }
 }
