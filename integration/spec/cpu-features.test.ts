@@ -1,6 +1,9 @@
 /** `dev.gvisor.internal.cpufeatures`: what programs inside find out of the CPU, and what the tracer that sees to it leaves alone. */
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadNative, openInterpreter } from '../../native';
+import { TracerControl } from '../../sandbox/cpuid';
+import { Kernel } from '../../syscall';
 import {
   containerdSuite,
   isSilt,
@@ -120,6 +123,34 @@ containerdSuite('CPU features', {}, (host) => {
     expect(readFileSync(`/proc/${tracer}/comm`, 'utf8')).toBe('silt-cpuid\n');
     process.kill(tracer, 'SIGKILL');
     await waitFor('the end of the container', () => !existsSync(`/proc/${pid}`));
+    await containerd.mustCtr(['tasks', 'delete', '--force', id]);
+    await containerd.mustCtr(['containers', 'delete', id]);
+  });
+
+  maskTest('the tracer lets go of a frozen container, and traces it again when it is told to or left', async () => {
+    const { containerd } = bench;
+    const id = await bench.start(spec('while cpu-features-static quiet; do :; done'));
+    const pid = await taskPid(containerd, id);
+    const field = (name: string): string =>
+      new RegExp(`^${name}:\\s*(\\w+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
+    const tracer = field('TracerPid');
+    const kernel = new Kernel(loadNative(), openInterpreter());
+    const state = join(containerd.siltRoot, containerd.namespace, id, id);
+    for (const end of ['resume', 'close'] as const) {
+      const control = TracerControl.connect(kernel, state);
+      await control.hold();
+      expect([field('State'), field('TracerPid')]).toEqual(['t', tracer]);
+      await containerd.mustCtr(['tasks', 'pause', id]);
+      await control.letGo();
+      expect(field('TracerPid')).toBe('0');
+      if (end === 'resume') await control.resume();
+      control.close();
+      await waitFor('it to be traced again', () => field('TracerPid') === tracer);
+      await containerd.mustCtr(['tasks', 'resume', id]);
+      // A program that saw what it should not, or a CPUID that nobody answers for, would end the loop.
+      expect((await containerd.mustCtr(['tasks', 'exec', '--exec-id', end, id, '/bin/cpu-features'])).code).toBe(0);
+      expect(field('TracerPid')).toBe(tracer);
+    }
     await containerd.mustCtr(['tasks', 'delete', '--force', id]);
     await containerd.mustCtr(['containers', 'delete', id]);
   });
