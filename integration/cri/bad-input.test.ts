@@ -1,8 +1,24 @@
 /** Pods and containers that cannot be: one clear error each, and the rest of the pod runs on. */
-import { siltTest } from '../harness';
+import { Client } from 'ttrpc';
+import { taskMethods, taskServiceNames } from '../../proto';
+import { shimSocket, siltTest } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 criSuite('bad input to pods', {}, (kubelet) => {
+  siltTest('a second container with the id of one that runs is refused, and the first one runs on', async () => {
+    const { containerd } = kubelet();
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.run();
+      const client = await Client.connect(shimSocket(containerd, pod.id));
+      const create = { service: taskServiceNames[2], method: 'Create', ...taskMethods.Create };
+      const request = taskMethods.Create.request.decode(new Uint8Array());
+      const again = client.call(create, { ...request, id, bundle: containerd.bundle(id) });
+      await expect(again).rejects.toThrow(`container ${id} exists already`);
+      await client.close();
+      expect(await pod.sh(id, 'echo fine')).toBe('fine');
+    });
+  });
+
   siltTest('a container whose annotation names a pod that does not run is refused by name', async () => {
     const { containerd } = kubelet();
     const id = containerd.newId();

@@ -3,7 +3,9 @@
  * (shim/protocols.test.ts), since none has both: see docs/kubernetes.md.
  */
 import { readlinkSync } from 'node:fs';
-import { isAlive, shimPid, waitFor } from '../harness';
+import { Client } from 'ttrpc';
+import { sandboxMethods, sandboxServiceName } from '../../proto';
+import { isAlive, shimPid, shimSocket, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 for (const version of [2, 3]) {
@@ -70,6 +72,20 @@ for (const version of [2, 3]) {
         expect(await pod.sh(late, 'hostname')).toBe(pod.config.metadata.name);
       });
     }, 90_000);
+
+    test('the pod’s metrics are those of its cgroup', async () => {
+      await kubelet().withPod({}, async (pod) => {
+        const container = await pod.run();
+        const client = await Client.connect(shimSocket(kubelet().containerd, container));
+        const call = { service: sandboxServiceName, method: 'SandboxMetrics', ...sandboxMethods.SandboxMetrics };
+        const { metrics } = await client.call(call, { sandboxId: pod.id });
+        await expect(client.call(call, { sandboxId: 'another' })).rejects.toThrow('there is no sandbox another');
+        await client.close();
+        expect(metrics?.id).toBe(pod.id);
+        expect(metrics?.data?.typeUrl).toMatch(/^io\.containerd\.cgroups\.v[12]\.Metrics$/);
+        expect(metrics?.data?.value?.length).toBeGreaterThan(50);
+      });
+    });
 
     test('a killed shim is the end of the pod, which can be removed', async () => {
       const { containerd } = kubelet();
