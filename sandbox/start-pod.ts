@@ -6,8 +6,9 @@ import { Pod, podNamespaces } from './pod';
 import { joinedPath, type JoinedKind, podPlan } from './pod-plan';
 import { siltRoot } from './root';
 import { NO_PROCESS, recordProcess } from './state';
-import { readIdMaps } from './user-namespace';
+import { openOwner, readIdMaps } from './user-namespace';
 import type { Workshop } from './workshop';
+import type { Kernel } from '../syscall';
 
 export interface PodStart {
   readonly id: string;
@@ -22,7 +23,7 @@ export interface PodStart {
  * removed by {@link endPod}.
  * @throws SiltError; nothing is left then.
  */
-export async function startPod(workshop: Workshop, { id, spec, socket }: PodStart): Promise<Pod> {
+export async function startPod(workshop: Workshop, { id, spec: given, socket }: PodStart): Promise<Pod> {
   const { kernel, state, config } = workshop;
   const ranges = podIdRanges(siltRoot(), config);
   let idRange: number | undefined;
@@ -34,6 +35,7 @@ export async function startPod(workshop: Workshop, { id, spec, socket }: PodStar
   const fds: Partial<Record<JoinedKind, number>> = {};
   const open = (kind: JoinedKind, path: string): number => (fds[kind] ??= openNamespace(kind, path));
   try {
+    const spec = inOwnerOfNetwork(kernel, given, fds);
     const userns = joinedPath(spec, 'user');
     const joinedIds = userns === undefined ? null : await readIdMaps(kernel, open('user', userns));
     const plan = podPlan({ id, spec, config, claimIds, joinedIds });
@@ -65,6 +67,22 @@ export async function endPod({ state, config }: Workshop, id: string, pod: Pod |
   // Before its name is free for another one.
   podIdRanges(siltRoot(), config).releaseAll(state.podPath(id));
   state.takeDownPod(id);
+}
+
+/**
+ * A pod without a container (the Sandbox API) is described by its ids and its network, which containerd has made in a user namespace
+ * with these ids: that is the one to be in, or the pod's root would have no power over its network.
+ */
+function inOwnerOfNetwork(kernel: Kernel, spec: Spec, fds: Partial<Record<JoinedKind, number>>): Spec {
+  const network = joinedPath(spec, 'network');
+  const namespaces = spec.linux?.namespaces ?? [];
+  if (spec.process || network === undefined || !namespaces.some(({ type, path }) => type === 'user' && !path))
+    return spec;
+  const owner = openOwner(kernel, network);
+  if (owner === undefined) return spec;
+  fds.user = owner;
+  const joined = namespaces.map((one) => (one.type === 'user' ? { ...one, path: `/proc/self/fd/${owner}` } : one));
+  return { ...spec, linux: { ...spec.linux, namespaces: joined } };
 }
 
 function openNamespace(kind: string, path: string): number {

@@ -1,6 +1,6 @@
-import { fstatSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, statSync } from 'node:fs';
 import type { IdMaps, IdRange } from '../gofer';
-import { C, type Kernel, prctl, ProgramBuilder, setns } from '../syscall';
+import { C, close, type Kernel, open, prctl, ProgramBuilder, setns } from '../syscall';
 import { report } from './programs/reports';
 import { awaitReports } from './started';
 
@@ -50,4 +50,24 @@ function readMap(pid: number, file: 'uid_map' | 'gid_map'): IdRange[] {
     const [containerID, hostID, size] = line.trim().split(/ +/).map(Number) as [number, number, number];
     return { containerID, hostID, size };
   });
+}
+
+/** ioctl_nsfs(2), Linux 4.9: _IO(0xb7, 1). */
+const NS_GET_USERNS = 0xb701;
+
+/**
+ * The user namespace that the namespace at a path belongs to, as an fd which is the caller's to close; undefined when that is this
+ * process's own. @throws SiltError SYSCALL_FAILED.
+ */
+export function openOwner(kernel: Kernel, path: string): number | undefined {
+  const p = new ProgramBuilder();
+  p.step(`looking for the user namespace that ${path} belongs to`);
+  const namespace = open(p, path, 'O_RDONLY');
+  const owner = p.slot('owner');
+  p.call('ioctl', [namespace, NS_GET_USERNS, 0], { out: owner });
+  close(p, namespace);
+  const fd = kernel.run(p.build()).get(owner);
+  if (fstatSync(fd).ino !== statSync('/proc/self/ns/user').ino) return fd;
+  closeSync(fd);
+  return undefined;
 }
