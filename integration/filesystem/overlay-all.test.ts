@@ -16,7 +16,7 @@ for (const [userns, medium] of [
 ] as const) {
   containerdSuite(
     `overlay2=all:${medium}, user namespaces ${userns}`,
-    { userns, overlay2: `all:${medium}` },
+    { userns, overlay2: `all:${medium}`, onlyPeer: 'system' },
     (host) => {
       let volume: string;
       let file: string;

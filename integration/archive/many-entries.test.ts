@@ -1,0 +1,71 @@
+/** The memory of a packing and of an unpacking process does not depend on how many files there are. */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onMachinesContainerd, tarArchive, type TarEntry } from '../harness';
+import { checkout } from '../harness/checkout';
+
+const archiver = join(checkout, 'build/bench-archiver.js');
+const MOST_MIB = 100;
+/** For five times as many. What is kept is the names of one directory, packed. */
+const MOST_GROWTH_MIB = 20;
+const END = 1024;
+
+/** Half of the files in one directory, the others a thousand to each; every tenth is a hard link. */
+function writeArchive(path: string, count: number): void {
+  writeFileSync(
+    path,
+    tarArchive([
+      { name: './', type: 'directory' },
+      { name: './one/', type: 'directory' },
+    ]).subarray(0, -END),
+  );
+  for (let from = 0; from < count; from += 1000) {
+    const directory = from < count / 2 ? './one/' : `./d${from}/`;
+    const entries: TarEntry[] = from < count / 2 ? [] : [{ name: directory, type: 'directory' }];
+    for (let i = from; i < from + 1000; i++) {
+      const linkTarget = `${directory}file-${from}`;
+      entries.push(
+        i % 10 === 9
+          ? { name: `${directory}link-${i}`, type: 'hardlink', linkname: linkTarget }
+          : { name: `${directory}file-${i}`, content: '' },
+      );
+    }
+    appendFileSync(path, tarArchive(entries).subarray(0, -END));
+  }
+  appendFileSync(path, Buffer.alloc(END));
+}
+
+/** The most memory that it had, in MiB. */
+function archive(what: 'pack' | 'unpack', directory: string, path: string): number {
+  return Number(execFileSync(process.execPath, [archiver, 'silt', what, directory, path], { encoding: 'utf8' })) / 1024;
+}
+
+onMachinesContainerd(
+  'memory stays below 100 MiB, and nearly the same for five times as many files',
+  () => {
+    const top = mkdtempSync(join(tmpdir(), 'silt-many-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2g,mode=700', 'silt-many', top]);
+    try {
+      const measured = [40_000, 200_000].map((count) => {
+        const [from, to] = [join(top, 'seed.tar'), join(top, `${count}`)];
+        writeArchive(from, count);
+        mkdirSync(to);
+        const unpacked = archive('unpack', to, from);
+        const packed = archive('pack', to, join(top, 'snapshot.tar'));
+        expect(existsSync(join(to, 'one/file-0'))).toBe(true);
+        return { unpacked, packed };
+      });
+      const [few, many] = measured as [(typeof measured)[0], (typeof measured)[0]];
+      expect(Math.max(many.unpacked, many.packed)).toBeLessThan(MOST_MIB);
+      expect(many.unpacked - few.unpacked).toBeLessThan(MOST_GROWTH_MIB);
+      expect(many.packed - few.packed).toBeLessThan(MOST_GROWTH_MIB);
+      return Promise.resolve();
+    } finally {
+      execFileSync('umount', ['--lazy', top]);
+      rmSync(top, { recursive: true });
+    }
+  },
+  120_000,
+);
