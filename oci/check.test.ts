@@ -118,9 +118,9 @@ describe('what is read', () => {
     expect(failureOf(() => parseProcess('{"args":["sh"],"cwd":"tmp"}', 'exec')).message).toBe(
       'exec: $.cwd: must be an absolute path, found "tmp"',
     );
-    expect(failureOf(() => parseProcess('{"args":["sh"],"cwd":"/","selinuxLabel":"a:b:c:s0"}', 'exec'))).toMatchObject({
+    expect(failureOf(() => parseProcess('{"args":["sh"],"cwd":"/","commandLine":"sh"}', 'exec'))).toMatchObject({
       code: 'SPEC_UNSUPPORTED',
-      details: { jsonPath: '$.selinuxLabel' },
+      details: { jsonPath: '$.commandLine' },
     });
     expect(parseResources('{"pids":{"limit":5}}', 'update')).toEqual({ pids: { limit: 5 } });
   });

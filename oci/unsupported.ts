@@ -21,8 +21,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'freebsd', reason: 'it is for another platform' },
   { field: 'vm', reason: 'it is for runtimes that start virtual machines' },
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
-  { field: 'process.apparmorProfile', reason: 'silt does not load AppArmor profiles yet' },
-  { field: 'process.selinuxLabel', reason: 'silt does not label processes yet' },
   { field: 'linux.namespaces[].type', value: 'time', reason: 'silt does not make time namespaces yet' },
   { field: 'linux.timeOffsets', reason: 'silt does not make time namespaces yet' },
   { field: 'linux.mountLabel', reason: 'silt does not label mounts yet' },
@@ -30,12 +28,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'linux.memoryPolicy', reason: 'silt does not set memory policies yet' },
   { field: 'linux.netDevices', reason: 'silt does not move network devices; the network plugin does' },
   { field: 'linux.personality.flags', reason: 'OCI defines none' },
-  { field: 'linux.seccomp.listenerPath', reason: 'silt does not hand over listeners yet' },
-  {
-    field: 'linux.seccomp.syscalls[].action',
-    value: 'SCMP_ACT_NOTIFY',
-    reason: 'silt does not hand over listeners yet',
-  },
 ];
 
 /**

@@ -22,6 +22,7 @@ import { idmapFailure } from './idmap-failure';
 import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
 import { openMountFds } from './mount-fds';
+import { handOverListener } from './seccomp-listener';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
 import { createCover, createUpper, filestorePath, modeBits } from './upper';
@@ -250,7 +251,11 @@ export class Container {
       const onReport = ({ name, fds }: Report): boolean => {
         if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
         else if (name === 'terminal') request.onTerminal(fds[0]!);
-        else return false;
+        else if (name === 'listener') {
+          const { pid } = init!;
+          handOverListener(kernel, request, { pid, initPid: pid, status: 'creating' }, fds[0]!);
+          closeSync(fds[0]!);
+        } else return false;
         return true;
       };
       await awaitReports(kernel, started, ['process', 'built', 'ready'], {
@@ -356,7 +361,7 @@ export class Container {
       });
     }
     const plan = planExec(this.workshop, this, process, this.request.rootfs.layers);
-    const exec = new Exec(this.workshop, id, plan, this.init);
+    const exec = new Exec(this.workshop, id, plan, this.init, this.request);
     this.execs.set(id, exec);
     return exec;
   }

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { C, type Report } from '../syscall';
 import { traceCpuid } from './cpuid';
@@ -5,6 +6,7 @@ import { execFailure } from './exec-failure';
 import type { ExecPlan } from './exec-plan';
 import { type Lifetime, Process, pidOf } from './process';
 import { enterProgram } from './programs/enter';
+import { handOverListener, type ListenerSubject } from './seccomp-listener';
 import { awaitReports } from './started';
 import type { Workshop } from './workshop';
 
@@ -19,6 +21,7 @@ export class Exec {
     readonly plan: ExecPlan,
     /** The container's first process. */
     private readonly init: Pick<Process, 'fd'>,
+    private readonly container: ListenerSubject,
     private readonly lifetime: Lifetime = 'with-caller',
   ) {}
 
@@ -42,7 +45,11 @@ export class Exec {
     const onReport = ({ name, fds }: Report): boolean => {
       if (name === 'process') process = new Process(kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);
       else if (name === 'terminal') onTerminal(fds[0]!);
-      else return false;
+      else if (name === 'listener') {
+        const initPid = pidOf(this.init.fd);
+        handOverListener(kernel, this.container, { pid: process!.pid, initPid, status: 'running' }, fds[0]!);
+        closeSync(fds[0]!);
+      } else return false;
       return true;
     };
     const abort = (): void => {

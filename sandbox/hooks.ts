@@ -70,7 +70,10 @@ export class Hooks {
   async start(init: HookedProcess, place: EnterPlan): Promise<void> {
     await this.#each('startContainer', (hook) => {
       const { path, argv, env } = command(hook, place.process.env);
-      const process = { ...place.process, argv, env, candidates: [path], terminal: false };
+      // A filter that asks somebody would need a listener of the hook's own; runc's hooks have none either.
+      const asks = ((place.process.seccomp?.flags ?? 0) & C.SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
+      const seccomp = asks ? undefined : place.process.seccomp;
+      const process = { ...place.process, seccomp, argv, env, candidates: [path], terminal: false };
       return {
         program: enterProgram({ ...place, process }),
         state: this.#state('created', pidInside(init.pid)),

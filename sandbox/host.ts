@@ -1,11 +1,19 @@
-import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Owner } from '../gofer';
 import { type Hierarchies, readHierarchies } from './cgroup';
 
+export interface SecurityModules {
+  readonly apparmor: boolean;
+  readonly selinux: boolean;
+}
+
+const APPARMOR = '/sys/module/apparmor/parameters/enabled';
+
 /** What planning has to know of this host. Each thing is looked up once, when it is first asked for. */
 export class Host {
   #cpuinfo: string | undefined;
+  #securityModules: SecurityModules | undefined;
   #hierarchies: Hierarchies | undefined;
   #lastCapability: number | undefined;
   #ownCapabilities: bigint | undefined;
@@ -24,6 +32,14 @@ export class Host {
   /** What silt itself may: a mask, bit n is capability n. */
   get ownCapabilities(): bigint {
     return (this.#ownCapabilities ??= parseCapabilities(readFileSync('/proc/self/status', 'utf8')));
+  }
+
+  /** Which security modules of those that containers are labelled for are enabled. */
+  get securityModules(): SecurityModules {
+    return (this.#securityModules ??= {
+      apparmor: existsSync(APPARMOR) && readFileSync(APPARMOR, 'latin1').startsWith('Y'),
+      selinux: existsSync('/sys/fs/selinux/enforce'),
+    });
   }
 
   /** The text of /proc/cpuinfo, which does not change but for its frequencies. */

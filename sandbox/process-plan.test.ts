@@ -31,6 +31,7 @@ test('the process of a ctr spec', () => {
     additionalGids: [0, 10],
     umask: 0o022,
     capabilities: { bounding: bits, effective: bits, permitted: bits, inheritable: 0n, ambient: 0n },
+    labels: [],
     lastCapability: 40,
     noNewPrivileges: true,
     baseline: undefined,

@@ -15,6 +15,7 @@ import {
 import type { Config } from './config';
 import { CPU_FEATURES_ANNOTATION } from './cpuid';
 import { grantedCapabilities } from './granted-capabilities';
+import { execLabels } from './exec-labels';
 import type { Host } from './host';
 import { homeOf } from './home';
 import { permittedOomScoreAdj } from './oom-score';
@@ -84,6 +85,7 @@ export function planProcess(
     noNewPrivileges: process.noNewPrivileges ?? false,
     baseline: baselineFilter(config.baseline, capabilities.bounding),
     seccomp: spec.linux?.seccomp ? compileSeccomp(spec.linux.seccomp) : undefined,
+    labels: execLabels(process, host),
     rlimits: rlimitNumbers(process.rlimits ?? []).map((limit) => ({
       ...limit,
       raise: limit.hard > host.hardLimit(limit.procName),

@@ -195,7 +195,8 @@ export class RecordedContainer {
     const plan = this.#planExec(process, extras);
     const fd = openRecorded(kernel, this.state.init);
     if (fd === undefined) throw this.#notRunning('exec in');
-    return new Exec(this.workshop, 'exec', plan, { fd }, lifetime);
+    const subject = { id: this.id, bundle: this.state.bundle, spec: this.spec };
+    return new Exec(this.workshop, 'exec', plan, { fd }, subject, lifetime);
   }
 
   #planExec(process: ProcessSpec, extras?: ExecExtras): ExecPlan {

@@ -33,7 +33,7 @@ export function connectIn(kernel: Kernel, directory: string, name: string, absen
 }
 
 /** A socket's address holds 107 bytes of path, less than engines' state directories have: it goes by an fd of the directory. */
-function throughDirectory<T>(directory: string, name: string, use: (path: string) => T): T {
+export function throughDirectory<T>(directory: string, name: string, use: (path: string) => T): T {
   const fd = openSync(directory, constants.O_DIRECTORY | constants.O_RDONLY);
   try {
     return use(`/proc/self/fd/${fd}/${name}`);

@@ -27,6 +27,8 @@ export interface BundleChanges {
   readonly rootfs?: string;
   /** Mounts besides the usual. */
   readonly mounts?: readonly object[];
+  /** Members of `linux`. */
+  readonly linux?: object;
 }
 
 const NAMESPACES = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }));
@@ -154,6 +156,7 @@ export class CommandLine {
       linux: {
         cgroupsPath: `/${this.mark}/c${this.next}`,
         namespaces: changes.namespaces ?? NAMESPACES,
+        ...changes.linux,
       },
     };
     writeFileSync(join(directory, 'config.json'), JSON.stringify(spec));

@@ -1,6 +1,18 @@
 /** `linux.seccomp` (config-linux.md, "Seccomp"). */
 import type { Seccomp, SeccompAction, SeccompArg, SeccompOperator, SeccompRule } from '../spec-linux';
-import { type Check, integer, list, nonEmpty, object, oneOf, refuse, string, text, wide64 } from './shape';
+import {
+  absolutePath,
+  type Check,
+  integer,
+  list,
+  nonEmpty,
+  object,
+  oneOf,
+  refuse,
+  string,
+  text,
+  wide64,
+} from './shape';
 
 export const SECCOMP_ACTIONS: readonly SeccompAction[] = [
   'SCMP_ACT_KILL',
@@ -77,13 +89,20 @@ export const seccomp: Check<Seccomp> = (value, path) => {
     );
   }
   found.syscalls?.forEach((one, i) => {
-    if (one.action === 'SCMP_ACT_NOTIFY' && one.names.includes('write')) {
+    if (one.action !== 'SCMP_ACT_NOTIFY') return;
+    // silt hands over with sendmsg; runc writes, and refuses that.
+    const needed = ['write', 'sendmsg'].find((name) => one.names.includes(name));
+    if (needed) {
       throw refuse(
         `${path}.syscalls[${i}]`,
-        'write cannot have SCMP_ACT_NOTIFY: the fd of the listener could not be handed over',
+        `${needed} cannot have SCMP_ACT_NOTIFY: the fd of the listener could not be handed over`,
       );
     }
+    if (!found.listenerPath) {
+      throw refuse(`${path}.listenerPath`, `is required: syscalls[${i}] has SCMP_ACT_NOTIFY, and somebody must answer`);
+    }
   });
+  if (found.listenerPath) absolutePath(found.listenerPath, `${path}.listenerPath`);
   if (found.listenerMetadata && !found.listenerPath)
     throw refuse(`${path}.listenerMetadata`, 'is for a listener, and listenerPath is missing');
   return found;

@@ -34,6 +34,12 @@ export interface CapabilityPlan {
   readonly ambient: bigint;
 }
 
+/** What a security module is to make of the process at its exec: a file below /proc/self/attr, and the text for it. */
+export interface ExecLabel {
+  readonly file: 'exec' | 'apparmor/exec';
+  readonly text: string;
+}
+
 export interface RlimitPlan {
   readonly name: string;
   readonly resource: number;
@@ -62,6 +68,8 @@ export interface ProcessPlan {
   readonly baseline: SeccompFilter | undefined;
   /** What the spec asks for. */
   readonly seccomp: SeccompFilter | undefined;
+  /** What is written to files of /proc before exec: AppArmor's profile, SELinux's label. */
+  readonly labels: readonly ExecLabel[];
   readonly rlimits: readonly RlimitPlan[];
   readonly oomScoreAdj: number | undefined;
   /** What ioprio_set(2) takes. */
@@ -104,6 +112,13 @@ export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
   for (const limit of plan.rlimits.filter((one) => one.raise)) {
     p.step(`raising the hard limit ${limit.name} to ${limit.hard}`);
     setRlimit(p, limit.resource, limit.name, limit.hard, limit.hard);
+  }
+  // While the host's /proc is in sight: the container's could be anything. Children inherit it, until one executes something.
+  for (const { file, text } of plan.labels) {
+    p.step(`asking for the security label ${text}`);
+    const fd = open(p, `/proc/self/attr/${file}`, 'O_WRONLY');
+    write(p, fd, text);
+    close(p, fd);
   }
   if (plan.oomScoreAdj === undefined) return;
   p.step(`setting oom_score_adj to ${plan.oomScoreAdj}`);
@@ -153,10 +168,12 @@ export function becomeProcess(
   p.call('close_range', [3, new Named(0xffffffff, '~0'), flags('CLOSE_RANGE_CLOEXEC')]);
   execFirst(p, plan, () => {
     if (plan.traced) askToBeTraced(p);
+    const early = listens(plan);
+    if (plan.noNewPrivileges && early) applySeccomp(p, plan);
     park();
     const report = plan.passFds.includes(REPORT_FD) ? duplicate(p, p.report, 'report') : undefined;
     for (const [number, fd] of passed) dupTo(p, fd, number);
-    if (plan.noNewPrivileges) applySeccomp(p, plan);
+    if (plan.noNewPrivileges && !early) applySeccomp(p, plan);
     return report;
   });
 }
@@ -249,7 +266,23 @@ function applySeccomp(p: ProgramBuilder, plan: ProcessPlan): void {
   }
   if (!plan.seccomp) return;
   p.step('installing the seccomp filter');
-  setSeccompFilter(p, plan.seccomp.bpf, plan.seccomp.flags);
+  if (!listens(plan)) {
+    setSeccompFilter(p, plan.seccomp.bpf, plan.seccomp.flags);
+    return;
+  }
+  const listener = p.slot('listener');
+  setSeccompFilter(p, plan.seccomp.bpf, plan.seccomp.flags, { out: listener });
+  p.step('handing over the listener of the seccomp filter');
+  report(p, 'listener', [listener]);
+  close(p, listener);
+}
+
+/**
+ * Whether the process's filter has a listener. That is handed over by whoever creates the process, so it is installed before the
+ * process parks: from then on somebody answers for the calls that the filter asks about.
+ */
+function listens({ seccomp }: ProcessPlan): boolean {
+  return seccomp !== undefined && (seccomp.flags & C.SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
 }
 
 function setCredentials(p: ProgramBuilder, plan: ProcessPlan): void {

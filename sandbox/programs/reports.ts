@@ -23,6 +23,8 @@ export const REPORTS = {
   criu: 'criu',
   /** The process that holds a mount namespace for CRIU exists; comes with its pidfd. */
   holder: 'holder',
+  /** The listener of the process's seccomp filter, as fd (seccomp_unotify(2)). */
+  listener: 'listener',
   /** A user namespace, as fd. */
   userns: 'userns',
   /** The holder is in the mount namespace. */

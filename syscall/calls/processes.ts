@@ -136,10 +136,15 @@ export function capset(p: ProgramBuilder, masks: CapabilityMasks): void {
 }
 
 /** seccomp(2) SECCOMP_SET_MODE_FILTER with a compiled classic BPF program. */
-export function setSeccompFilter(p: ProgramBuilder, bpf: Uint8Array, filterFlags: number): void {
+export function setSeccompFilter(
+  p: ProgramBuilder,
+  bpf: Uint8Array,
+  filterFlags: number,
+  options: CallOptions = {},
+): void {
   const program = p.bytes(bpf, `bpf[${bpf.length / 8}]`);
   const fprog = p.space(16, `{${bpf.length / 8}, bpf}`);
   p.setU32(fprog, bpf.length / 8);
   p.pointer(fprog.plus(8, 8), program);
-  p.call('seccomp', [flags('SECCOMP_SET_MODE_FILTER'), flagsOf('SECCOMP_FILTER_FLAG_', filterFlags), fprog]);
+  p.call('seccomp', [flags('SECCOMP_SET_MODE_FILTER'), flagsOf('SECCOMP_FILTER_FLAG_', filterFlags), fprog], options);
 }
