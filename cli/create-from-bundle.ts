@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import { takeApart } from '../gofer';
 import { readBundle } from '../oci';
 import {
+  checkpointInPod,
   type Container,
   createIndependent,
   openCheckpoint,
@@ -42,7 +43,9 @@ export async function createFromBundle(
   const bundle = resolve(options.bundle);
   const spec = readBundle(bundle);
   const workshop = openWorkshop(frame);
-  const checkpoint = options.imagePath === undefined ? undefined : await openCheckpoint(options.imagePath, spec);
+  const { imagePath } = options;
+  const checkpoint =
+    imagePath === undefined ? undefined : await openCheckpoint(checkpointInPod(imagePath, id, spec), spec);
   const passed = passedFds(options);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {

@@ -36,7 +36,11 @@ export const gvisorAnnotations: readonly GvisorAnnotation[] = [
   { name: 'dev.gvisor.spec.mount.<NAME>.directfs', effect: 'ignored', why: MOUNTS },
   { name: 'dev.gvisor.empty-dir.<NAME>.force-shared', effect: 'ignored', why: MOUNTS },
   { name: 'dev.gvisor.spec.cgroup-parent', effect: 'refused', why: 'a cgroup is where the spec’s cgroupsPath says' },
-  { name: 'dev.gvisor.container-name-remap.<ID>', effect: 'ignored', why: 'it is for restoring an image of gVisor’s' },
+  {
+    name: 'dev.gvisor.container-name-remap.<ID>',
+    effect: 'honoured',
+    why: '`from=to`: which container of a saved pod one of another name goes on from',
+  },
   { name: 'dev.gvisor.bundle.<NAME>', effect: 'ignored', why: 'bundles are sets of flags of gVisor’s own parts' },
   { name: 'dev.gvisor.internal.checkpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },
   { name: 'dev.gvisor.internal.fscheckpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },

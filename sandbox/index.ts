@@ -2,7 +2,8 @@ export * as cgroups from './cgroup';
 export { type Config, parseConfig, readConfig } from './config';
 export { Container, type ContainerStatus } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
-export { checkContainerId, createIndependent, joinedPod } from './create-independent';
+export { checkContainerId, createIndependent } from './create-independent';
+export { joinedPod } from './membership';
 export { cpuFeatures } from './cpu-features';
 export { Exec } from './exec';
 export { FreezeRecord } from './freeze';
@@ -27,4 +28,5 @@ export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSiz
 export { Pump } from './terminal/pump';
 export { removeUnfinished } from './unfinished';
 export type { Workshop } from './workshop';
-export { checkpoint, type CheckpointOptions, openCheckpoint } from './checkpoint';
+export { checkpointPod, isPod } from './pod-checkpoint';
+export { checkpoint, checkpointInPod, type CheckpointOptions, openCheckpoint } from './checkpoint';

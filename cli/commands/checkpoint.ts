@@ -13,7 +13,7 @@ export function registerCheckpoint(silt: Command, frame: Frame): void {
   silt
     .command('checkpoint')
     .description('save a running container to files, from which `silt restore` brings it back')
-    .argument('<container-id>', 'the container')
+    .argument('<container-id>', 'the container; of a pod’s first one all containers are saved')
     .option('--image-path <directory>', 'the directory to write, which must be empty or not there', 'checkpoint')
     .option('--work-path <directory>', 'where CRIU’s log goes when the checkpoint fails')
     .option('--leave-running', 'let the container go on', false)
@@ -33,16 +33,21 @@ function readCompression(text: string): string {
 }
 
 async function save(frame: Frame, id: string, flags: CheckpointFlags): Promise<void> {
-  const { openContainer } = await import('../workshop');
+  const { openContainer, openWorkshop } = await import('../workshop');
+  const { checkpointPod, isPod } = await import('../../sandbox');
   // A signal ends the process by way of its exit handlers, which remove what was half written; CRIU lets the container go on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  await openContainer(frame, id).checkpoint({
+  const options = {
     imagePath: flags.imagePath,
     workPath: flags.workPath,
     leaveRunning: flags.leaveRunning,
     tcpEstablished: flags.tcpEstablished,
     externalUnixSockets: flags.extUnixSk,
-    onWarning: (message) => process.stderr.write(`silt: warning: ${message}\n`),
-  });
+    onWarning: (message: string) => void process.stderr.write(`silt: warning: ${message}\n`),
+  };
+  const container = openContainer(frame, id);
+  const workshop = openWorkshop(frame);
+  if (isPod(workshop, container.state)) await checkpointPod(workshop, container.id, options);
+  else await container.checkpoint(options);
   process.exit(0);
 }

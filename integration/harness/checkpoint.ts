@@ -21,19 +21,24 @@ export function checkpointSuite(name: string, settings: SuiteSettings, define: (
   describe.skip(`${name} [skipped: ${criu.reason}]`, () => define(() => never()));
 }
 
-/** A suite of the command line with CRIU and real programs; skipped with the reason when either is not to be had. */
-export function checkpointProgramSuite(name: string, define: (host: () => CommandLine, root: string) => void): void {
+/** A suite of the command line with CRIU; skipped with the reason when there is none. */
+export function checkpointCommandSuite(name: string, define: (host: () => CommandLine) => void): void {
   const criu = findCriu();
-  const root = findProgramRoot();
-  if ('path' in criu && 'path' in root) {
+  if ('path' in criu) {
     commandLineSuite(name, (host) => {
       beforeAll(() => appendFileSync(String(host().environment['SILT_CONFIG']), `criu = "${criu.path}"\n`));
-      define(host, root.path);
+      define(host);
     });
     return;
   }
-  const reason = 'path' in criu ? ('path' in root ? '' : root.reason) : criu.reason;
-  describe.skip(`${name} [skipped: ${reason}]`, () => define(() => never(), ''));
+  describe.skip(`${name} [skipped: ${criu.reason}]`, () => define(() => never()));
+}
+
+/** The same with real programs, whose root filesystem is given. */
+export function checkpointProgramSuite(name: string, define: (host: () => CommandLine, root: string) => void): void {
+  const root = findProgramRoot();
+  if ('path' in root) checkpointCommandSuite(name, (host) => define(host, root.path));
+  else describe.skip(`${name} [skipped: ${root.reason}]`, () => define(() => never(), ''));
 }
 
 function never(): never {

@@ -1,6 +1,13 @@
 /** What integration tests use; each module says more. */
 export { binDirectory, checkout, siltProgram } from './checkout';
-export { checkpointIn, checkpointSuite, checkpointProgramSuite, restoreContainer, takeCheckpoint } from './checkpoint';
+export {
+  checkpointCommandSuite,
+  checkpointIn,
+  checkpointProgramSuite,
+  checkpointSuite,
+  restoreContainer,
+  takeCheckpoint,
+} from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
 export { CommandLine, commandLineSuite, Runtime, type BundleChanges } from './command-line';
 export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';

@@ -7,12 +7,11 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
-  renameSync,
   rmSync,
   statSync,
 } from 'node:fs';
 import { release } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
 import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
@@ -39,6 +38,7 @@ import {
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { startDumper } from './session';
+import { claimTarget, type Target } from './target';
 import { describeWatches, IRMAP_CACHE } from './watches';
 
 export interface CheckpointOptions {
@@ -86,60 +86,13 @@ export async function checkpoint(
   }
   const target = claimTarget(options.imagePath);
   try {
+    // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
+    mkdirSync(join(target.temporary, PROCESS), { mode: 0o755 });
     await new Dump(workshop, source, options, target).run();
   } catch (error) {
     target.remove();
     throw withContext(`cannot checkpoint container ${container.id}`, error);
   }
-}
-
-/** Where a checkpoint is written until it is complete. */
-interface Target {
-  readonly path: string;
-  readonly temporary: string;
-  /** Gives the finished checkpoint its name. */
-  finish(): void;
-  remove(): void;
-}
-
-/** @throws SiltError CHECKPOINT_EXISTS for a directory with anything in it, which is left as it is. */
-function claimTarget(imagePath: string): Target {
-  const path = resolve(imagePath);
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat && !stat.isDirectory())
-    throw new SiltError('CHECKPOINT_EXISTS', `cannot write a checkpoint to ${path}: it is no directory`, { path });
-  if (stat && readdirSync(path).length > 0) {
-    const message = `cannot write a checkpoint to ${path}: it is not empty; choose another directory or remove it`;
-    throw new SiltError('CHECKPOINT_EXISTS', message, { path });
-  }
-  const temporary = join(dirname(path), `.${basename(path)}.silt-${process.pid}`);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { mode: 0o700 });
-    // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
-    mkdirSync(join(temporary, PROCESS), { mode: 0o755 });
-  } catch (error) {
-    throw new SiltError('REQUEST_INVALID', `cannot make the checkpoint's directory: ${(error as Error).message}`, {
-      path,
-    });
-  }
-  const remove = (): void => rmSync(temporary, { recursive: true, force: true });
-  process.once('exit', remove);
-  return {
-    path,
-    temporary,
-    finish: () => {
-      sync(temporary);
-      renameSync(temporary, path);
-      sync(dirname(path));
-      process.removeListener('exit', remove);
-    },
-    remove: () => {
-      remove();
-      process.removeListener('exit', remove);
-    },
-  };
 }
 
 /** One checkpoint in the making. */

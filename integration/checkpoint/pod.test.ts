@@ -1,0 +1,120 @@
+/** All containers of a pod are saved at one moment, and go on in a new pod. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkpointCommandSuite, type CommandLine, waitFor } from '../harness';
+
+const counter = ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done'];
+
+function annotations(pod: string, name?: string): Record<string, string> {
+  return name === undefined
+    ? { 'io.kubernetes.cri.container-type': 'sandbox', 'io.kubernetes.cri.sandbox-id': pod }
+    : {
+        'io.kubernetes.cri.container-type': 'container',
+        'io.kubernetes.cri.sandbox-id': pod,
+        'io.kubernetes.cri.container-name': name,
+      };
+}
+
+checkpointCommandSuite('a pod', (host) => {
+  interface Pod {
+    readonly pod: string;
+    readonly ids: readonly string[];
+  }
+
+  async function startPod(names: readonly string[]): Promise<Pod> {
+    const { silt } = host();
+    const pod = host().newId();
+    const ids = [pod];
+    const start = (id: string, own: Record<string, string>): Promise<string> =>
+      silt.must(['run', '--detach', '--bundle', host().bundle(counter, { annotations: own }), id]);
+    await start(pod, annotations(pod));
+    for (const name of names) {
+      const id = host().newId();
+      await start(id, annotations(pod, name));
+      ids.push(id);
+    }
+    for (const id of ids) await countsOn(host(), id);
+    return { pod, ids };
+  }
+
+  async function remove({ ids }: Pod): Promise<void> {
+    for (const id of [...ids].reverse()) await host().silt.must(['delete', '--force', id]);
+  }
+
+  test('is saved as a whole and brought back by name, into a new pod', async () => {
+    const { silt } = host();
+    const old = await startPod(['web', 'log']);
+    const image = join(host().directory, 'pod/image');
+    await silt.must(['checkpoint', '--image-path', image, old.pod]);
+    for (const id of old.ids) expect(await silt.status(id)).toBe('stopped');
+    await remove(old);
+    expect(readdirSync(image).sort()).toEqual(['pod.json', ...old.ids].sort());
+
+    const pod = host().newId();
+    const restore = (id: string, own: Record<string, string>): Promise<string> =>
+      silt.must(['restore', '--detach', '--image-path', image, '--bundle', host().bundle(counter, { annotations: own }), id]); // prettier-ignore
+    await restore(pod, annotations(pod));
+    const [web, log] = [host().newId(), host().newId()];
+    await restore(log, annotations(pod, 'log'));
+    await restore(web, { ...annotations(pod, 'site'), 'dev.gvisor.container-name-remap.1': 'web=site' });
+    for (const id of [pod, web, log]) expect(await countsOn(host(), id)).toBeGreaterThan(10);
+
+    const nobody = host().bundle(counter, { annotations: annotations(pod, 'other') });
+    const refused = await silt.run(['restore', '--detach', '--image-path', image, '--bundle', nobody, host().newId()]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toMatch(/holds no container other; it holds (log, web|web, log)/);
+
+    // What was restored is a container as any other.
+    await silt.must(['pause', web]);
+    expect(await silt.status(web)).toBe('paused');
+    await silt.must(['resume', web]);
+    await silt.must(['checkpoint', '--leave-running', '--image-path', join(host().directory, 'pod/single'), web]);
+    await silt.must(['tar', 'rootfs-upper', '--file', join(host().directory, 'pod/upper.tar'), log]);
+    await silt.must(['kill', log, 'KILL']);
+    await waitFor('its end', async () => (await silt.status(log)) === 'stopped');
+    await remove({ pod, ids: [pod, web, log] });
+  }, 60_000);
+
+  test('that is left running goes on, and a container that was paused stays so', async () => {
+    const { silt } = host();
+    const pod = await startPod(['one', 'two']);
+    await silt.must(['pause', pod.ids[1]!]);
+    const image = join(host().directory, 'running');
+    await silt.must(['checkpoint', '--leave-running', '--image-path', image, pod.pod]);
+    expect(await silt.status(pod.ids[1]!)).toBe('paused');
+    await silt.must(['resume', pod.ids[1]!]);
+    for (const id of pod.ids) await countsOn(host(), id);
+    // A directory with a checkpoint is refused and left as it is.
+    const before = readdirSync(image).sort();
+    const again = await silt.run(['checkpoint', '--leave-running', '--image-path', image, pod.pod]);
+    expect(again.stderr).toContain('is not empty');
+    expect(readdirSync(image).sort()).toEqual(before);
+    await remove(pod);
+  }, 60_000);
+
+  test('runs on when one of its containers cannot be saved', async () => {
+    const { silt } = host();
+    const pod = await startPod(['one', 'two']);
+    const intruder = silt.start(['exec', pod.ids[2]!, 'sleep', '1000']);
+    await waitFor('the exec', async () => (await silt.must(['ps', pod.ids[2]!])).includes('sleep 1000'));
+    const image = join(host().directory, 'refused');
+    const { code, stderr } = await silt.run(['checkpoint', '--image-path', image, pod.pod]);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/brought into the container by exec.*\(sleep\)/);
+    expect(existsSync(image)).toBe(false);
+    for (const id of pod.ids) await countsOn(host(), id);
+    await remove(pod);
+    await intruder.stop('SIGKILL');
+  }, 60_000);
+});
+
+/** Waits until a container has counted on, and returns its count. */
+async function countsOn({ silt }: CommandLine, id: string): Promise<number> {
+  let first: number | undefined;
+  return waitFor(`${id} to count`, async () => {
+    const { stdout } = await silt.run(['exec', id, 'sh', '-c', 'cat /count 2> /dev/null']);
+    const count = Number(stdout.toString());
+    if (count > 0) first ??= count;
+    return first !== undefined && count > first + 5 ? count : undefined;
+  });
+}

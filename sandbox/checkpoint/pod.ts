@@ -1,0 +1,86 @@
+/** A pod's checkpoint: a directory with that of each of its containers, and a list of them. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../../errors';
+import type { Spec } from '../../oci';
+import { joinedPod } from '../membership';
+import { containerName } from '../seed-policy';
+import { sync } from './manifest';
+
+export const POD_MANIFEST = 'pod.json';
+const POD_VERSION = 1;
+/** gVisor's annotation, with any ending: a container `to` goes on from the one that was called `from` (`from=to`). */
+const REMAP = 'dev.gvisor.container-name-remap.';
+
+export interface SavedContainer {
+  /** The name that it has in its pod; of one that CRI has not made its id. */
+  readonly name: string;
+  /** The pod's first container, which says what the pod is. */
+  readonly first: boolean;
+  /** Directory of its checkpoint, within the pod's. */
+  readonly directory: string;
+}
+
+export interface PodManifest {
+  readonly version: number;
+  readonly pod: string;
+  readonly containers: readonly SavedContainer[];
+}
+
+/** Writes the list and puts it on disk. */
+export function writePodManifest(directory: string, pod: string, containers: readonly SavedContainer[]): void {
+  const path = join(directory, POD_MANIFEST);
+  const manifest: PodManifest = { version: POD_VERSION, pod, containers };
+  writeFileSync(path, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600 });
+  sync(path);
+}
+
+/** @throws SiltError CHECKPOINT_INVALID for a list that is damaged or of a newer silt. */
+export function readPodManifest(directory: string): PodManifest {
+  const path = join(directory, POD_MANIFEST);
+  let manifest: Partial<PodManifest>;
+  try {
+    manifest = JSON.parse(readFileSync(path, 'utf8')) as Partial<PodManifest>;
+  } catch (error) {
+    const message = `the checkpoint ${directory} is damaged: ${POD_MANIFEST} cannot be read: ${(error as Error).message}`;
+    throw new SiltError('CHECKPOINT_INVALID', message, { path }, { cause: error });
+  }
+  const { version, containers } = manifest;
+  if (version !== POD_VERSION || !Array.isArray(containers)) {
+    const message = `the checkpoint ${directory} is of format ${version ?? 'unknown'}, and this silt knows ${POD_VERSION}`;
+    throw new SiltError('CHECKPOINT_INVALID', message, { path });
+  }
+  return manifest as PodManifest;
+}
+
+/**
+ * The checkpoint of one container: the directory itself, or what is that container's in a pod's checkpoint.
+ * @throws SiltError CHECKPOINT_INVALID when the pod had no such container, naming those that it had.
+ */
+export function checkpointInPod(imagePath: string, id: string, spec: Pick<Spec, 'annotations'>): string {
+  if (!existsSync(join(imagePath, POD_MANIFEST))) return imagePath;
+  const { annotations = {} } = spec;
+  const { containers } = readPodManifest(imagePath);
+  const name = containerName(annotations) ?? id;
+  const wanted = renamed(annotations, name) ?? name;
+  const isFirst = joinedPod(id, spec) === undefined;
+  const found = containers.find((one) => (isFirst ? one.first : !one.first && one.name === wanted));
+  if (found) return join(imagePath, found.directory);
+  const names = containers.filter(({ first }) => !first).map((one) => one.name);
+  const message = `the checkpoint ${imagePath} holds no container ${wanted}; it holds ${names.join(', ') || 'the first container only'}; the annotation ${REMAP}N: from=to maps changed names`;
+  throw new SiltError('CHECKPOINT_INVALID', message, { path: imagePath, id });
+}
+
+/** What the container was called when the pod was saved; undefined when it is not renamed. */
+function renamed(annotations: Readonly<Record<string, string>>, name: string): string | undefined {
+  for (const [key, value] of Object.entries(annotations)) {
+    if (!key.startsWith(REMAP)) continue;
+    const [from, to, ...more] = value.split('=');
+    if (!from || !to || more.length > 0) {
+      const message = `$.annotations["${key}"]: ${JSON.stringify(value)} is not of the form from=to`;
+      throw new SiltError('SPEC_INVALID', message, { jsonPath: '$.annotations' });
+    }
+    if (to === name) return from;
+  }
+  return undefined;
+}

@@ -1,0 +1,52 @@
+/** The directory that a checkpoint becomes. */
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { SiltError } from '../../errors';
+import { sync } from './manifest';
+
+/** Where a checkpoint is written until it is complete. */
+export interface Target {
+  readonly path: string;
+  readonly temporary: string;
+  /** Gives the finished checkpoint its name. */
+  finish(): void;
+  remove(): void;
+}
+
+/** @throws SiltError CHECKPOINT_EXISTS for a directory with anything in it, which is left as it is. */
+export function claimTarget(imagePath: string): Target {
+  const path = resolve(imagePath);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat && !stat.isDirectory())
+    throw new SiltError('CHECKPOINT_EXISTS', `cannot write a checkpoint to ${path}: it is no directory`, { path });
+  if (stat && readdirSync(path).length > 0) {
+    const message = `cannot write a checkpoint to ${path}: it is not empty; choose another directory or remove it`;
+    throw new SiltError('CHECKPOINT_EXISTS', message, { path });
+  }
+  const temporary = join(dirname(path), `.${basename(path)}.silt-${process.pid}`);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary, { mode: 0o700 });
+  } catch (error) {
+    throw new SiltError('REQUEST_INVALID', `cannot make the checkpoint's directory: ${(error as Error).message}`, {
+      path,
+    });
+  }
+  const remove = (): void => rmSync(temporary, { recursive: true, force: true });
+  process.once('exit', remove);
+  return {
+    path,
+    temporary,
+    finish: () => {
+      sync(temporary);
+      renameSync(temporary, path);
+      sync(dirname(path));
+      process.removeListener('exit', remove);
+    },
+    remove: () => {
+      remove();
+      process.removeListener('exit', remove);
+    },
+  };
+}
