@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Server as TtrpcServer } from 'ttrpc';
 import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
@@ -7,6 +7,7 @@ import { type Config, type Host, parseConfig, readConfig, StateDirectory, type W
 import type { Spec } from '../oci';
 import { siltRoot } from '../sandbox/root';
 import type { Kernel } from '../syscall';
+import { endWhenAbandoned } from './abandoned';
 import type { ShimArguments } from './arguments';
 import { type Log, openLog } from './log';
 import { PodKeeper } from './pod-keeper';
@@ -18,9 +19,6 @@ import { TaskService } from './task-service';
 
 const EVENTS_AT_END_MS = 2000;
 const CALLS_AT_END_MS = 1000;
-/** How long a pod without containers waits for containerd: to connect for the first time, and to come back. */
-const FIRST_CONNECTION_MS = 5000;
-const ABANDONED_MS = 3000;
 
 /** What all pods of a process use. */
 export interface PodServerContext {
@@ -107,11 +105,11 @@ export class PodServer {
     ];
     for (const each of services) this.#ttrpc.register(each.name, ttrpcHandlers(each));
     this.#listener.on('error', (error) => log.error('cannot listen', { error: error.message }));
-    endWhenAbandoned(
-      this.#listener,
-      () => this.#tasks.forgotten && !sandbox.active,
-      () => this.stop(),
-    );
+    endWhenAbandoned(this.#listener, {
+      isEmpty: () => this.#tasks.forgotten && !sandbox.active,
+      wasUsed: () => this.#tasks.wasUsed || sandbox.active,
+      end: () => this.stop(),
+    });
     this.#closeGrpc = acceptBothProtocols(this.#listener, this.#ttrpc, services);
     this.#listener.listen({ fd: listenFd });
   }
@@ -149,31 +147,4 @@ function configOrFault(): { config: Config; fault?: Error } {
   } catch (error) {
     return { config: parseConfig('', ''), fault: error as Error };
   }
-}
-
-/**
- * containerd keeps a connection to each of its pods. One that it forgot, because it was killed between `start` and Create, has
- * none and no container: it ends by itself.
- */
-function endWhenAbandoned(listener: Server, isIdle: () => boolean, end: () => void): void {
-  let connections = 0;
-  let timer: NodeJS.Timeout | undefined;
-  const arm = (delayMs: number): void => {
-    timer = setTimeout(() => {
-      if (connections > 0) return;
-      if (isIdle()) end();
-      else arm(ABANDONED_MS);
-    }, delayMs);
-    timer.unref();
-  };
-  listener.on('connection', (socket) => {
-    connections++;
-    clearTimeout(timer);
-    socket.once('close', () => {
-      connections--;
-      if (connections === 0 && listener.listening) arm(ABANDONED_MS);
-    });
-  });
-  listener.once('close', () => clearTimeout(timer));
-  arm(FIRST_CONNECTION_MS);
 }

@@ -66,6 +66,7 @@ export class TaskService implements Handlers {
   readonly #tasks = new Map<string, Task>();
   /** Ids that a Create is working on: a second Create with the same id must not pass. */
   readonly #creating = new Set<string>();
+  #wasUsed = false;
 
   readonly #unmatchedSeeds: UnmatchedSeeds;
 
@@ -76,6 +77,7 @@ export class TaskService implements Handlers {
   async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
     const { workshop, publisher } = this.options;
+    this.#wasUsed = true;
     if (this.#tasks.has(id) || this.#creating.has(id))
       throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
     this.#creating.add(id);
@@ -380,6 +382,11 @@ export class TaskService implements Handlers {
     const gone = ({ init: { container } }: Task): boolean =>
       !existsSync(state.containerPath(container.pod.id, container.id)) || !existsSync(container.request.bundle);
     return this.#creating.size === 0 && [...this.#tasks.values()].every(gone);
+  }
+
+  /** Whether a container has ever been asked for. */
+  get wasUsed(): boolean {
+    return this.#wasUsed;
   }
 
   /** Whether there is no container, nor one in the making. */
