@@ -16,16 +16,15 @@ import type { Resources } from '../../oci';
 const PIDS_MAX = 4_194_304n;
 
 /**
- * `resources.pids`: negative is no limit. 0 would be a container that cannot start; it comes to 1, as in runc, so that nobody who
- * wrote it gets a container without a limit. Raises SPEC_INVALID, SPEC_UNSUPPORTED.
+ * `resources.pids`: negative is no limit, 0 is not set, as in runc up to 1.3: engines write it for a container that nothing was said of.
+ * Raises SPEC_INVALID, SPEC_UNSUPPORTED.
  */
 export function planPids(pids: Resources['pids'], { cgroup, at }: Planning): Write[] {
   const jsonPath = `${at}.pids.limit`;
-  const limit = toInteger(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
+  const limit = toSetting(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
   if (limit === undefined) return [];
   const { path } = requireDirectory(cgroup, 'pids', jsonPath);
-  const value = limit < 0n ? 'max' : String(limit === 0n ? 1n : limit);
-  return [{ file: `${path}/pids.max`, value, why: 'pids limit', jsonPath }];
+  return [{ file: `${path}/pids.max`, value: limit < 0n ? 'max' : String(limit), why: 'pids limit', jsonPath }];
 }
 
 /** `resources.hugepageLimits`. Raises SPEC_INVALID, and SPEC_UNSUPPORTED without a hugetlb controller. */

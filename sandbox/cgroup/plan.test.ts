@@ -78,7 +78,7 @@ describe('limits of a new cgroup', () => {
       },
       [],
     ],
-    ['a limit of no processes is one of one', 'v1', { pids: { limit: 0 } }, ['pids/pids.max = 1']],
+    ['a limit of no processes is none', 'v1', { pids: { limit: 0 } }, []],
     ['the OOM killer is on in a new cgroup', 'v1', { memory: { disableOOMKiller: false } }, []],
     [
       'numbers beyond 2^53 are written in digits',
