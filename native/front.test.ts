@@ -478,6 +478,11 @@ describe('start of what Node has to look at', () => {
     expect(start('web')).toEqual(started('web'));
   });
 
+  test('starts what it is told to be a pod, whatever its config.json says', () => {
+    writeFileSync(join(bundle, 'config.json'), '{"annotations":{"io.kubernetes.cri.sandbox-id":"we\\u0062"}}');
+    expect(run([...flagsFor('web'), '-pod', 'web', 'start'])).toEqual(started('web'));
+  });
+
   test('starts a sandbox that has no config.json', () => {
     rmSync(join(bundle, 'config.json'));
     expect(start('web')).toEqual(started('web'));

@@ -36,7 +36,7 @@ export interface AllowedDevice {
 }
 
 /** V8 keeps what it may; the archive's bodies are not in its heap. */
-const NODE_OPTIONS = ['--max-old-space-size=64', '--no-warnings'];
+export const NODE_OPTIONS = ['--max-old-space-size=64', '--max-semi-space-size=4', '--no-warnings'];
 
 /**
  * Unpacks an archive in a process of its own that has nothing but the archive and the directory.

@@ -40,6 +40,15 @@ test('the command lines of containerd', () => {
   expect(parseArguments(['-info'])).toEqual({ ...NOTHING, info: true });
 });
 
+test('a server takes the words of a start that went through Node', () => {
+  expect(parseArguments(['-namespace', 'n', '-id', 'web', '-pod', 'web', 'serve'])).toEqual({
+    ...NOTHING,
+    namespace: 'n',
+    id: 'web',
+    action: 'serve',
+  });
+});
+
 test('the command line of silt’s own server', () => {
   expect(
     parseArguments([

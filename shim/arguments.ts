@@ -49,6 +49,8 @@ export function parseArguments(args: readonly string[]): ShimArguments {
         bundle: { type: 'string', default: '' },
         socket: { type: 'string', default: '' },
         server: { type: 'string', default: '' },
+        // Said to the front only, by `start` in Node; the server is given the same words.
+        pod: { type: 'string', default: '' },
         debug: { type: 'boolean', default: false },
         v: { type: 'boolean', default: false },
         version: { type: 'boolean', default: false },
