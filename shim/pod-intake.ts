@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { type Addr, C, type Kernel, ProgramBuilder, receiveMessage } from '../syscall';
+import { C, type Kernel, ProgramBuilder, receivedFds, receiveMessage } from '../syscall';
 
 const READABLE = 1;
 /** As many bytes as the front sends at most. */
@@ -81,7 +81,7 @@ export class PodIntake {
     const result = this.kernel.run(p.build());
     const size = result.get(received.count);
     if (size <= 0) return undefined;
-    const listenFd = receivedFd(result.image, received.fds[0]!);
+    const [listenFd] = receivedFds(result.image, received);
     if (listenFd === undefined) return undefined;
     return { words: result.at(received.payload, size).toString().split('\0').slice(0, -1), listenFd };
   }
@@ -93,12 +93,4 @@ export class PodIntake {
     });
     this.kernel.run(p.build());
   }
-}
-
-/** The fd of a control message with room for one (cmsg(3)): a header of 16 bytes says how long it is. */
-function receivedFd(image: Buffer, { offset }: Pick<Addr, 'offset'>): number | undefined {
-  const control = image.subarray(offset - 16, offset + 4);
-  const isOne = Number(control.readBigUInt64LE(0)) === 20;
-  const isRights = control.readInt32LE(8) === C.SOL_SOCKET && control.readInt32LE(12) === C.SCM_RIGHTS;
-  return isOne && isRights ? control.readInt32LE(16) : undefined;
 }

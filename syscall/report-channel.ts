@@ -2,7 +2,7 @@ import { closeSync } from 'node:fs';
 import type { WatchHandle } from '../native';
 import { SiltError } from '../errors';
 import { ProgramBuilder } from './builder';
-import { receiveMessage } from './calls';
+import { receivedFds, receiveMessage } from './calls';
 import { C } from './constants';
 import type { Kernel } from './kernel';
 import type { Failures } from './program';
@@ -93,11 +93,7 @@ export class ReportChannel {
       this.#deliver(this.program.failure(payload.readUInt32LE(4), payload.readUInt32LE(8)));
       return;
     }
-    // The control message's own length says how many fds came: cmsg_len is a header of 16 bytes and 4 for each.
-    const control = result.image.subarray(message.fds[0]!.offset - 16);
-    const isRights = control.readInt32LE(8) === C.SOL_SOCKET && control.readInt32LE(12) === C.SCM_RIGHTS;
-    const count = isRights ? Math.floor((Number(control.readBigUInt64LE(0)) - 16) / 4) : 0;
-    const fds = Array.from({ length: count }, (_, i) => control.readInt32LE(16 + i * 4));
+    const fds = receivedFds(result.image, message);
     const [name = '', ...text] = payload.toString().split(' ');
     this.#deliver({ name, text: text.join(' '), fds });
   }

@@ -77,6 +77,14 @@ export function receiveMessage(
   return { count, payload, fds };
 }
 
+/** The fds that came with a message, the caller's to close, from the image after the run: cmsg_len is a header of 16 bytes and 4 for each (cmsg(3)). */
+export function receivedFds(image: Buffer, { fds }: Received): number[] {
+  const control = image.subarray(fds[0]!.offset - CMSGHDR);
+  const isRights = control.readInt32LE(8) === C.SOL_SOCKET && control.readInt32LE(12) === C.SCM_RIGHTS;
+  const count = isRights ? Math.floor((Number(control.readBigUInt64LE(0)) - CMSGHDR) / 4) : 0;
+  return Array.from({ length: count }, (_, i) => control.readInt32LE(CMSGHDR + i * 4));
+}
+
 /** A struct sockaddr_un with this path (unix(7)); its size is the address's length. @throws RangeError beyond 107 bytes. */
 export function unixAddress(p: ProgramBuilder, path: string): Addr {
   const raw = Buffer.from(path);
