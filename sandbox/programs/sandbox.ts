@@ -121,11 +121,8 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
   waitInEmptyRoot(p);
 }
 
-/**
- * The rest of a process that holds a namespace and does nothing: an empty root, no capability, no fd but `control`, until the
- * control pipe ends. It reports `ready` and reaps the orphans that come to it.
- */
-export function waitInEmptyRoot(p: ProgramBuilder): void {
+/** Leaves nothing but an empty tmpfs as root, in a mount namespace of its own. */
+export function leaveHostFilesystem(p: ProgramBuilder): void {
   p.step('leaving the host’s filesystem');
   mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
   // /proc is a directory on every host; what is mounted there goes with the rest of the old root.
@@ -134,6 +131,14 @@ export function waitInEmptyRoot(p: ProgramBuilder): void {
   pivotRoot(p, '.', '.');
   umount(p, '.');
   chdir(p, '/');
+}
+
+/**
+ * The rest of a process that holds a namespace and does nothing: an empty root, no capability, no fd but `control`, until the
+ * control pipe ends. It reports `ready` and reaps the orphans that come to it.
+ */
+export function waitInEmptyRoot(p: ProgramBuilder): void {
+  leaveHostFilesystem(p);
   p.step('ignoring SIGCHLD so that orphans are reaped');
   const action = p.space(32, '{SIG_IGN}');
   p.setU64(action, 1);
