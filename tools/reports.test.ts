@@ -1,30 +1,49 @@
-import { countRun, groupReasons } from './reports';
+import { countRun, failedFiles, groupReasons } from './reports';
 
 const unit = { name: 'unit', exitCode: 0, report: 'unit.json' };
 const native = { name: 'native', exitCode: 0, report: 'native.txt' };
 
-function report(counts: object, results: object[] = []): string {
-  const none = {
-    numPassedTests: 0,
-    numFailedTests: 0,
-    numPendingTests: 0,
-    numTodoTests: 0,
-    numRuntimeErrorTestSuites: 0,
-  };
-  return JSON.stringify({ ...none, ...counts, testResults: [{ assertionResults: results }] });
+interface TestFile {
+  readonly name?: string;
+  readonly tests: readonly string[];
+  readonly status?: string;
+}
+
+/** Tests are written as `status name`. */
+function report(...files: readonly TestFile[]): string {
+  return JSON.stringify({
+    testResults: files.map(({ name = 'a.test.ts', tests, status = 'passed' }) => ({
+      name,
+      status: tests.some((test) => test.startsWith('failed')) ? 'failed' : status,
+      assertionResults: tests.map((test) => ({ status: test.split(' ')[0], fullName: test.split(' ')[1] })),
+    })),
+  });
 }
 
 test('sums what jest reports', () => {
-  const text = report({ numPassedTests: 5, numFailedTests: 2, numPendingTests: 1 }, [
-    { status: 'pending', fullName: 'a b' },
-  ]);
-  expect(countRun(unit, text)).toEqual({ passed: 5, failed: 2, skipped: 1, skippedNames: ['a b'] });
+  const text = report({ tests: ['passed a', 'failed b', 'pending c'] }, { tests: ['passed d', 'todo e'] });
+  expect(countRun(unit, text)).toMatchObject({ passed: 2, failed: 1, skipped: 2, skippedNames: ['c', 'e'] });
 });
 
 test('counts a test file that cannot be loaded as a failure', () => {
-  expect(countRun({ ...unit, exitCode: 1 }, report({ numPassedTests: 5, numRuntimeErrorTestSuites: 1 }))).toMatchObject(
-    { failed: 1 },
+  const text = report({ tests: ['passed a'] }, { tests: [], status: 'failed' });
+  expect(countRun({ ...unit, exitCode: 1 }, text)).toMatchObject({ passed: 1, failed: 1 });
+});
+
+test('the second run of a file stands in the place of its first, and what passed only then is named', () => {
+  const first = report(
+    { name: 'a.test.ts', tests: ['passed a', 'failed b', 'failed c'] },
+    { name: 'b.test.ts', tests: ['passed d'] },
   );
+  expect(failedFiles(first)).toEqual(['a.test.ts']);
+  const second = report({ name: 'a.test.ts', tests: ['passed a', 'passed b', 'failed c'] });
+  expect(countRun({ ...unit, exitCode: 1 }, first, second)).toEqual({
+    passed: 3,
+    failed: 1,
+    skipped: 0,
+    skippedNames: [],
+    secondTimeNames: ['b'],
+  });
 });
 
 test('sums the closing lines of native tests', () => {
@@ -32,7 +51,7 @@ test('sums the closing lines of native tests', () => {
 });
 
 test.each([
-  ['a runner that failed without a failed test', { ...unit, exitCode: 1 }, report({ numPassedTests: 5 })],
+  ['a runner that failed without a failed test', { ...unit, exitCode: 1 }, report({ tests: ['passed a'] })],
   ['a runner without a report', unit, undefined],
   ['a runner that ran nothing', native, 'no closing line'],
 ])('counts %s as a failure', (_, run, text) => {
