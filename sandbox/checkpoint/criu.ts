@@ -5,7 +5,7 @@ import { SiltError } from '../../errors';
 import type { Kernel } from '../../syscall';
 import type { Config } from '../config';
 import type { CriuCommand } from '../programs/criu';
-import { startDumper, unusable } from './session';
+import { startDumper, unusable } from './dumper';
 
 /** Older ones do not know the vDSO of newer kernels, nor the options that silt uses. */
 export const LEAST_CRIU = { major: 4, minor: 1 } as const;

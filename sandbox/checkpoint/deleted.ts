@@ -15,7 +15,7 @@ import { openSeed, seedUpper } from '../seed';
 import type { Workshop } from '../workshop';
 import { deletedKey } from './normalise';
 import type { DeletedFile } from './outside';
-import type { RestoreRequest } from './restore';
+import type { RestoreRequest } from './restore-request';
 
 /** The archive of a checkpoint's deleted files, each named by a number. */
 export const DELETED = 'deleted.tar';

@@ -24,6 +24,7 @@ import { VERSION } from '../version';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
 import { nameOfDeleted, saveDeleted } from './deleted';
+import { startDumper } from './dumper';
 import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
 import {
   CHECKPOINT_VERSION,
@@ -37,7 +38,7 @@ import {
 } from './manifest';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
-import { startDumper } from './session';
+
 import { claimTarget, type Target } from './target';
 import { describeWatches, IRMAP_CACHE } from './watches';
 

@@ -1,35 +1,14 @@
 /** A conversation with a running `criu swrk`: one request, questions in between, one answer. */
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { WatchHandle } from '../../native';
 import { type CriuOptions, CriuRequest, CriuRequestType, CriuResponse } from '../../proto/criu';
 import type { Draft } from '../../proto';
-import {
-  C,
-  close,
-  fsconfigCreate,
-  fsconfigString,
-  fsmount,
-  fsopen,
-  type Kernel,
-  ProgramBuilder,
-  receiveMessage,
-  type Report,
-} from '../../syscall';
-import { Process, pidOf } from '../process';
-import { CRIU_FDS, type CriuCommand, dumpProgram } from '../programs/criu';
-import { siltRoot } from '../root';
-import { awaitReports } from '../started';
+import { C, type Kernel, ProgramBuilder, receiveMessage } from '../../syscall';
+import type { Process } from '../process';
+import { errorsOf } from './criu-log';
+import { keepFindings, LOG } from './criu-run';
 
 const MAX_MESSAGE = 65536;
 const READABLE = 1;
@@ -63,7 +42,7 @@ export class CriuSession {
   /** Its standard error and log, as far as it has come. */
   get log(): string {
     try {
-      return readFileSync(join(this.runPath, 'log'), 'utf8');
+      return readFileSync(join(this.runPath, LOG), 'utf8');
     } catch {
       return '';
     }
@@ -113,7 +92,7 @@ export class CriuSession {
 
   /** Ends CRIU if it still runs, and frees everything. */
   async end(): Promise<void> {
-    this.#keepFindings();
+    keepFindings(this.run);
     this.#watch?.close();
     this.#watch = undefined;
     closeSync(this.socket);
@@ -129,20 +108,6 @@ export class CriuSession {
   /** Kills CRIU; for when it must not go on. */
   kill(): void {
     if (!this.criu.exit) this.kernel.signal(this.criu.fd, C.SIGKILL);
-  }
-
-  /** What CRIU has found out of the kernel takes it 50 ms each time: it is kept for the next one. */
-  #keepFindings(): void {
-    const found = join(this.runPath, FINDINGS);
-    const kept = findingsPath();
-    try {
-      if (existsSync(kept) && readFileSync(kept).equals(readFileSync(found))) return;
-      mkdirSync(join(kept, '..'), { recursive: true, mode: 0o700 });
-      writeFileSync(`${kept}.${process.pid}`, readFileSync(found), { mode: 0o600 });
-      renameSync(`${kept}.${process.pid}`, kept);
-    } catch {
-      // Not there, or no room for it: the next one finds out by itself.
-    }
   }
 
   /** Keeps the log in a file, and adds to the error where it is. */
@@ -213,96 +178,4 @@ export class CriuSession {
     if (waiting) waiting(response);
     else this.#queue.push(response);
   }
-}
-
-/** CRIU's complaint about a limit that it would like to raise and does not need. */
-const HARMLESS = /RLIMIT_NOFILE/;
-
-/** The messages of `(00.1) 12: Error (criu/x.c:1): message` lines, in order. */
-export function errorsOf(log: string): string[] {
-  const found = [...log.matchAll(/^(?:\([\d.]+\)\s+)?(?:(\d+):\s+)?Error \([^)]*\): (.*)$/gm)];
-  return found
-    .map(([, pid, message = '']) => (pid === undefined ? message.trim() : `process ${pid}: ${message.trim()}`))
-    .filter((message) => !HARMLESS.test(message));
-}
-
-const FINDINGS = 'criu.kdat';
-
-function findingsPath(): string {
-  return join(siltRoot(), 'cache', FINDINGS);
-}
-
-/** A detached tmpfs for CRIU's /run, with what an earlier one found out of the kernel. The fd is the caller's to close. */
-export function makeCriuRun(kernel: Kernel, owner = { uid: 0, gid: 0 }): number {
-  const p = new ProgramBuilder();
-  p.step('making a place for CRIU');
-  const context = fsopen(p, 'tmpfs');
-  for (const [key, value] of [
-    ['mode', '755'],
-    ['uid', `${owner.uid}`],
-    ['gid', `${owner.gid}`],
-    ['size', '64m'],
-  ] as const)
-    fsconfigString(p, context, key, value);
-  fsconfigCreate(p, context);
-  const run = fsmount(p, context, C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID, 'run');
-  close(p, context);
-  const fd = kernel.run(p.build()).get(run);
-  if (existsSync(findingsPath())) {
-    const path = `/proc/self/fd/${fd}/${FINDINGS}`;
-    writeFileSync(path, readFileSync(findingsPath()));
-    chmodSync(path, 0o644);
-  }
-  return fd;
-}
-
-/** The log that CRIU writes its standard error to; the fd is the caller's to close. */
-export function openCriuLog(run: number): number {
-  return openSync(`/proc/self/fd/${run}/log`, 'a', 0o644);
-}
-
-/** Starts CRIU on the host's side, for a dump or a question. @throws SiltError CRIU_UNUSABLE when it cannot be executed. */
-export async function startDumper(kernel: Kernel, criu: CriuCommand): Promise<CriuSession> {
-  const [mine, theirs] = kernel.socketPair();
-  const run = makeCriuRun(kernel);
-  const log = openCriuLog(run);
-  let process: Process | undefined;
-  try {
-    const started = kernel.start(dumpProgram(criu), {
-      [CRIU_FDS.rpc]: theirs,
-      [CRIU_FDS.run]: run,
-      [CRIU_FDS.log]: log,
-    });
-    const onReport = ({ name, fds }: Report): boolean => {
-      if (name !== 'criu') return false;
-      process = new Process(kernel, pidOf(fds[0]!), fds[0]!);
-      return true;
-    };
-    const abort = (): void => {
-      if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
-    };
-    await awaitReports(kernel, started, ['criu'], { what: 'starting CRIU', onReport, abort });
-    // The socket closes when exec does.
-    await started.reports.next();
-    started.reports.close();
-    return new CriuSession(kernel, process!, mine, run);
-  } catch (error) {
-    closeSync(mine);
-    await process?.exited;
-    closeSync(run);
-    throw unusable(criu, error);
-  } finally {
-    closeSync(theirs);
-    closeSync(log);
-  }
-}
-
-export function unusable(criu: CriuCommand, error: unknown): SiltError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new SiltError(
-    'CRIU_UNUSABLE',
-    `cannot execute ${criu.path}: ${message}`,
-    { path: criu.path },
-    { cause: error },
-  );
 }

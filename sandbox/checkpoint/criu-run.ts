@@ -1,0 +1,56 @@
+/** The tmpfs that a CRIU has as its /run: its log, and what it has found out of the kernel. */
+import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { C, close, fsconfigCreate, fsconfigString, fsmount, fsopen, type Kernel, ProgramBuilder } from '../../syscall';
+import { siltRoot } from '../root';
+
+/** Name of the file with CRIU's standard error. */
+export const LOG = 'log';
+const FINDINGS = 'criu.kdat';
+
+function findingsPath(): string {
+  return join(siltRoot(), 'cache', FINDINGS);
+}
+
+/** A detached tmpfs for CRIU's /run, with what an earlier one found out of the kernel. The fd is the caller's to close. */
+export function makeCriuRun(kernel: Kernel, owner = { uid: 0, gid: 0 }): number {
+  const p = new ProgramBuilder();
+  p.step('making a place for CRIU');
+  const context = fsopen(p, 'tmpfs');
+  for (const [key, value] of [
+    ['mode', '755'],
+    ['uid', `${owner.uid}`],
+    ['gid', `${owner.gid}`],
+    ['size', '64m'],
+  ] as const)
+    fsconfigString(p, context, key, value);
+  fsconfigCreate(p, context);
+  const run = fsmount(p, context, C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID, 'run');
+  close(p, context);
+  const fd = kernel.run(p.build()).get(run);
+  if (existsSync(findingsPath())) {
+    const path = `/proc/self/fd/${fd}/${FINDINGS}`;
+    writeFileSync(path, readFileSync(findingsPath()));
+    chmodSync(path, 0o644);
+  }
+  return fd;
+}
+
+/** The log that CRIU writes its standard error to; the fd is the caller's to close. */
+export function openCriuLog(run: number): number {
+  return openSync(`/proc/self/fd/${run}/${LOG}`, 'a', 0o644);
+}
+
+/** What CRIU has found out of the kernel takes it 50 ms each time: it is kept for the next one. */
+export function keepFindings(run: number): void {
+  const found = `/proc/self/fd/${run}/${FINDINGS}`;
+  const kept = findingsPath();
+  try {
+    if (existsSync(kept) && readFileSync(kept).equals(readFileSync(found))) return;
+    mkdirSync(dirname(kept), { recursive: true, mode: 0o700 });
+    writeFileSync(`${kept}.${process.pid}`, readFileSync(found), { mode: 0o600 });
+    renameSync(`${kept}.${process.pid}`, kept);
+  } catch {
+    // Not there, or no room for it: the next one finds out by itself.
+  }
+}

@@ -1,0 +1,55 @@
+/** CRIU on the host's side. */
+import { closeSync } from 'node:fs';
+import { SiltError } from '../../errors';
+import { C, type Kernel, type Report } from '../../syscall';
+import { Process, pidOf } from '../process';
+import { CRIU_FDS, type CriuCommand, dumpProgram } from '../programs/criu';
+import { awaitReports } from '../started';
+import { makeCriuRun, openCriuLog } from './criu-run';
+import { CriuSession } from './session';
+
+/** Starts CRIU on the host's side, for a dump or a question. @throws SiltError CRIU_UNUSABLE when it cannot be executed. */
+export async function startDumper(kernel: Kernel, criu: CriuCommand): Promise<CriuSession> {
+  const [mine, theirs] = kernel.socketPair();
+  const run = makeCriuRun(kernel);
+  const log = openCriuLog(run);
+  let process: Process | undefined;
+  try {
+    const started = kernel.start(dumpProgram(criu), {
+      [CRIU_FDS.rpc]: theirs,
+      [CRIU_FDS.run]: run,
+      [CRIU_FDS.log]: log,
+    });
+    const onReport = ({ name, fds }: Report): boolean => {
+      if (name !== 'criu') return false;
+      process = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+      return true;
+    };
+    const abort = (): void => {
+      if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
+    };
+    await awaitReports(kernel, started, ['criu'], { what: 'starting CRIU', onReport, abort });
+    // The socket closes when exec does.
+    await started.reports.next();
+    started.reports.close();
+    return new CriuSession(kernel, process!, mine, run);
+  } catch (error) {
+    closeSync(mine);
+    await process?.exited;
+    closeSync(run);
+    throw unusable(criu, error);
+  } finally {
+    closeSync(theirs);
+    closeSync(log);
+  }
+}
+
+export function unusable(criu: CriuCommand, error: unknown): SiltError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new SiltError(
+    'CRIU_UNUSABLE',
+    `cannot execute ${criu.path}: ${message}`,
+    { path: criu.path },
+    { cause: error },
+  );
+}

@@ -1,0 +1,26 @@
+/** What a restore is given. */
+import type { LaunchPlan } from '../programs/launch';
+import type { Lifetime, Process } from '../process';
+import type { AllowedDevice } from '../unpacker';
+import type { CheckpointImage } from './image';
+
+export interface RestoreRequest {
+  readonly id: string;
+  readonly plan: LaunchPlan;
+  readonly image: CheckpointImage;
+  /** Fds by the names in STDIO; none with a terminal. Borrowed. */
+  readonly stdio: Readonly<Record<string, number>>;
+  /** The container's upper, filled. Borrowed. */
+  readonly upper: number;
+  /** What hides the filestore from the container, if that lies in its own root filesystem. Borrowed. */
+  readonly cover: number | undefined;
+  /** What else mounts of the root filesystem need, by the names of its plan; borrowed. */
+  readonly mountFds: Readonly<Record<string, number>>;
+  readonly devices: readonly AllowedDevice[];
+  readonly onTerminal: (master: number) => void;
+  readonly lifetime: Lifetime;
+  /** Where CRIU's log is put when it fails. */
+  readonly workPath: string;
+  /** Called when the root is complete and the gofer waits; see LaunchPlan's hooks. */
+  readonly onQuestion: (init: Process) => Promise<void>;
+}

@@ -1,0 +1,82 @@
+/** Mounts of a restored container that are made and filled before its root is built. */
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { type FilesystemStep, makeFilesystem, openTerminal, type RootPlan } from '../../gofer';
+import { C, ProgramBuilder } from '../../syscall';
+import type { Pod } from '../pod';
+import { openSeed, seedUpper } from '../seed';
+import type { Workshop } from '../workshop';
+import { type InheritedFile, openDeleted } from './deleted';
+import type { RestoreRequest } from './restore-request';
+
+export interface Prepared {
+  readonly root: RootPlan;
+  /** Fds by the names that the plan gives them. */
+  readonly fds: Readonly<Record<string, number>>;
+  /** The terminal's slave, which CRIU is given. */
+  readonly slave: number | undefined;
+  /** The terminal's master, until somebody takes it. */
+  readonly master: number | undefined;
+  /** Files without a name, opened. */
+  readonly deleted: readonly InheritedFile[];
+}
+
+/** Makes the tmpfs mounts that the checkpoint has contents of, and the devpts of a terminal. */
+export async function prepareMounts(workshop: Workshop, pod: Pod, request: RestoreRequest): Promise<Prepared> {
+  const { kernel } = workshop;
+  const { root } = request.plan;
+  const { image } = request;
+  const fds: Record<string, number> = {};
+  const make = (step: FilesystemStep): FilesystemStep => {
+    const p = new ProgramBuilder();
+    p.step(`making the ${step.type} of ${step.destination}`);
+    const slot = makeFilesystem(p, step);
+    const given = `mount ${step.destination}`;
+    fds[given] = kernel.run(p.build()).get(slot);
+    return { ...step, given };
+  };
+  const saved = new Map(image.manifest.filesystems.map(({ destination, file }) => [destination, file]));
+  let slave: number | undefined;
+  let master: number | undefined;
+  try {
+    const mounts = [];
+    for (const step of root.mounts) {
+      if (step.kind !== 'filesystem') {
+        mounts.push(step);
+        continue;
+      }
+      const isPts = step.type === 'devpts' && step.destination === '/dev/pts' && root.terminal !== undefined;
+      const file = step.type === 'tmpfs' ? saved.get(step.destination) : undefined;
+      if (!isPts && file === undefined) {
+        mounts.push(step);
+        continue;
+      }
+      const made = make(step);
+      mounts.push(made);
+      const fd = fds[made.given!]!;
+      if (file !== undefined) {
+        const { idMaps } = pod;
+        const { cgroupFiles } = request.plan;
+        const archive = openSeed(join(image.directory, file));
+        try {
+          const { devices } = request;
+          await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroupFiles, devices });
+        } finally {
+          closeSync(archive);
+        }
+      } else {
+        const p = new ProgramBuilder();
+        p.step('opening a terminal in the container’s devpts');
+        const slot = openTerminal(p, fd, '', root.terminal!);
+        master = kernel.run(p.build()).get(slot);
+        slave = openSync(`/proc/self/fd/${fd}/0`, C.O_RDWR | C.O_NOCTTY);
+      }
+    }
+    const deleted = await openDeleted(workshop, pod, request);
+    const terminal = slave === undefined ? {} : { terminalGiven: true };
+    return { root: { ...root, mounts, ...terminal }, fds, slave, master, deleted };
+  } catch (error) {
+    for (const fd of [...Object.values(fds), slave, master]) if (fd !== undefined) closeSync(fd);
+    throw error;
+  }
+}
