@@ -19,5 +19,6 @@ export {
 export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
+export { hostPowers } from './host-powers';
 export { isPrivileged } from './privileged';
 export { cpuMask, everyCpu, ioPriorityNumber, schedulerAttributes } from './scheduling';

@@ -91,7 +91,7 @@ export function planContainer(
   refuseAnnotations(spec.annotations ?? {});
   const upper = planContainerUpper(workshop, request);
   const { layers } = rootfs;
-  const idMaps = containerIdMaps(pod.idMaps, spec);
+  const idMaps = containerIdMaps(pod, spec);
   const cgroup = planCgroup({
     id: request.id,
     cgroupsPath: spec.linux?.cgroupsPath,

@@ -9,6 +9,7 @@ import { Restored } from './checkpoint';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
 import { traceFirst } from './cpuid';
 import { attachDeviceFilter } from './device-filter';
+import { idsWarning } from './container-ids';
 import { Exec } from './exec';
 import { namespacesOf, planExec } from './exec-plan';
 import type { Pod } from './pod';
@@ -156,6 +157,8 @@ export class Container {
       const layer = seeding?.layer;
       const plan = planContainer(workshop, pod, request, mountPoint, layer?.path);
       specWarnings(request.spec, workshop.host.lastCapability).forEach(warningsOf(workshop));
+      const told = idsWarning(pod, request.spec);
+      if (told !== undefined) warningsOf(workshop)(`container ${request.id}: ${told}`);
       const record = {
         id: request.id,
         pod: pod.id,

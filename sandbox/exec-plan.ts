@@ -38,7 +38,7 @@ export function planExec(
   layers: readonly string[],
   { cgroups = [], ...extras }: ExecExtras = {},
 ): ExecPlan {
-  const userns = containerIdMaps(pod.idMaps, spec) !== null;
+  const userns = containerIdMaps(pod, spec) !== null;
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
@@ -48,9 +48,10 @@ export function planExec(
 }
 
 /** The namespaces that whoever enters a container has to enter, as CLONE_NEW* names. Those that it shares with the host are left out. */
-export function namespacesOf(spec: Spec, { idMaps, namespaces }: ExecTarget['pod']): string[] {
+export function namespacesOf(spec: Spec, pod: ExecTarget['pod']): string[] {
+  const { namespaces } = pod;
   const wanted: Readonly<Record<string, boolean>> = {
-    CLONE_NEWUSER: containerIdMaps(idMaps, spec) !== null,
+    CLONE_NEWUSER: containerIdMaps(pod, spec) !== null,
     CLONE_NEWNS: true,
     CLONE_NEWPID: pidMode(spec) !== 'host',
     CLONE_NEWNET: namespaces.network,

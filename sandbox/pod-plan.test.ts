@@ -123,6 +123,13 @@ describe('the pod’s ids', () => {
     });
   });
 
+  test('are the host’s for a container that asks for what no user namespace can give', () => {
+    const asking = (name: string): object => ({ process: { capabilities: { bounding: [name] } } });
+    expect(plan(ALL, AUTO, {}, asking('CAP_SYS_TIME')).sandbox.idMaps).toBeNull();
+    expect(plan(ALL, AUTO, {}, asking('CAP_NET_ADMIN')).sandbox.idMaps).toBe(CLAIMED);
+    expect(plan([...without('network'), joined], AUTO, {}, asking('CAP_NET_ADMIN')).sandbox.idMaps).toBeNull();
+  });
+
   test('in a network that somebody else has made come with ports below 1024 and ping', () => {
     const { hostSysctls } = plan([...without('network'), joined], AUTO).sandbox;
     expect(hostSysctls).toEqual([

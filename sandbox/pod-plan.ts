@@ -1,6 +1,6 @@
 import { SiltError } from '../errors';
 import { type IdMaps, type IdRange, mapFileText, podRootSysctls } from '../gofer';
-import { isPrivileged, type Linux, type Spec } from '../oci';
+import { hostPowers, isPrivileged, type Linux, type Spec } from '../oci';
 import type { Config } from './config';
 import type { NamespaceSource, SandboxPlan } from './programs/sandbox';
 
@@ -93,7 +93,7 @@ function networkDefaults({ gids }: IdMaps): [string, string][] {
 
 /**
  * A user namespace that the spec describes is honoured. With `userns = "auto"` every other pod gets one, unless it shares a
- * namespace with the host, over which its root would then have no rights, or is privileged.
+ * namespace with the host, over which its root would then have no rights, is privileged, or asks for what no user namespace can give.
  */
 function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMaps | null {
   const { linux } = request.spec;
@@ -107,6 +107,7 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
     throw new SiltError('SPEC_INVALID', `${jsonPath}: a new user namespace needs at least one range`, { jsonPath });
   }
   if (config.userns === 'none' || isPrivileged(request.spec)) return null;
+  if (hostPowers(request.spec, sandbox.network === 'joined').length > 0) return null;
   const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
   return shared ? null : request.claimIds();
 }

@@ -23,10 +23,13 @@ export interface PodNamespaces {
   readonly network: boolean;
   readonly ipc: boolean;
   readonly uts: boolean;
+  /** The network was made by somebody else (CNI), and does not belong to the pod's user namespace. */
+  readonly foreignNetwork?: boolean;
 }
 
-export function podNamespaces({ network, ipc, uts }: SandboxPlan): PodNamespaces {
-  return { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
+export function podNamespaces({ network, ipc, uts, user }: SandboxPlan): PodNamespaces {
+  const held = { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
+  return network === 'joined' && user !== 'joined' ? { ...held, foreignNetwork: true } : held;
 }
 
 /** The same of a sandbox that runs, by its pid: an older silt did not record it. */

@@ -39,7 +39,7 @@ export class Seeding {
       if (checkpoint || upper.kind === 'engine' || upper.kind === 'none') return seeding;
       seeding.#layer = await useLayer(workshop, {
         archive: seeding.archive,
-        idMaps: containerIdMaps(pod.idMaps, request.spec),
+        idMaps: containerIdMaps(pod, request.spec),
         ...user,
       });
       return seeding;

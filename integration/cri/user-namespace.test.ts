@@ -1,6 +1,9 @@
+/** The user namespace that silt chooses for pods which say nothing of one, and containers that stay out of it. */
+import { siltTest } from '../harness';
 import { criSuite } from '../harness/cri/suite';
-criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto', onlyPeer: 'system' }, (kubelet) => {
-  test('two containers of a pod share it', async () => {
+
+criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto' }, (kubelet) => {
+  siltTest('two containers of a pod share it', async () => {
     await kubelet().withPod({}, async (pod) => {
       const one = await pod.run();
       const other = await pod.run();
@@ -9,6 +12,34 @@ criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto', onl
       expect(await pod.sh(one, 'cat /etc/hostname; stat -c %u /etc/hostname')).toBe(`${pod.config.metadata.name}\n0`);
       const { ip } = await pod.podStatus();
       expect(await pod.sh(one, 'ip -4 addr show eth0')).toContain(`inet ${ip}/24`);
+    });
+  });
+
+  test('a container that adds a capability has its power, over the pod’s network too', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const adding = (...addCapabilities: string[]): object => ({ security: { capabilities: { addCapabilities } } });
+      const network = await pod.run(['sleep', '1000'], adding('NET_ADMIN'));
+      expect(await pod.sh(network, 'brctl addbr mine && ip link set mine up && ip link show mine')).toContain('UP');
+      const nice = await pod.run(['sleep', '1000'], adding('SYS_NICE'));
+      expect(await pod.sh(nice, 'renice -n -5 -p $$ && cut -d" " -f19 /proc/$$/stat')).toBe('-5');
+      const usual = await pod.run();
+      expect((await pod.exec(usual, ['brctl', 'addbr', 'other'])).code).not.toBe(0);
+      // It is the same network for all of them.
+      expect(await pod.sh(usual, 'ip link show mine')).toContain('UP');
+    });
+  });
+
+  siltTest('such a container has the host’s ids, its siblings do not, and the log says why', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const id = await pod.run(['sleep', '1000'], { security: { capabilities: { addCapabilities: ['NET_ADMIN'] } } });
+      const usual = await pod.run();
+      expect(await pod.sh(id, 'cat /proc/self/uid_map')).toMatch(/^0 +0 +4294967295$/);
+      expect(await pod.sh(usual, 'cat /proc/self/uid_map')).toMatch(/^0 +[1-9]\d+ +65536$/);
+      expect(kubelet().containerd.log()).toMatch(
+        new RegExp(
+          `container ${id}: it is not in the pod's user namespace, in which CAP_NET_ADMIN would have no power`,
+        ),
+      );
     });
   });
 });
