@@ -1,12 +1,10 @@
 import { resolve } from 'node:path';
 import { SiltError } from '../errors';
 import { takeApart } from '../gofer';
-import { readBundle } from '../oci';
+import { readBundle, type Spec } from '../oci';
 import {
-  checkpointInPod,
   type Container,
   createIndependent,
-  openCheckpoint,
   passedName,
   type Pod,
   RecordedContainer,
@@ -14,6 +12,7 @@ import {
   sendPidfd,
   type Workshop,
 } from '../sandbox';
+import type { CheckpointImage } from '../sandbox/checkpoint';
 import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
@@ -31,6 +30,12 @@ export interface Created {
   readonly streams: Streams;
 }
 
+/** What a container goes on from. Few commands have it, and its room is loaded by those only. */
+async function checkpointFor(imagePath: string, id: string, spec: Spec): Promise<CheckpointImage> {
+  const { checkpointInPod, openCheckpoint } = await import('../sandbox/checkpoint');
+  return openCheckpoint(checkpointInPod(imagePath, id, spec), spec);
+}
+
 /**
  * Creates a container from a bundle, as `create` and `run` do it, up to its parked first process.
  * @throws SiltError; nothing is left then.
@@ -44,8 +49,7 @@ export async function createFromBundle(
   const spec = readBundle(bundle);
   const workshop = openWorkshop(frame);
   const { imagePath } = options;
-  const checkpoint =
-    imagePath === undefined ? undefined : await openCheckpoint(checkpointInPod(imagePath, id, spec), spec);
+  const checkpoint = imagePath === undefined ? undefined : await checkpointFor(imagePath, id, spec);
   const passed = passedFds(options);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {

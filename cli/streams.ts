@@ -1,8 +1,8 @@
 import { closeSync, constants, createWriteStream, fstatSync, openSync } from 'node:fs';
-import { isatty } from 'node:tty';
 import { SiltError } from '../errors';
 import { checkMaster, keepNewlines, Pump, resizeTerminal, sendMaster, type TerminalSize } from '../sandbox';
 import { C, type Kernel, ProgramBuilder } from '../syscall';
+import { isTerminal } from './is-terminal';
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -102,13 +102,13 @@ export class Streams {
  */
 function ownDescription(fd: number, how: number): number {
   const stat = fstatSync(fd);
-  if (!stat.isFIFO() && !isatty(fd)) return fd;
+  if (!stat.isFIFO() && !isTerminal(fd)) return fd;
   return openSync(`/proc/self/fd/${fd}`, how | constants.O_NOCTTY);
 }
 
 /** The size of this command's own terminal, if it has one. */
 export function ownSize(kernel: Kernel): TerminalSize | undefined {
-  const fd = [STDIN, STDOUT].find((one) => isatty(one));
+  const fd = [STDIN, STDOUT].find((one) => isTerminal(one));
   if (fd === undefined) return undefined;
   const p = new ProgramBuilder();
   const size = p.space(8);

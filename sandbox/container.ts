@@ -5,7 +5,6 @@ import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { type Cgroup, createCgroup, delegateCgroup, removeCgroup } from './cgroup';
-import { Restored } from './checkpoint';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
 import { traceFirst } from './cpuid';
 import { attachDeviceFilter } from './device-filter';
@@ -296,6 +295,7 @@ export class Container {
     undo.add(() => pod.dropUpper(request.id));
     const cover = createCover(workshop.kernel, plan.upper);
     try {
+      const { Restored } = await import('./checkpoint');
       const restored = await Restored.prepare(workshop, pod, {
         id: request.id,
         plan: plan.launch,

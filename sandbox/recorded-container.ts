@@ -3,7 +3,7 @@ import { SiltError } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C } from '../syscall';
 import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgroup';
-import { checkpoint, type CheckpointOptions } from './checkpoint';
+import type { CheckpointOptions } from './checkpoint';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
 import { type ExecExtras, type ExecPlan, pidMode, planExec } from './exec-plan';
@@ -127,6 +127,7 @@ export class RecordedContainer {
     await this.#locked(async () => {
       const pod = this.workshop.state.readPod(this.state.pod);
       if (this.status === 'created' || this.status === 'stopped') throw this.#notRunning('checkpoint');
+      const { checkpoint } = await import('./checkpoint');
       await checkpoint(this.workshop, { container: this.state, pod, spec: this.spec }, options);
       if (!options.leaveRunning) await this.ended();
     });

@@ -4,7 +4,7 @@ import { SiltError, type ErrorCode, errorTable, type ErrorDetails } from '../err
 import type { IdMaps } from '../gofer';
 import { nativeDirectory } from '../native';
 import { C, type Kernel, type Report, type Started } from '../syscall';
-import { performPrivileged, type PrivilegedRequest } from './archive';
+import { performPrivileged, type PrivilegedRequest } from './archive/unpack/privileged';
 import type { Host } from './host';
 import { Process, pidOf } from './process';
 import { UNPACK_FDS, unpackProgram } from './programs/unpack';

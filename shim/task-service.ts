@@ -20,15 +20,14 @@ import {
 import {
   allowSeed,
   cgroups,
-  checkpoint,
   Container,
   FreezeRecord,
-  openCheckpoint,
   seedOf,
   type OomWatch,
   watchOom,
   type Workshop,
 } from '../sandbox';
+import type { CheckpointImage } from '../sandbox/checkpoint';
 import { C } from '../syscall';
 import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
@@ -47,6 +46,12 @@ interface Task {
   readonly init: InitTask;
   readonly freezer: FreezeRecord;
   readonly oom: OomWatch;
+}
+
+/** Few tasks have to do with checkpoints, and a shim that has none does not load what makes them. */
+async function checkpointAt(path: string, spec: Spec): Promise<CheckpointImage> {
+  const { openCheckpoint } = await import('../sandbox/checkpoint');
+  return openCheckpoint(path, spec);
 }
 
 export interface TaskServiceOptions {
@@ -89,7 +94,7 @@ export class TaskService implements Handlers {
         ...spec,
         ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}),
       };
-      const checkpoint = request.checkpoint === '' ? undefined : await openCheckpoint(request.checkpoint, taskSpec);
+      const checkpoint = request.checkpoint === '' ? undefined : await checkpointAt(request.checkpoint, taskSpec);
       const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
       this.#unmatchedSeeds.add(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
@@ -355,6 +360,7 @@ export class TaskService implements Handlers {
       pod: state.readPod(init.container.pod.id),
       spec: init.container.spec,
     };
+    const { checkpoint } = await import('../sandbox/checkpoint');
     await checkpoint(workshop, source, {
       imagePath,
       workPath: given?.workPath ? given.workPath : undefined,

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { readFileSync } from 'node:fs';
-import { cpuFeatures } from '../../sandbox';
 
 export function registerCpuFeatures(silt: Command): void {
   silt
     .command('cpu-features')
     .description('the features of this machine’s CPU, by the names of /proc/cpuinfo')
     .option('--json', 'as a JSON list', false)
-    .action(({ json }: { json: boolean }) => {
+    .action(async ({ json }: { json: boolean }) => {
+      const { cpuFeatures } = await import('../../sandbox');
       const features = cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8'));
       process.stdout.write(`${json ? JSON.stringify(features) : features.join(',')}\n`);
     });

@@ -2,9 +2,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { isatty } from 'node:tty';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { isTerminal } from '../is-terminal';
 import { passOn } from '../go-flags';
 
 interface DoOptions {
@@ -55,7 +55,7 @@ async function doOnce(frame: Frame, args: readonly string[], { root, cwd, volume
     cwd: resolve(cwd),
     root: resolve(root),
     volumes: volume,
-    terminal: isatty(0) && isatty(1),
+    terminal: isTerminal(0) && isTerminal(1),
     hostname: hostname(),
     hostNetwork: frame.options.network === 'host',
     unified: existsSync('/sys/fs/cgroup/cgroup.controllers'),

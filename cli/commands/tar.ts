@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { isatty } from 'node:tty';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { isTerminal } from '../is-terminal';
 import { ProgressBar } from '../progress-bar';
 
 const STDOUT = 1;
@@ -21,14 +21,15 @@ async function writeRootfsUpper(
   frame: Frame,
   { id, file, live }: { id: string; file?: string; live: boolean },
 ): Promise<void> {
-  if (file === undefined && isatty(STDOUT)) {
+  if (file === undefined && isTerminal(STDOUT)) {
     throw new SiltError(
       'REQUEST_INVALID',
       'standard output is a terminal: give --file, or send the archive to a file or a pipe',
     );
   }
   const { openWorkshop } = await import('../workshop');
-  const { expectShortRun, snapshotToFd, snapshotToFile } = await import('../../sandbox');
+  const { expectShortRun } = await import('../../sandbox/archive');
+  const { snapshotToFd, snapshotToFile } = await import('../../sandbox/snapshot');
   expectShortRun();
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
