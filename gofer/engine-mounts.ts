@@ -66,13 +66,19 @@ function mountedRoot(directory: string, hostMounts: readonly Mounted[]): EngineR
   const whole = wholeRoot(directory, true);
   const mounted = hostMounts.findLast(({ point }) => point === directory);
   if (mounted?.type !== 'overlay') return whole;
-  const valuesOf = (key: string): string[] =>
-    mounted.options.filter((option) => option.startsWith(key)).map((option) => option.slice(key.length));
-  // Mounted by the newer calls, each layer has an option of its own.
-  const lowers = [...valuesOf('lowerdir=').flatMap(splitLayers), ...valuesOf('lowerdir+=').map(unescape)];
-  const layers = [...valuesOf('upperdir=').map(unescape), ...lowers];
+  const { upper, lowers } = overlayDirectories(mounted);
+  const layers = [...(upper === undefined ? [] : [upper]), ...lowers];
   // Docker gives relative names when there are very many.
   return lowers.length > 0 && layers.every((layer) => path.isAbsolute(layer)) ? { layers, own: whole.own } : whole;
+}
+
+/** The directories that an overlay of the host was mounted from, the topmost lower one first. */
+export function overlayDirectories({ options }: Mounted): { upper: string | undefined; lowers: string[] } {
+  const valuesOf = (key: string): string[] =>
+    options.filter((option) => option.startsWith(key)).map((option) => option.slice(key.length));
+  // Mounted by the newer calls, each layer has an option of its own.
+  const lowers = [...valuesOf('lowerdir=').flatMap(splitLayers), ...valuesOf('lowerdir+=').map(unescape)];
+  return { upper: valuesOf('upperdir=').map(unescape)[0], lowers };
 }
 
 function overlayRoot(mount: EngineMount): EngineRoot {

@@ -1,3 +1,4 @@
+export { type OverlayView, overlayView } from './overlay-view';
 export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
 export {
   type BindStep,

@@ -36,6 +36,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     idMaps: null,
     placeOf: () => undefined,
     kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),
+    viewOf: () => undefined,
     modeOf: () => undefined,
     cgroup: 'v2',
     ...input,

@@ -5,6 +5,7 @@ import { C } from '../syscall';
 import { type DeviceNode, planDevices } from './devices';
 import { USERNS } from './fds';
 import { type IdMaps, type IdRange, rangesToHost, sameMaps, toHost } from './id-map';
+import type { OverlayView } from './overlay-view';
 import type { Owner } from './target';
 
 /** A new filesystem instance at `destination`. */
@@ -30,6 +31,8 @@ export interface BindStep {
   readonly options: MountOptions;
   /** Show the host's ids as others (idmapped mount), or null. */
   readonly idmap: MountIdmap | null;
+  /** The source lies on an overlay of these layers alone, and is shown as `inside` of one made of them anew. */
+  readonly view?: { readonly layers: readonly Layer[]; readonly inside: string };
   /** The name, in the mount that has the root's upper, of what takes the writes in place of the host's file or directory. */
   readonly overlay?: string;
 }
@@ -129,6 +132,8 @@ export interface RootPlanInput {
   readonly idMaps: IdMaps | null;
   /** 'directory', 'file' (a regular one), 'other', or undefined when there is nothing at an absolute host path (symlinks followed). */
   readonly kindOf: (hostPath: string) => 'directory' | 'file' | 'other' | undefined;
+  /** See {@link overlayView}; for an absolute host path. */
+  readonly viewOf: (hostPath: string) => OverlayView | undefined;
   /** Writes to bind mounts do not reach the host (`--overlay2=all`). */
   readonly overlayVolumes: boolean;
   /** Where a mount has to go instead of its destination, see mountPlaces of sandbox/; undefined for nearly all. */
@@ -369,12 +374,26 @@ function planBind(
   }
   const overlay = overlaid ? { overlay: `volume${jsonPath.replace(/\D+/g, '-').replace(/-$/, '')}` } : {};
   const recursive = options.idmap === 'tree' || (options.idmap === 'none' && options.recursive);
-  const step = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
+  const plain = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
   const maps = mapsOfMount(mount, jsonPath, input);
+  const view = maps !== undefined || input.idMaps !== null ? planView(source, input) : {};
+  const step = { ...plain, ...view };
   if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
   const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
   const shown = input.idMaps !== null && (asked || !isKernelFilesystem(source));
   return { ...step, idmap: shown ? { userns: USERNS, recursive } : null };
+}
+
+/** Files of an image that is a volume, see {@link overlayView}. */
+function planView(source: string, { viewOf, ownerOf, idMaps }: RootPlanInput): Pick<BindStep, 'view'> {
+  const view = viewOf(source);
+  if (view === undefined) return {};
+  const podRoot = hostOwner(idMaps, 0, 0, '$.mounts');
+  const layers = view.layers.map((layer) => ({
+    path: layer,
+    idmap: idMaps === null || !isPodRoots(ownerOf(layer), podRoot),
+  }));
+  return { view: { layers, inside: view.inside } };
 }
 
 /**

@@ -44,12 +44,13 @@ export function mountRoot(p: ProgramBuilder, plan: RootPlan): Slot {
   return root;
 }
 
-function cloneLayer(p: ProgramBuilder, { path, idmap }: Layer): Slot {
+/** A layer as a detached mount, with its owners as this user namespace numbers them where the plan says so. */
+export function cloneLayer(p: ProgramBuilder, { path, idmap }: Layer, userns?: Fd): Slot {
   p.step(`adding the layer ${path}`);
   const tree = cloneTree(p, AT_FDCWD, path, { name: 'layer' });
   if (idmap) {
     p.step(idmapStep(path));
-    mountSetattr(p, tree, { userns: p.donated(USERNS) });
+    mountSetattr(p, tree, { userns: userns ?? p.donated(USERNS) });
     p.step(`adding the layer ${path}`);
   }
   return tree;

@@ -37,6 +37,7 @@ import { makeDeviceLinks, makeDevices } from './devices';
 import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './plan';
+import { showOverlayView } from './overlay-view';
 import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
 import { overlayVolume } from './volume-overlay';
@@ -117,7 +118,8 @@ function cloneShared(p: ProgramBuilder, { mounts }: RootPlan): SharedTrees {
   return trees;
 }
 
-function cloneBind(p: ProgramBuilder, { source, options }: BindStep): Slot {
+function cloneBind(p: ProgramBuilder, { source, options, view, idmap }: BindStep): Slot {
+  if (view && idmap) return showOverlayView(p, view.layers, view.inside, p.donated(idmap.userns));
   return cloneTree(p, AT_FDCWD, source, { recursive: options.recursive, name: 'bind' });
 }
 
@@ -209,7 +211,7 @@ function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: Re
 
 function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
   const { options } = step;
-  if (step.idmap) {
+  if (step.idmap && !step.view) {
     p.step(idmapStep(step.source));
     mountSetattr(p, tree, { userns: p.donated(step.idmap.userns), recursive: step.idmap.recursive });
     p.step(`mounting ${describe(step)} on ${step.destination}`);

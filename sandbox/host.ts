@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statfsSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../errors';
-import type { Owner } from '../gofer';
+import { type OverlayView, overlayView, type Owner } from '../gofer';
+import { C } from '../syscall';
 import { type Hierarchies, readHierarchies } from './cgroup';
 
 export interface SecurityModules {
@@ -66,6 +67,11 @@ export class Host {
   /** Who owns what is at a host path; undefined when there is nothing. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
   ownerOf(path: string): Owner | undefined {
     return look(path);
+  }
+
+  /** What a host path shows of an overlay that nobody writes to; undefined for everything else. */
+  viewOf(path: string): OverlayView | undefined {
+    return statfsSync(path).type === C.OVERLAYFS_SUPER_MAGIC ? overlayView(realpathSync(path)) : undefined;
   }
 
   /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */

@@ -29,6 +29,10 @@ export class FixedHost extends Host {
     return path.includes('.') ? 'other' : 'directory';
   }
 
+  override viewOf(): undefined {
+    return undefined;
+  }
+
   override ownerOf(): Owner {
     return { uid: 0, gid: 0 };
   }

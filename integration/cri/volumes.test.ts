@@ -93,6 +93,28 @@ criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
     expect(readFileSync(join(directory, 'part/file'), 'latin1')).toBe('x\n');
   });
 
+  test('an image as a volume: its layers as one, read-only, with the owners that they have', async () => {
+    const layers = [volume(), volume()] as const;
+    mkdirSync(join(layers[0], 'sub'));
+    writeFileSync(join(layers[0], 'sub/secret'), 'upper\n', { mode: 0o600 });
+    writeFileSync(join(layers[1], 'below'), 'lower\n', { mode: 0o600 });
+    const image = volume();
+    // As containerd mounts an image volume.
+    await mustRun(['mount', '-t', 'overlay', '-o', `ro,lowerdir=${layers.join(':')}`, 'overlay', image]);
+    try {
+      await kubelet().withPod({}, async (pod) => {
+        const mounts = [at('/whole', image), at('/part', join(image, 'sub')), at('/file', join(image, 'sub/secret'))];
+        const id = await pod.run(['sleep', '1000'], { mounts });
+        expect(await pod.sh(id, 'cat /whole/below /whole/sub/secret /part/secret /file; stat -c %u:%a /file')).toBe(
+          'lower\nupper\nupper\nupper\n0:600',
+        );
+        expect((await pod.exec(id, ['touch', '/whole/below'])).stderr).toContain('Read-only');
+      });
+    } finally {
+      await mustRun(['umount', image]);
+    }
+  });
+
   test('a mount of the host appears in a container that asked for it, and in no other', async () => {
     const directory = volume();
     mkdirSync(join(directory, 'later'));

@@ -5,7 +5,7 @@
 import { closeSync, statfsSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
-import type { Kernel } from '../../syscall';
+import { C, type Kernel } from '../../syscall';
 import { createCgroup, joinFiles, oomKills, planCgroup, removeCgroup } from '../cgroup';
 import { type Config, RANGE_SIZE } from '../config';
 import type { Host } from '../host';
@@ -25,7 +25,6 @@ export interface LayerRequest extends LayerUser {
   readonly idMaps: IdMaps | null;
 }
 
-const OVERLAYFS = 0x794c7630;
 /** An entry without contents takes an inode and its part of a directory. */
 const BYTES_PER_ENTRY = 512;
 const UNPACKER_MEMORY = 2 * 2 ** 30;
@@ -47,7 +46,7 @@ export async function useLayer(
   const cache = new LayerCache(kernel, config.seedLayers);
   try {
     cache.open();
-    if (statfsSync(cache.directory).type === OVERLAYFS) return undefined;
+    if (statfsSync(cache.directory).type === C.OVERLAYFS_SUPER_MAGIC) return undefined;
     const key = await identify(request.archive, config.seedIdentity);
     // Twice: a layer can be dropped between its making and its use.
     for (let tries = 0; tries < 2; tries++) {
