@@ -63,6 +63,7 @@ export class Levels {
    */
   leave(): boolean {
     const left = this.#levels.pop()!;
+    left.listing.release();
     const above = this.top;
     this.#closed = Math.max(0, Math.min(this.#closed, this.#levels.length - 1));
     if (!above || above.over.fd >= 0) {

@@ -12,7 +12,7 @@ import { encodeHeaders, type OutEntry } from './headers';
 import type { IdMaps } from './ids';
 import { AT_ONCE, type Inspected, Inspector } from './inspector';
 import { type Level, Levels } from './levels';
-import { type Listing, MergedListing, readListing, type Side } from './listing';
+import { type Listing, NameStack, type Side } from './listing';
 import { LARGEST_BUFFERED, type Output } from './output';
 import { MOST_HEADERS, type PlainFields, PlainHeaders } from './plain-headers';
 import { type Metadata, Translator } from './translate';
@@ -58,6 +58,7 @@ export class Packer {
   readonly #translator: Translator;
   readonly #batch: Batch;
   readonly #levels: Levels;
+  readonly #names = new NameStack();
   /** First names of files that have more names to come. */
   readonly #links = new Map<string, { readonly name: ByteString; left: number }>();
   #firstWhiteout: OutEntry | undefined;
@@ -203,7 +204,7 @@ export class Packer {
     try {
       this.#write({ name, type: '5', ...this.#translator.metadata(name, found) });
       const over = this.#list(name, found);
-      const listing = under ? new MergedListing(over, this.#list(name, under)) : over;
+      const listing = under ? this.#names.merge(over, this.#list(name, under)) : over;
       this.#levels.enter({ name, over: { fd: found.fd }, under: under && { fd: under.fd }, opaque, listing });
     } catch (error) {
       this.#inspector.close([found.fd, under?.fd ?? -1]);
@@ -212,7 +213,7 @@ export class Packer {
   }
 
   #list(name: ByteString, { fd }: Inspected): Listing {
-    const listing = readListing(this.#batch, fd);
+    const listing = this.#names.read(this.#batch, fd);
     if (typeof listing === 'string') throw readFailure(name, listing);
     return listing;
   }
