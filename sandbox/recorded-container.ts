@@ -2,8 +2,9 @@ import { closeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C } from '../syscall';
-import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgroup';
+import { type Cgroup, killAll, listPids, signalAll } from './cgroup';
 import type { CheckpointOptions } from './checkpoint';
+import { removeContainerCgroup } from './container-cgroup';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
 import { type ExecExtras, type ExecPlan, pidMode, planExec } from './exec-plan';
@@ -254,7 +255,7 @@ export class RecordedContainer {
     // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
     if (this.state.init.pid !== NO_PROCESS.pid) await killAll(this.cgroup);
     if (!last && this.state.upper.path !== '') await pod?.dropUpper(this.id);
-    await removeCgroup(this.cgroup);
+    await removeContainerCgroup(this.cgroup);
     const hooks = this.#hooksIfAny;
     state.removeContainer(this.state.pod, this.id);
     await hooks?.deleted(this.workshop.warn ?? (() => undefined));
