@@ -308,6 +308,9 @@ export class Container {
         devices: allowedDevices(request.spec),
         onTerminal: request.onTerminal,
         lifetime: request.lifetime ?? 'with-caller',
+        cgroup: plan.cgroup.cgroup,
+        cpu: plan.cpu,
+        stateDirectory: workshop.state.containerPath(pod.id, request.id),
         workPath: request.workPath ?? request.bundle,
         onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
       });

@@ -2,8 +2,14 @@
 import { join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { C } from '../syscall';
-import { checkpoint, type CheckpointOptions, claimTarget, type SavedContainer, writePodManifest } from './checkpoint';
-import { FreezeRecord } from './freeze';
+import {
+  checkpoint,
+  type CheckpointOptions,
+  claimTarget,
+  keepStill,
+  type SavedContainer,
+  writePodManifest,
+} from './checkpoint';
 import { lockPod } from './pod-lock';
 import { RecordedContainer } from './recorded-container';
 import { containerName } from './seed-policy';
@@ -49,12 +55,11 @@ async function saveAll(
   containers: readonly RecordedContainer[],
   options: CheckpointOptions,
 ): Promise<void> {
-  const { kernel, state } = workshop;
+  const { state } = workshop;
   const target = claimTarget(options.imagePath);
-  const thaw: (() => Promise<void>)[] = [];
+  const goOn: (() => Promise<void>)[] = [];
   try {
-    for (const { id, cgroup } of containers)
-      thaw.push(await new FreezeRecord(kernel, cgroup, state.containerPath(pod, id)).lease());
+    for (const { state: container, spec } of containers) goOn.push(await keepStill(workshop, { container, spec }));
     const saved: SavedContainer[] = [];
     for (const container of containers) {
       const { id, spec } = container;
@@ -66,6 +71,7 @@ async function saveAll(
         ...options,
         imagePath,
         leaveRunning: true,
+        still: true,
       });
       saved.push({ name: containerName(spec.annotations ?? {}) ?? id, first: id === pod, directory: id });
     }
@@ -76,6 +82,6 @@ async function saveAll(
     target.remove();
     throw withContext(`cannot checkpoint pod ${pod}`, error);
   } finally {
-    for (const release of thaw) await release();
+    await Promise.all(goOn.map((one) => one()));
   }
 }

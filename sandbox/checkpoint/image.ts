@@ -3,7 +3,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import { cpuFeatures, missingFeatures } from '../cpu-features';
+import { missingFeatures } from '../cpu-features';
+import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import { describeMounts } from './filesystems';
 import { checkSizes, isMemory, type Manifest, PROCESS, readManifest, UPPER, verifyFile } from './manifest';
 
@@ -30,7 +31,7 @@ export async function openCheckpoint(imagePath: string, spec: Spec): Promise<Che
     throw new SiltError('CHECKPOINT_INVALID', `there is no checkpoint ${directory}`, { path: directory });
   const manifest = readManifest(directory);
   checkSizes(directory, manifest);
-  checkMachine(directory, manifest);
+  checkMachine(directory, manifest, spec);
   checkSpec(manifest, spec);
   for (const file of manifest.files.filter((one) => !isMemory(one))) await verifyFile(directory, file);
   const memoryVerified = (async () => {
@@ -41,14 +42,17 @@ export async function openCheckpoint(imagePath: string, spec: Spec): Promise<Che
   return { directory, manifest, process: join(directory, PROCESS), upper: join(directory, UPPER), memoryVerified };
 }
 
-function checkMachine(directory: string, manifest: Manifest): void {
+function checkMachine(directory: string, manifest: Manifest, { annotations = {} }: Spec): void {
   if (manifest.architecture !== process.arch) {
     const message = `the checkpoint ${directory} was taken on ${manifest.architecture}, and this machine is ${process.arch}`;
     throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
   }
-  const missing = missingFeatures(manifest.cpuFeatures, cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')));
+  const features = shownFeatures(annotations, readFileSync('/proc/cpuinfo', 'utf8'));
+  const missing = missingFeatures(manifest.cpuFeatures, features);
   if (missing.length === 0) return;
-  const message = `the checkpoint ${directory} was taken on a CPU with features that this one lacks: ${missing.join(', ')}; its programs may be using them`;
+  const who =
+    annotations[CPU_FEATURES_ANNOTATION] === undefined ? 'this one' : `the annotation ${CPU_FEATURES_ANNOTATION} here`;
+  const message = `the checkpoint ${directory} was taken on a CPU with features that ${who} lacks: ${missing.join(', ')}; its programs may be using them`;
   throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
 }
 

@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { CriuRequestType } from '../../proto/criu';
-import { C, type Kernel } from '../../syscall';
+import { C } from '../../syscall';
 import type { Pod } from '../pod';
 import type { Process } from '../process';
 import type { CriuCommand } from '../programs/criu';
@@ -14,6 +14,7 @@ import { type Prepared, prepareMounts } from './restored-mounts';
 import { buildRestoredRoot, uncoverRestoredRoot } from './restored-root';
 import { criuOptions, inheritedFiles, startRestorer } from './restorer';
 import type { CriuSession } from './session';
+import { freezeRestored, type FrozenRestore } from './standstill';
 
 /**
  * A container's processes, all there and standing still: CRIU holds them until {@link start}. Like a parked launcher, the first
@@ -23,12 +24,13 @@ export class Restored {
   #ended = false;
 
   private constructor(
-    private readonly kernel: Kernel,
+    private readonly workshop: Workshop,
     readonly init: Process,
     private readonly session: CriuSession,
     private readonly done: Promise<void>,
-    private readonly gate: { readonly open: () => void; readonly refuse: (error: Error) => void },
+    private readonly gate: Gate,
     private readonly request: RestoreRequest,
+    private readonly holder: Process,
     private readonly release: () => Promise<void>,
   ) {}
 
@@ -39,15 +41,11 @@ export class Restored {
       const message = 'restoring into a pid namespace that is not the container’s own is not built yet';
       throw new SiltError('UNIMPLEMENTED', message);
     }
-    if (request.plan.process.traced) {
-      const message = 'restoring with the annotation dev.gvisor.internal.cpufeatures is not built yet';
-      throw new SiltError('UNIMPLEMENTED', message);
-    }
     const criu = findCriu(config);
     await requireVersion(kernel, criu);
     const prepared = await prepareMounts(workshop, pod, request);
     try {
-      return await Restored.#start(kernel, pod, request, criu, prepared);
+      return await Restored.#start(workshop, pod, request, criu, prepared);
     } finally {
       for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
         if (fd !== undefined) closeSync(fd);
@@ -55,12 +53,13 @@ export class Restored {
   }
 
   static async #start(
-    kernel: Kernel,
+    workshop: Workshop,
     pod: Pod,
     request: RestoreRequest,
     criu: CriuCommand,
     prepared: Prepared,
   ): Promise<Restored> {
+    const { kernel } = workshop;
     const inherited = inheritedFiles(request, prepared);
     const [handover, theirs] = kernel.socketPair();
     const running = await startRestorer(kernel, pod, request, criu, inherited, theirs);
@@ -87,6 +86,9 @@ export class Restored {
             await request.image.memoryVerified;
             resolve();
             await gate.opened;
+          } else if (script === 'pre-resume') {
+            // Each stands still in the middle of what CRIU had it do last.
+            await gate.beforeRun?.();
           }
         },
       );
@@ -106,19 +108,29 @@ export class Restored {
       throw explained;
     }
     if (prepared.master !== undefined) request.onTerminal(prepared.master);
-    return new Restored(kernel, init!, session, gate.done!, gate, request, release);
+    return new Restored(workshop, init!, session, gate.done!, gate, request, holder, release);
   }
 
-  /** Lets the processes go on. @throws SiltError CHECKPOINT_FAILED; they have been killed then. */
+  /** Lets the processes go on. @throws SiltError CHECKPOINT_FAILED, SYSCALL_FAILED; they have been killed then. */
   async start(): Promise<void> {
+    const { cpu, cgroup, stateDirectory: directory, lifetime } = this.request;
     this.#ended = true;
-    this.gate.open();
+    let frozen: FrozenRestore | undefined;
+    if (cpu !== undefined) {
+      this.gate.beforeRun = async () => {
+        const helpers = [this.session.pid, this.holder.pid];
+        frozen = await freezeRestored(this.workshop, { cgroup, directory, helpers });
+      };
+    }
     try {
+      this.gate.open();
       await this.done;
+      if (cpu !== undefined) await frozen!.trace(cpu, lifetime);
     } catch (error) {
-      if (!this.init.exit) this.kernel.signal(this.init.fd, C.SIGKILL);
+      if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
       throw this.session.keepLog(logPath(this.request), error);
     } finally {
+      await frozen?.thaw();
       await this.release();
     }
   }
@@ -143,6 +155,8 @@ interface Gate {
   open: () => void;
   refuse: (error: Error) => void;
   done?: Promise<void>;
+  /** When it has been opened, CRIU asks this before any process runs. */
+  beforeRun?: () => Promise<void>;
 }
 
 function makeGate(): Gate {
