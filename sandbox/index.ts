@@ -1,6 +1,5 @@
 export * as cgroups from './cgroup';
-export { type Config, type ConfigKeys, parseConfig, readConfig, readConfigFile } from './config';
-export { removeContainerCgroup, updateContainerCgroup } from './container-cgroup';
+export { type Config, parseConfig, readConfig } from './config';
 export { Container, type ContainerStatus } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
 export { checkContainerId, createIndependent } from './create-independent';

@@ -2,14 +2,9 @@
 import { join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { C } from '../syscall';
-import {
-  checkpoint,
-  type CheckpointOptions,
-  claimTarget,
-  keepStill,
-  type SavedContainer,
-  writePodManifest,
-} from './checkpoint';
+import { checkpoint, type CheckpointOptions, claimTarget, type SavedContainer, writePodManifest } from './checkpoint';
+import { FreezeRecord } from './freeze';
+import { awaitMemory } from './pager/record';
 import { lockPod } from './pod-lock';
 import { RecordedContainer } from './recorded-container';
 import { containerName } from './seed-policy';
@@ -41,6 +36,7 @@ export async function checkpointPod(workshop: Workshop, pod: string, options: Ch
       const message = `cannot checkpoint pod ${pod}: its container ${waiting.id} has been created and not started`;
       throw new SiltError('WRONG_STATE', message, { id: waiting.id });
     }
+    await Promise.all(containers.map((one) => awaitMemory(kernel, one.state)));
     await saveAll(workshop, pod, containers, options);
     if (options.leaveRunning) return;
     await Promise.all(containers.map((one) => one.ended()));
@@ -55,11 +51,12 @@ async function saveAll(
   containers: readonly RecordedContainer[],
   options: CheckpointOptions,
 ): Promise<void> {
-  const { state } = workshop;
+  const { kernel, state } = workshop;
   const target = claimTarget(options.imagePath);
-  const goOn: (() => Promise<void>)[] = [];
+  const thaw: (() => Promise<void>)[] = [];
   try {
-    for (const { state: container, spec } of containers) goOn.push(await keepStill(workshop, { container, spec }));
+    for (const { id, cgroup } of containers)
+      thaw.push(await new FreezeRecord(kernel, cgroup, state.containerPath(pod, id)).lease());
     const saved: SavedContainer[] = [];
     for (const container of containers) {
       const { id, spec } = container;
@@ -71,7 +68,6 @@ async function saveAll(
         ...options,
         imagePath,
         leaveRunning: true,
-        still: true,
       });
       saved.push({ name: containerName(spec.annotations ?? {}) ?? id, first: id === pod, directory: id });
     }
@@ -82,6 +78,6 @@ async function saveAll(
     target.remove();
     throw withContext(`cannot checkpoint pod ${pod}`, error);
   } finally {
-    await Promise.all(goOn.map((one) => one()));
+    for (const release of thaw) await release();
   }
 }

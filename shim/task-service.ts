@@ -24,14 +24,12 @@ import {
   FreezeRecord,
   seedOf,
   type OomWatch,
-  updateContainerCgroup,
   watchOom,
   type Workshop,
 } from '../sandbox';
 import type { CheckpointImage } from '../sandbox/checkpoint';
 import { C } from '../syscall';
 import type { Log } from './log';
-import { configWithOptions } from './runtime-options';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
 import type { Caller } from './service-handlers';
@@ -83,7 +81,7 @@ export class TaskService implements Handlers {
 
   async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
-    const { publisher } = this.options;
+    const { workshop, publisher } = this.options;
     this.#wasUsed = true;
     if (this.#tasks.has(id) || this.#creating.has(id))
       throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
@@ -91,8 +89,6 @@ export class TaskService implements Handlers {
     let stdio: Stdio | undefined;
     try {
       const spec = this.options.completeSpec(readSpec(bundle));
-      const config = configWithOptions(this.options.workshop.config, request.options);
-      const workshop = { ...this.options.workshop, config };
       const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const taskSpec = {
         ...spec,
@@ -101,9 +97,9 @@ export class TaskService implements Handlers {
       const checkpoint = request.checkpoint === '' ? undefined : await checkpointAt(request.checkpoint, taskSpec);
       const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
       this.#unmatchedSeeds.add(spec.annotations ?? {});
-      const allowed = seed === undefined ? undefined : allowSeed(seed, config);
+      const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
-      const pod = await this.options.pod.get(spec, config);
+      const pod = await this.options.pod.get(spec);
       const given = stdio;
       const container = await Container.create(workshop, pod, {
         id,
@@ -333,10 +329,16 @@ export class TaskService implements Handlers {
     return { stats };
   }
 
-  async Update({ id, resources }: TaskRequest<'Update'>): Promise<TaskAnswer<'Update'>> {
+  Update({ id, resources }: TaskRequest<'Update'>): TaskAnswer<'Update'> {
     const { cgroup } = this.#task(id).init.container;
     const wanted = parseResources(specText('linuxResources', resources), 'the update');
-    await updateContainerCgroup(this.options.workshop.kernel, cgroup, wanted);
+    if (cgroup.mode === 'v2' && (wanted.devices ?? []).length > 0) {
+      throw new SiltError(
+        'UNIMPLEMENTED',
+        'changing the devices of a running container is not built yet for cgroup v2',
+      );
+    }
+    cgroups.updateCgroup(cgroup, wanted);
     return {};
   }
 

@@ -1,5 +1,6 @@
 import { findDirectory, type Cgroup } from './cgroup';
-import { planUpdate, type UpdatePlan } from './plan';
+import { applyWrites } from './create';
+import { planUpdate } from './plan';
 import type { LimitsInForce } from './values';
 import { readText, readTextIfPresent } from './virtual-file';
 import type { Resources } from '../../oci';
@@ -62,14 +63,14 @@ export function readLimitsInForce(cgroup: Cgroup): LimitsInForce {
 }
 
 /**
- * Plans a change of a running container's limits. What `resources` leaves out stays. `at` is the JSON path of the resources in the
- * caller's document, `$` when they are all of it. The BPF program is to replace the container's present one (v2, only when devices are
- * given).
+ * Changes a running container's limits. What `resources` leaves out stays. On failure the writes before the failed one
+ * stay in force. `at` is the JSON path of the resources in the caller's document, `$` when they are all of it.
+ * Returns the BPF program that is to replace the container's present one (v2, only when devices are given).
  * Raises SPEC_INVALID, SPEC_UNSUPPORTED, WRONG_STATE (checkBeforeUpdate), SYSCALL_FAILED.
  */
-export function planChange(cgroup: Cgroup, resources: Resources, at = '$'): UpdatePlan {
+export function updateCgroup(cgroup: Cgroup, resources: Resources, at = '$'): Uint8Array | undefined {
   const devices = cgroup.mode === 'v2' ? undefined : findDirectory(cgroup, 'devices');
-  return planUpdate({
+  const plan = planUpdate({
     cgroup,
     resources,
     at,
@@ -78,4 +79,6 @@ export function planChange(cgroup: Cgroup, resources: Resources, at = '$'): Upda
       ? {}
       : { devicesList: readText(`${devices.path}/devices.list`) }),
   });
+  applyWrites(plan.writes);
+  return plan.deviceProgram;
 }
