@@ -27,8 +27,9 @@ export function openWorkshop(frame: Frame): Workshop {
 }
 
 /** The operator's configuration, with what the command line changes of it. */
-function configFor({ overlay2, userns }: GlobalOptions): Config {
-  const config = { ...readConfig(), ...(userns && { userns }) };
+function configFor({ overlay2, userns, systemdCgroup }: GlobalOptions): Config {
+  const driver = systemdCgroup ? ({ cgroupDriver: 'systemd' } as const) : {};
+  const config = { ...readConfig(), ...(userns && { userns }), ...driver };
   if (overlay2 === undefined) return config;
   const overlay = parseOverlay2(overlay2);
   if (typeof overlay === 'string') throw new SiltError('REQUEST_INVALID', `--overlay2 ${overlay}`);

@@ -61,6 +61,10 @@ export const errorTable = {
     status: 'FailedPrecondition',
     meaning: 'this host lacks a kernel feature or a permission that is needed',
   },
+  SYSTEMD_FAILED: {
+    status: 'Unknown',
+    meaning: 'systemd cannot be reached, or refused or failed what silt asked of it',
+  },
   CRIU_UNUSABLE: { status: 'FailedPrecondition', meaning: 'CRIU is missing, cannot be executed, or is too old' },
   CHECKPOINT_FAILED: {
     status: 'FailedPrecondition',

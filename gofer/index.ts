@@ -15,6 +15,7 @@ export {
 } from './plan';
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
+export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';
 export { sourceOfIdmapStep } from './idmap-step';
 export { buildRoot, setRootPropagation, makeFilesystem, openTerminal, setSysctls } from './root';
 export type { Owner } from './target';

@@ -1,5 +1,8 @@
 import { listProgram, ProgramBuilder } from '../syscall';
 import { makeReadOnly, maskPaths } from './masks';
+import { DetachedOverlays } from './overlay';
+
+const detached = new DetachedOverlays();
 
 const ATTACH = 'MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH';
 const LOOK = 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS';
@@ -14,7 +17,7 @@ function listingOf(body: (p: ProgramBuilder) => void): { steps: string[]; calls:
 
 describe('masked paths', () => {
   test('are covered by an empty read-only directory, or by the host’s /dev/null when they are none', () => {
-    const { calls } = listingOf((p) => maskPaths(p, 9, ['/proc/kcore']));
+    const { calls } = listingOf((p) => maskPaths(p, 9, ['/proc/kcore'], detached));
     expect(calls).toEqual([
       'fsopen("tmpfs", FSOPEN_CLOEXEC) = $tmpfs_fs',
       'fsconfig($tmpfs_fs, FSCONFIG_SET_STRING, "size", "0", 0)',
@@ -45,6 +48,7 @@ describe('masked paths', () => {
       p,
       9,
       Array.from({ length: 300 }, (_, i) => `/proc/secret${i}`),
+      detached,
     );
     const program = p.build();
     expect(listProgram(program).filter(({ call }) => call.startsWith('fsopen'))).toHaveLength(1);
@@ -53,13 +57,13 @@ describe('masked paths', () => {
 
   test('that are none leave no trace', () => {
     const p = new ProgramBuilder();
-    maskPaths(p, 9, []);
+    maskPaths(p, 9, [], detached);
     p.call('getpid', []);
     expect(p.build().instructions).toHaveLength(1);
   });
 
   test('are named by their steps', () => {
-    expect(listingOf((p) => maskPaths(p, 9, ['/proc/kcore', '/sys/firmware'])).steps).toEqual([
+    expect(listingOf((p) => maskPaths(p, 9, ['/proc/kcore', '/sys/firmware'], detached)).steps).toEqual([
       'preparing the empty directory that masks paths',
       'masking /proc/kcore',
       'masking /sys/firmware',

@@ -11,6 +11,7 @@ import {
   mountSetattr,
 } from '../syscall';
 import type { Fd, ProgramBuilder, Slot } from '../syscall';
+import type { Overlays } from './overlay';
 import { openIfThere } from './target';
 
 /** A path that is not there is neither masked nor made read-only, as runc does. */
@@ -22,7 +23,12 @@ const MISSING = ['EBADF'];
  * The /dev/null that covers files is cloned from the host's devtmpfs while the gofer still sees it, not looked up in the
  * container, where an image could have put something else in its place.
  */
-export function maskPaths(p: ProgramBuilder, root: Fd, paths: readonly string[]): void {
+export function maskPaths(
+  p: ProgramBuilder,
+  root: Fd,
+  paths: readonly string[],
+  overlays: Pick<Overlays, 'allowClones'>,
+): void {
   if (paths.length === 0) return;
   p.step('preparing the empty directory that masks paths');
   const context = fsopen(p, 'tmpfs');
@@ -32,6 +38,7 @@ export function maskPaths(p: ProgramBuilder, root: Fd, paths: readonly string[])
   fsconfigCreate(p, context);
   const empty = fsmount(p, context, readOnlyAttributes(), 'empty');
   close(p, context);
+  overlays.allowClones(p, empty);
   for (const path of paths) {
     p.step(`masking ${path}`);
     p.scope(() => maskPath(p, root, path, empty));

@@ -1,21 +1,10 @@
 import path from 'node:path';
-import {
-  C,
-  cloneTree,
-  close,
-  type Fd,
-  fsconfigCreate,
-  fsconfigFd,
-  fsconfigString,
-  fsmount,
-  fsopen,
-  type ProgramBuilder,
-  type Slot,
-} from '../syscall';
+import { C, cloneTree, close, type Fd, mountSetattr, type ProgramBuilder, type Slot } from '../syscall';
 import { overlayDirectories } from './engine-mounts';
 import { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
-import { type Layer } from './plan';
-import { cloneLayer, PLAIN } from './root-mount';
+import { openLayers } from './layer';
+import type { Overlays } from './overlay';
+import type { Layer } from './plan';
 
 /** What a host path shows of an overlay that nobody writes to. */
 export interface OverlayView {
@@ -40,20 +29,18 @@ export function overlayView(source: string, mounts: readonly Mounted[] = readMou
 
 /**
  * An overlay cannot be idmapped (Linux 6.18), its layers can: the same overlay once more, of layers that show their owners as the pod
- * numbers them. Returns a detached mount. Its part is cloned from a mount that is attached nowhere, which takes Linux 6.15.
+ * numbers them. Returns a mount to be attached to its place.
  */
-export function showOverlayView(p: ProgramBuilder, layers: readonly Layer[], inside: string, userns: Fd): Slot {
-  const context = fsopen(p, 'overlay');
-  fsconfigString(p, context, 'source', 'overlay');
-  const trees = layers.map((layer) => {
-    const tree = cloneLayer(p, layer, userns);
-    fsconfigFd(p, context, 'lowerdir+', tree);
-    return tree;
-  });
-  for (const [key, value] of PLAIN) fsconfigString(p, context, key, value);
-  fsconfigCreate(p, context);
-  const whole = fsmount(p, context, C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NODEV, 'view');
-  for (const fd of [...trees, context]) close(p, fd);
+export function showOverlayView(
+  p: ProgramBuilder,
+  { layers, inside }: { readonly layers: readonly Layer[]; readonly inside: string },
+  userns: Fd,
+  overlays: Overlays,
+): Slot {
+  const lowers = openLayers(p, layers, () => userns);
+  const whole = overlays.make(p, { lowers, nodev: true });
+  mountSetattr(p, whole, { set: C.MOUNT_ATTR_RDONLY });
+  for (const { mount } of lowers) close(p, mount);
   if (inside === '') return whole;
   const part = cloneTree(p, whole, inside, { name: 'part' });
   close(p, whole);

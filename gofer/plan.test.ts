@@ -32,6 +32,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     upper: { fs: 'fs', work: 'work' },
     overlayVolumes: false,
     cover: false,
+    kernel: [6, 15],
     mountPoint: '/run/silt/pod/web/rootfs',
     idMaps: null,
     placeOf: () => undefined,

@@ -1,10 +1,11 @@
 import path from 'node:path';
 import { SiltError } from '../errors';
 import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
-import { C } from '../syscall';
+import { C, type Version } from '../syscall';
 import { type DeviceNode, planDevices } from './devices';
 import { USERNS } from './fds';
 import { type IdMaps, type IdRange, rangesToHost, sameMaps, toHost } from './id-map';
+import { takesDetachedLayers } from './overlay';
 import type { OverlayView } from './overlay-view';
 import type { Owner } from './target';
 
@@ -90,6 +91,8 @@ export interface RootPlan {
   readonly upper: { readonly fs: string; readonly work: string } | null;
   /** The gofer is given a layer of whiteouts, to lie above the others. */
   readonly cover: boolean;
+  /** The kernel needs layers that are attached somewhere, see {@link AttachedOverlays}. */
+  readonly attachLayers: boolean;
   /** An empty host directory that the root is attached to while it is built. */
   readonly mountPoint: string;
   /** The pod has a user namespace: layers and volumes are idmapped, the finished tree is locked. */
@@ -127,6 +130,7 @@ export interface RootPlanInput {
   readonly ownerOf: (hostPath: string) => Owner | undefined;
   readonly upper: RootPlan['upper'];
   readonly cover: boolean;
+  readonly kernel: Version;
   readonly mountPoint: string;
   /** The pod's ids, or null when it has no user namespace. */
   readonly idMaps: IdMaps | null;
@@ -173,6 +177,7 @@ export function planRoot(input: RootPlanInput): RootPlan {
     })),
     upper: input.upper,
     cover: input.cover,
+    attachLayers: !takesDetachedLayers(input.kernel),
     mountPoint: input.mountPoint,
     userns: idMaps !== null,
     owner,

@@ -15,6 +15,7 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
     layers: layers(false, '/layers/top', '/layers/base'),
     upper: { fs: 'fs', work: 'work' },
     cover: false,
+    attachLayers: false,
     mountPoint: '/run/silt/pod/web/rootfs',
     userns: false,
     owner: { uid: 0, gid: 0 },
@@ -36,7 +37,11 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
 
 function programOf(parts: Partial<RootPlan>): Program {
   const p = new ProgramBuilder();
-  buildRoot(p, planOf(parts), { sendTerminal: (master) => p.call('close', [master]), beforePivot: () => undefined });
+  buildRoot(p, planOf(parts), {
+    sendTerminal: (master) => p.call('close', [master]),
+    sendUpper: (upper) => p.call('close', [upper]),
+    beforePivot: () => undefined,
+  });
   return p.build();
 }
 
@@ -86,11 +91,12 @@ describe('the order of steps', () => {
     expect(steps).toEqual([
       'cutting the gofer’s mounts off from the host’s',
       'setting the sysctl net.core.somaxconn',
-      'opening the overlay filesystem',
       'adding the layer /layers/top',
       'adding the layer /layers/base',
+      'opening the overlay filesystem',
       'adding the upper',
       'mounting the overlay',
+      'mounting the root filesystem',
       'mounting proc on /proc',
       'mounting /volumes/data on /data',
       'making the device /dev/null',
@@ -109,11 +115,12 @@ describe('the order of steps', () => {
   test('has none for what the plan does not have', () => {
     expect(stepsOf({})).toEqual([
       'cutting the gofer’s mounts off from the host’s',
-      'opening the overlay filesystem',
       'adding the layer /layers/top',
       'adding the layer /layers/base',
+      'opening the overlay filesystem',
       'adding the upper',
       'mounting the overlay',
+      'mounting the root filesystem',
       'making the working directory /',
       'leaving the host’s filesystem',
       'setting the propagation of the root filesystem',
@@ -125,8 +132,8 @@ describe('the overlay', () => {
   test('has the layers in the order of the plan, each a detached clone, idmapped in a user namespace', () => {
     expect(callsOf({}, 'adding the layer')).toEqual([
       'open_tree(AT_FDCWD, "/layers/top", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
-      'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
       'open_tree(AT_FDCWD, "/layers/base", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
+      'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
       'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
     ]);
     expect(callsOf({ userns: true, layers: layers(true, '/layers/top') }, 'adding the layer /layers/top')).toEqual([
@@ -148,19 +155,53 @@ describe('the overlay', () => {
   });
 
   test('can have a layer of whiteouts above the others', () => {
-    expect(callsOf({ cover: true }, 'opening the overlay').at(-1)).toBe(
+    expect(callsOf({ cover: true }, 'adding the layer').filter((call) => call.startsWith('fsconfig'))).toEqual([
       'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, <cover>)',
-    );
+      'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
+      'fsconfig($overlay_fs, FSCONFIG_SET_FD, "lowerdir+", NULL, $layer)',
+    ]);
   });
 
   test('is left out without an upper: the layer itself is the root', () => {
-    const calls = callsOf({ upper: null, layers: layers(true, '/root'), userns: true }, 'adding the layer /root');
-    expect(calls.slice(0, 4)).toEqual([
+    const parts = { upper: null, layers: layers(true, '/root'), userns: true };
+    expect(callsOf(parts, 'adding the layer /root')).toEqual([
       'open_tree(AT_FDCWD, "/root", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = $layer',
       'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_IDMAP, userns}, 32)',
+    ]);
+    expect(callsOf(parts, 'mounting the root filesystem').slice(0, 2)).toEqual([
       'mount_setattr($layer, "", AT_EMPTY_PATH, {set=MOUNT_ATTR_NODEV}, 32)',
       'move_mount($layer, "", AT_FDCWD, "/run/silt/pod/web/rootfs", MOVE_MOUNT_F_EMPTY_PATH)',
     ]);
+  });
+
+  test('of an older kernel is made of layers attached aside, and its upper’s filesystem is sent to be kept', () => {
+    const old = { attachLayers: true, userns: true, layers: layers(true, '/layers/top') };
+    expect(callsOf(old, 'adding the layer').slice(1)).toEqual([
+      'mkdirat(AT_FDCWD, "0", 0700)',
+      'move_mount($layer, "", AT_FDCWD, "0", MOVE_MOUNT_F_EMPTY_PATH)',
+    ]);
+    expect(callsOf(old, 'making a place for layers')).toEqual([
+      'mount("silt-layers", "/run/silt/pod/web/rootfs", "tmpfs", MS_NOSUID|MS_NODEV|MS_NOEXEC, "mode=700,size=1m")',
+      'chdir("/run/silt/pod/web/rootfs")',
+      'mkdirat(AT_FDCWD, "uppers", 0700)',
+      'move_mount(<upper>, "", AT_FDCWD, "uppers", MOVE_MOUNT_F_EMPTY_PATH)',
+    ]);
+    expect(callsOf(old, 'mounting the overlay')).toEqual([
+      'mkdirat(AT_FDCWD, "1", 0700)',
+      'mount("overlay", "1", "overlay", MS_NODEV, "lowerdir=0,upperdir=uppers/fs,workdir=uppers/work,redirect_dir=nofollow,metacopy=off,index=off")',
+      'openat(AT_FDCWD, "1", O_PATH|O_DIRECTORY|O_CLOEXEC, 00) = $overlay',
+    ]);
+    expect(callsOf(old, 'handing the upper over')).toEqual([
+      'open_tree(<upper>, "", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH) = $upper_to_keep',
+      'close($upper_to_keep)',
+    ]);
+  });
+
+  test('of an older kernel is not misled by what separates options in the name of an upper', () => {
+    const old = { attachLayers: true, upper: { fs: 'a,b:c', work: 'work\\' } };
+    expect(callsOf(old, 'mounting the overlay')[1]).toContain(
+      String.raw`lowerdir=0:1,upperdir=uppers/a\\,b\\:c,workdir=uppers/work\\\\,`,
+    );
   });
 
   test('needs a layer', () => {

@@ -34,9 +34,11 @@ import {
   write,
 } from '../syscall';
 import { makeDeviceLinks, makeDevices } from './devices';
+import { UPPER } from './fds';
 import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './plan';
+import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
 import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
@@ -49,6 +51,8 @@ const SECBIT_NO_SETUID_FIXUP = 1 << 2;
 export interface BuildMoments {
   /** With the fd of the pty's master, when the plan has a terminal. */
   readonly sendTerminal: (master: Slot) => void;
+  /** With a mount of the uppers that outlives the gofer's; only when the plan attaches layers: the one that it is given goes with those. */
+  readonly sendUpper: (upper: Fd) => void;
   /** When the root filesystem is complete at the plan's mount point and the host's is still in place. */
   readonly beforePivot: () => void;
 }
@@ -66,10 +70,13 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   p.step('cutting the gofer’s mounts off from the host’s');
   mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
   setSysctls(p, plan.sysctls);
-  const root = mountRoot(p, plan);
+  const uppers = plan.upper === null ? undefined : p.donated(UPPER);
+  const overlays = plan.attachLayers ? new AttachedOverlays(plan.mountPoint, uppers) : new DetachedOverlays(uppers);
+  const root = mountRoot(p, plan, overlays);
+  const context = { root, plan, shared, overlays };
   for (const step of plan.mounts) {
     p.step(`mounting ${describe(step)} on ${step.destination}`);
-    p.scope(() => addMount(p, root, step, plan, shared));
+    p.scope(() => addMount(p, step, context));
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
@@ -79,11 +86,15 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   } else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
-  maskPaths(p, root, plan.maskedPaths);
+  maskPaths(p, root, plan.maskedPaths, overlays);
   makeReadOnly(p, root, plan.readonlyPaths);
   if (plan.readonlyRoot) {
     p.step('making the root filesystem read-only');
     mountSetattr(p, root, { set: C.MOUNT_ATTR_RDONLY });
+  }
+  if (plan.attachLayers && plan.upper) {
+    p.step('handing the upper over');
+    p.scope(() => moments.sendUpper(overlays.upperToKeep(p)));
   }
   moments.beforePivot();
   p.step('leaving the host’s filesystem');
@@ -111,15 +122,15 @@ type SharedTrees = ReadonlyMap<MountStep, Slot>;
 function cloneShared(p: ProgramBuilder, { mounts }: RootPlan): SharedTrees {
   const trees = new Map<MountStep, Slot>();
   for (const step of mounts) {
-    if (step.kind !== 'bind' || !step.options.propagation.some((type) => (type & C.MS_SHARED) !== 0)) continue;
+    if (step.kind !== 'bind' || step.view || !step.options.propagation.some((type) => (type & C.MS_SHARED) !== 0))
+      continue;
     p.step(`opening ${step.source} as a peer of the host’s`);
     trees.set(step, cloneBind(p, step));
   }
   return trees;
 }
 
-function cloneBind(p: ProgramBuilder, { source, options, view, idmap }: BindStep): Slot {
-  if (view && idmap) return showOverlayView(p, view.layers, view.inside, p.donated(idmap.userns));
+function cloneBind(p: ProgramBuilder, { source, options }: BindStep): Slot {
   return cloneTree(p, AT_FDCWD, source, { recursive: options.recursive, name: 'bind' });
 }
 
@@ -155,8 +166,17 @@ function describe(step: MountStep): string {
   return step.kind === 'bind' ? step.source : 'the container’s cgroup';
 }
 
-function addMount(p: ProgramBuilder, root: Fd, step: MountStep, plan: RootPlan, shared: SharedTrees): void {
-  if (step.kind === 'bind') addBind(p, root, step, plan, shared.get(step) ?? cloneBind(p, step));
+/** What mounts are added to and made with. */
+interface Building {
+  readonly root: Fd;
+  readonly plan: RootPlan;
+  readonly shared: SharedTrees;
+  readonly overlays: Overlays;
+}
+
+function addMount(p: ProgramBuilder, step: MountStep, building: Building): void {
+  const { root, plan } = building;
+  if (step.kind === 'bind') addBind(p, step, building);
   else if (step.kind === 'filesystem') addFilesystem(p, root, step, plan);
   else if (step.kind === 'remount') remount(p, root, step);
   else addCgroupV1(p, root, step, plan);
@@ -209,16 +229,23 @@ function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: Re
   close(p, target);
 }
 
-function addBind(p: ProgramBuilder, root: Fd, step: BindStep, plan: RootPlan, tree: Slot): void {
-  const { options } = step;
-  if (step.idmap && !step.view) {
+function addBind(p: ProgramBuilder, step: BindStep, { root, plan, shared, overlays }: Building): void {
+  const { options, view, idmap } = step;
+  const tree =
+    view && idmap
+      ? showOverlayView(p, view, p.donated(idmap.userns), overlays)
+      : (shared.get(step) ?? cloneBind(p, step));
+  if (idmap && !view) {
     p.step(idmapStep(step.source));
-    mountSetattr(p, tree, { userns: p.donated(step.idmap.userns), recursive: step.idmap.recursive });
+    mountSetattr(p, tree, { userns: p.donated(idmap.userns), recursive: idmap.recursive });
     p.step(`mounting ${describe(step)} on ${step.destination}`);
   }
   if (options.attrSet !== 0 || options.attrClear !== 0)
     mountSetattr(p, tree, { set: options.attrSet, clear: options.attrClear });
-  const shown = step.overlay === undefined ? tree : overlayVolume(p, tree, step, step.overlay, plan);
+  const shown =
+    step.overlay === undefined
+      ? tree
+      : overlayVolume(p, tree, { step, name: step.overlay, userns: plan.userns, overlays });
   if (shown !== tree && options.attrSet !== 0) mountSetattr(p, shown, { set: options.attrSet });
   place(p, root, step, shown, step.directory ? 'directory' : 'file', plan);
   close(p, tree);

@@ -4,11 +4,6 @@ import {
   close,
   type Fd,
   flags,
-  fsconfigCreate,
-  fsconfigFd,
-  fsconfigString,
-  fsmount,
-  fsopen,
   mkdirat,
   open,
   openat,
@@ -17,23 +12,36 @@ import {
   type Word,
 } from '../syscall';
 import { UPPER } from './fds';
-import type { BindStep, RootPlan } from './plan';
-import { PLAIN } from './root-mount';
+import type { Overlays } from './overlay';
+import type { BindStep } from './plan';
 
 /** Where struct statx (linux/stat.h) has them. */
 const STATX = { size: 256, uid: 20, gid: 24, mode: 28, fileSize: 40 };
+
+export interface VolumeOverlay {
+  readonly step: BindStep;
+  /** In the mount of the uppers. */
+  readonly name: string;
+  readonly userns: boolean;
+  readonly overlays: Overlays;
+}
 
 /**
  * `--overlay2=all`: puts something in the place of a volume that takes the container's writes, so that the host's files stay as they
  * were. Over a directory it is an overlay, whose upper is beside that of the root; an overlay cannot lie over a file, so that is
  * copied there. `tree` is the volume as a detached mount, with ids as the pod has them.
  *
- * Returns a detached mount; `tree` may be closed then.
+ * Returns a mount to be attached to its place; `tree` may be closed then.
  */
-export function overlayVolume(p: ProgramBuilder, tree: Fd, step: BindStep, name: string, plan: RootPlan): Slot {
-  p.step(`covering the volume ${step.source}`);
+export function overlayVolume(p: ProgramBuilder, tree: Fd, volume: VolumeOverlay): Slot {
+  const { step, name } = volume;
+  p.step(coveringVolume(step));
   const like = lookAt(p, tree);
-  return step.directory ? overDirectory(p, tree, name, plan, like) : copyOfFile(p, step.source, name, like);
+  return step.directory ? overDirectory(p, tree, volume, like) : copyOfFile(p, step.source, name, like);
+}
+
+function coveringVolume({ source }: BindStep): string {
+  return `covering the volume ${source}`;
 }
 
 interface Owned {
@@ -56,27 +64,21 @@ function lookAt(p: ProgramBuilder, tree: Fd): Owned {
   };
 }
 
-function overDirectory(p: ProgramBuilder, tree: Fd, name: string, plan: RootPlan, like: Owned): Slot {
+function overDirectory(
+  p: ProgramBuilder,
+  tree: Fd,
+  { step, name, userns, overlays }: VolumeOverlay,
+  like: Owned,
+): Slot {
   const upper = p.donated(UPPER);
-  const make = (directory: string): Slot => {
-    mkdirat(p, upper, directory, 0o700);
-    const out = p.slot('directory');
-    openat(p, upper, directory, 'O_RDONLY|O_DIRECTORY', { out });
-    return out;
-  };
-  const fs = make(name);
+  const work = `${name}.work`;
+  for (const directory of [name, work]) mkdirat(p, upper, directory, 0o700);
+  const fs = p.slot('directory');
+  openat(p, upper, name, 'O_RDONLY|O_DIRECTORY', { out: fs });
   own(p, fs, like);
-  const work = make(`${name}.work`);
-  const context = fsopen(p, 'overlay');
-  fsconfigString(p, context, 'source', 'overlay');
-  fsconfigFd(p, context, 'lowerdir+', tree);
-  fsconfigFd(p, context, 'upperdir', fs);
-  fsconfigFd(p, context, 'workdir', work);
-  for (const [key, value] of PLAIN) fsconfigString(p, context, key, value);
-  fsconfigCreate(p, context);
-  const overlay = fsmount(p, context, plan.userns ? C.MOUNT_ATTR_NODEV : 0, 'volume');
-  for (const fd of [fs, work, context]) close(p, fd);
-  return overlay;
+  close(p, fs);
+  const covering = coveringVolume(step);
+  return overlays.make(p, { lowers: [{ mount: tree, step: covering }], upper: { fs: name, work }, nodev: userns });
 }
 
 function copyOfFile(p: ProgramBuilder, source: string, name: string, like: Owned): Slot {

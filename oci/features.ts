@@ -10,11 +10,6 @@ import { SPEC_VERSION } from './version';
 const HOOKS = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'];
 const NAMESPACES: readonly NamespaceType[] = ['cgroup', 'ipc', 'mount', 'network', 'pid', 'time', 'user', 'uts'];
 
-/** What no table of this room says: it is decided in gofer/ and sandbox/. features.test.ts of the command compares. */
-const BUILT: Readonly<Record<'systemdCgroups', boolean>> = {
-  systemdCgroups: false,
-};
-
 /** Whether the spec's field, or this value of it, is acted upon. */
 function supports(field: string, value?: string): boolean {
   return !unsupportedFields.some((row) => row.field === field && (row.value === undefined || row.value === value));
@@ -30,7 +25,7 @@ export function features(build: { version: string; commit: string }): object {
     linux: {
       namespaces: NAMESPACES.filter((name) => supports('linux.namespaces[].type', name)),
       capabilities: knownCapabilities(),
-      cgroup: { v1: true, v2: true, systemd: BUILT.systemdCgroups, systemdUser: false, rdma: true },
+      cgroup: { v1: true, v2: true, systemd: true, systemdUser: false, rdma: true },
       seccomp: {
         enabled: true,
         actions: SECCOMP_ACTIONS.filter((name) => supports('linux.seccomp.syscalls[].action', name)).sort(),

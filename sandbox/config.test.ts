@@ -23,6 +23,7 @@ const DEFAULTS: Config = {
   seedIdentity: 'stat',
   podsPerShim: 32,
   shimLingerSeconds: 10,
+  cgroupDriver: 'auto',
 };
 
 describe('a configuration', () => {
@@ -50,6 +51,7 @@ describe('a configuration', () => {
       seed-identity = "digest"
       pods-per-shim = 1
       shim-linger-seconds = 0
+      cgroup-driver = "systemd"
     `;
     expect(parseConfig(text, FILE)).toEqual({
       userns: 'auto',
@@ -68,6 +70,7 @@ describe('a configuration', () => {
       seedIdentity: 'digest',
       podsPerShim: 1,
       shimLingerSeconds: 0,
+      cgroupDriver: 'systemd',
     });
   });
 
@@ -131,7 +134,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, pods-per-shim, shim-linger-seconds, criu`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, pods-per-shim, shim-linger-seconds, cgroup-driver, criu`,
         details: { path: FILE },
       });
     },

@@ -3,6 +3,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { parse } from 'smol-toml';
 import { SiltError } from '../errors';
 import { BASELINES, type BaselineName } from '../oci';
+import { CGROUP_DRIVERS, type CgroupDriver } from './cgroup';
 import { DEFAULT_OVERLAY, type OverlayMode, parseOverlay2 } from './overlay-mode';
 
 /** What the operator decides, in /etc/silt/config.toml. */
@@ -36,6 +37,8 @@ export interface Config {
   /** How many pods of one containerd namespace share a shim process, and how long one stays that has none any more. */
   readonly podsPerShim: number;
   readonly shimLingerSeconds: number;
+  /** Who makes the cgroups of containers; see {@link CgroupDriver}. */
+  readonly cgroupDriver: CgroupDriver;
   /** CRIU's executable; the one on PATH without it. */
   readonly criu?: string;
 }
@@ -65,10 +68,13 @@ const DEFAULTS: Config = {
   seedIdentity: 'stat',
   podsPerShim: 32,
   shimLingerSeconds: 10,
+  cgroupDriver: 'auto',
 };
 
-/** One entry per key of the file: the check and how it is stored. */
-const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string>> = {
+/** One entry per key of a file: what it changes, or the end of a sentence that says what is wrong. */
+export type ConfigKeys = Readonly<Record<string, (value: unknown) => Partial<Config> | string>>;
+
+const KEYS: ConfigKeys = {
   userns: (value) => (value === 'auto' || value === 'none' ? { userns: value } : 'must be "auto" or "none"'),
   'allow-rootfs-tar-annotation': (value) =>
     typeof value === 'boolean' ? { allowRootfsTarAnnotation: value } : 'must be true or false',
@@ -112,6 +118,10 @@ const KEYS: Readonly<Record<string, (value: unknown) => Partial<Config> | string
   'pods-per-shim': (value) => (isInteger(value, 1, 1000) ? { podsPerShim: value } : 'must be a number from 1 to 1000'),
   'shim-linger-seconds': (value) =>
     isInteger(value, 0, 86_400) ? { shimLingerSeconds: value } : 'must be a number of seconds from 0 to 86400',
+  'cgroup-driver': (value) => {
+    const cgroupDriver = CGROUP_DRIVERS.find((name) => name === value);
+    return cgroupDriver ? { cgroupDriver } : 'must be "auto", "systemd" or "cgroupfs"';
+  },
   criu: (value) =>
     typeof value === 'string' && isAbsolute(value) ? { criu: value } : 'must be an absolute path of an executable',
 };
@@ -145,11 +155,21 @@ function isInteger(value: unknown, least: number, most: number): value is number
  * @throws SiltError CONFIG_INVALID naming file and key.
  */
 export function readConfig(path = process.env['SILT_CONFIG'] ?? DEFAULT_CONFIG_PATH): Config {
+  try {
+    return readConfigFile(path);
+  } catch (error) {
+    const cause = error instanceof SiltError ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (cause?.code === 'ENOENT') return DEFAULTS;
+    throw error;
+  }
+}
+
+/** Reads a configuration that has to be there. @throws SiltError CONFIG_INVALID naming file and key. */
+export function readConfigFile(path: string): Config {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return DEFAULTS;
     throw new SiltError(
       'CONFIG_INVALID',
       `cannot read the configuration ${path}: ${(error as Error).message}`,
@@ -160,8 +180,12 @@ export function readConfig(path = process.env['SILT_CONFIG'] ?? DEFAULT_CONFIG_P
   return parseConfig(text, path);
 }
 
-/** @throws SiltError CONFIG_INVALID naming `path` and the key. */
-export function parseConfig(text: string, path: string): Config {
+/**
+ * @param base what holds for the keys that are not there; the defaults unless given
+ * @param more keys besides silt's
+ * @throws SiltError CONFIG_INVALID naming `path` and the key.
+ */
+export function parseConfig(text: string, path: string, base = DEFAULTS, more: ConfigKeys = {}): Config {
   let table: Record<string, unknown>;
   try {
     table = parse(text);
@@ -173,9 +197,10 @@ export function parseConfig(text: string, path: string): Config {
       { cause: error },
     );
   }
-  let config = DEFAULTS;
+  const keys = { ...KEYS, ...more };
+  let config = base;
   for (const [key, value] of Object.entries(table)) {
-    const check = Object.hasOwn(KEYS, key) ? KEYS[key] : undefined;
+    const check = Object.hasOwn(keys, key) ? keys[key] : undefined;
     const result = check ? check(value) : `is no key of silt's; the keys are ${Object.keys(KEYS).join(', ')}`;
     if (typeof result === 'string') throw new SiltError('CONFIG_INVALID', `${path}: ${key} ${result}`, { path });
     config = { ...config, ...result };

@@ -10,8 +10,9 @@ import {
   type RootPlanInput,
 } from '../gofer';
 import { parseMountOptions, type Spec } from '../oci';
-import { type Cgroup, type CgroupPlan, describeInsideView, joinFiles, planCgroup } from './cgroup';
+import { type Cgroup, describeInsideView, joinFiles } from './cgroup';
 import type { CheckpointImage } from './checkpoint';
+import { type ContainerCgroupPlan, planContainerCgroup } from './container-cgroup';
 import { containerIdMaps } from './container-ids';
 import { CPUINFO, type CpuView, planCpuView } from './cpuid';
 import { hasOwn, pidMode } from './exec-plan';
@@ -56,7 +57,7 @@ export interface ContainerPlan {
   /** The container's ids, or null when they are the host's. */
   readonly idMaps: IdMaps | null;
   readonly upper: UpperPlan;
-  readonly cgroup: CgroupPlan;
+  readonly cgroup: ContainerCgroupPlan;
   /** What its programs are shown of the CPU; undefined for all. */
   readonly cpu: CpuView | undefined;
   readonly launch: LaunchPlan;
@@ -92,12 +93,7 @@ export function planContainer(
   const upper = planContainerUpper(workshop, request);
   const { layers } = rootfs;
   const idMaps = containerIdMaps(pod, spec);
-  const cgroup = planCgroup({
-    id: request.id,
-    cgroupsPath: spec.linux?.cgroupsPath,
-    resources: spec.linux?.resources,
-    hierarchies: host.hierarchies,
-  });
+  const cgroup = planContainerCgroup(host, workshop.config, request);
   const cgroupNamespace = hasOwn(spec, 'cgroup');
   const below = [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)];
   refuseLinkedViews(below, spec.mounts ?? []);
@@ -110,6 +106,7 @@ export function planContainer(
     placeOf: (destination) => places.get(destination),
     upper: upperNames(upper),
     cover: needsCover(upper),
+    kernel: workshop.kernel.version,
     mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,
     idMaps,
     kindOf: (path) => host.kindOf(path),

@@ -4,14 +4,13 @@ import { SiltError, withContext } from '../errors';
 import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
-import { type Cgroup, createCgroup, delegateCgroup, removeCgroup } from './cgroup';
+import type { Cgroup } from './cgroup';
+import { makeContainerCgroup, removeContainerCgroup } from './container-cgroup';
+import { idsWarning } from './container-ids';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
 import { traceFirst } from './cpuid';
-import { attachDeviceFilter } from './device-filter';
-import { idsWarning } from './container-ids';
 import { Exec } from './exec';
 import { namespacesOf, planExec } from './exec-plan';
-import type { StartedPager } from './pager';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
 import { launchProgram } from './programs/launch';
@@ -64,8 +63,6 @@ class UndoStack {
 
 /** A first process that waits to be let go: a launcher before its exec, or one that CRIU has restored. */
 interface Parked {
-  /** Brings the memory of what was restored without it. */
-  readonly pager?: StartedPager | undefined;
   /** Lets it go, and settles when it runs. @throws SiltError when it could not. */
   start(): Promise<void>;
   /** It is killed, or about to be: frees what was kept for the start. May be called at any time. */
@@ -177,11 +174,10 @@ export class Container {
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
       state.writeSpec(pod.id, request.id, request.spec);
       if (plan.cpu) writeFileSync(cpuinfoFile(dirname(mountPoint)), plan.cpu.cpuinfo, { mode: 0o444 });
-      createCgroup(plan.cgroup);
-      if (ownsCgroup(request.spec, plan)) delegateCgroup(plan.cgroup.cgroup, plan.launch.root.owner);
-      undo.add(() => removeCgroup(plan.cgroup.cgroup));
-      const { deviceProgram } = plan.cgroup;
-      if (deviceProgram) attachDeviceFilter(workshop.kernel, plan.cgroup.cgroup, deviceProgram);
+      const delegateTo = ownsCgroup(request.spec, plan) ? plan.launch.root.owner : undefined;
+      const cgroup = await makeContainerCgroup(workshop.kernel, request.id, plan.cgroup, delegateTo);
+      undo.add(() => removeContainerCgroup(plan.cgroup.cgroup));
+      undo.add(() => cgroup.release());
       const upper = await makeUpper(workshop, pod, request, plan, seeding);
       const mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
       seeding?.close();
@@ -194,8 +190,8 @@ export class Container {
           init: recordProcess(container.init.pid),
           upper: recordUpper(request.id, plan, upper),
           ...(container.startFailures ? { startFailures: container.startFailures } : {}),
-          ...(container.pager ? { pager: recordProcess(container.pager.keeper.pid) } : {}),
         });
+        await cgroup.release();
         // The process is on record: from here on others find it.
         if (request.lifetime === 'of-its-own' && container.parked instanceof ParkedLauncher) {
           container.parked.release();
@@ -321,11 +317,6 @@ export class Container {
     }
   }
 
-  /** Brings the memory of a container that was restored without it. */
-  get pager(): StartedPager | undefined {
-    return this.parked.pager;
-  }
-
   get status(): ContainerStatus {
     if (this.init.exit) return 'stopped';
     return this.#started ? 'running' : 'created';
@@ -392,7 +383,7 @@ export class Container {
     await this.parked.abandon();
     await this.init.exited;
     if (this.plan.launch.root.upper) await this.pod.dropUpper(this.id);
-    await removeCgroup(this.cgroup);
+    await removeContainerCgroup(this.cgroup);
     this.workshop.state.removeContainer(this.pod.id, this.id);
     await this.hooks.deleted(warningsOf(this.workshop));
   }

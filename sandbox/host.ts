@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import { type OverlayView, overlayView, type Owner } from '../gofer';
 import { C } from '../syscall';
 import { type Hierarchies, readHierarchies } from './cgroup';
+import { systemdRuns } from './systemd';
 
 export interface SecurityModules {
   readonly apparmor: boolean;
@@ -23,6 +24,11 @@ export class Host {
 
   get hierarchies(): Hierarchies {
     return (this.#hierarchies ??= readHierarchies());
+  }
+
+  /** systemd is this host's process 1. */
+  get systemdRuns(): boolean {
+    return systemdRuns();
   }
 
   /** The highest capability that the kernel knows. */

@@ -4,16 +4,15 @@ import {
   cloneTree,
   close,
   errnoNumber,
-  fsconfigCreate,
-  fsconfigFd,
-  fsconfigString,
-  fsmount,
-  fsopen,
   type Kernel,
+  mount,
   openat2,
   ProgramBuilder,
   type Slot,
+  unshare,
 } from '../syscall';
+import { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from '../gofer';
+import { report } from './programs/reports';
 
 const PATH_MAX = 4096;
 
@@ -94,18 +93,38 @@ export class ImageView {
   }
 
   #mount(): number {
-    const p = new ProgramBuilder();
-    p.step('mounting the layers of the image');
-    const trees = this.layers.map((layer) => cloneTree(p, AT_FDCWD, layer, { name: 'layer' }));
     // An overlay without an upper takes two layers at least.
-    if (trees.length === 1) return this.kernel.run(p.build()).get(trees[0]!);
-    const context = fsopen(p, 'overlay');
-    for (const tree of trees) fsconfigFd(p, context, 'lowerdir+', tree);
-    fsconfigString(p, context, 'redirect_dir', 'nofollow');
-    fsconfigString(p, context, 'metacopy', 'off');
-    fsconfigCreate(p, context);
-    const overlay = fsmount(p, context, 0, 'overlay');
-    for (const fd of [...trees, context]) close(p, fd);
+    if (this.layers.length === 1) {
+      const p = new ProgramBuilder();
+      const [layer] = cloneLayers(p, this.layers);
+      return this.kernel.run(p.build()).get(layer!.mount);
+    }
+    if (!takesDetachedLayers(this.kernel.version)) return mountApart(this.kernel, this.layers);
+    const p = new ProgramBuilder();
+    const lowers = cloneLayers(p, this.layers);
+    const overlay = new DetachedOverlays().make(p, { lowers, nodev: false });
+    for (const { mount } of lowers) close(p, mount);
     return this.kernel.run(p.build()).get(overlay);
   }
+}
+
+function cloneLayers(p: ProgramBuilder, layers: readonly string[]): { mount: Slot; step: string }[] {
+  const step = 'mounting the layers of the image';
+  p.step(step);
+  return layers.map((layer) => ({ mount: cloneTree(p, AT_FDCWD, layer, { name: 'layer' }), step }));
+}
+
+/** In a process of its own, for the mount namespace that it takes; the mount outlives both. */
+function mountApart(kernel: Kernel, layers: readonly string[]): number {
+  const p = new ProgramBuilder();
+  p.step('mounting the layers of the image');
+  p.call('setpgid', [0, 0]);
+  unshare(p, 'CLONE_NEWNS');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  const lowers = cloneLayers(p, layers);
+  // A directory on every host.
+  const overlays = new AttachedOverlays('/proc');
+  overlays.prepare(p);
+  report(p, 'image', [overlays.make(p, { lowers, nodev: false })]);
+  return kernel.runApart(p.build()).flatMap(({ fds }) => fds)[0]!;
 }

@@ -1,5 +1,6 @@
 export * as cgroups from './cgroup';
-export { type Config, parseConfig, readConfig } from './config';
+export { type Config, type ConfigKeys, parseConfig, readConfig, readConfigFile } from './config';
+export { removeContainerCgroup, updateContainerCgroup } from './container-cgroup';
 export { Container, type ContainerStatus } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
 export { checkContainerId, createIndependent } from './create-independent';

@@ -1,11 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadNative } from '../native';
+import { loadNative, openInterpreter } from '../native';
 import { Kernel } from '../syscall';
 import { mountPlaces } from './mount-places';
 
+const interpreter = openInterpreter();
 const kernel = new Kernel(loadNative(), -1);
+const olderKernel = new Kernel(loadNative(), interpreter, [6, 1]);
+afterAll(() => closeSync(interpreter));
+
 let top: string;
 let below: string;
 beforeEach(() => {
@@ -58,4 +62,29 @@ test('a ring of links is the kernel’s to refuse', () => {
   symlinkSync('b', join(top, 'a'));
   symlinkSync('a', join(top, 'b'));
   expect(placesOf('/a')).toEqual({});
+});
+
+test('layers are looked into by the ways of older kernels too, however many they are', () => {
+  symlinkSync('/run/systemd/resolve/stub.conf', join(below, 'etc/resolv.conf'));
+  const many = Array.from({ length: 200 }, (_, i) => join(top, `../layer-${i}`));
+  for (const [i, layer] of many.entries()) {
+    mkdirSync(join(layer, 'made'), { recursive: true });
+    symlinkSync(`/of/${i}`, join(layer, 'link'));
+  }
+  const places = mountPlaces(olderKernel, [top, ...many, below], ['/etc/resolv.conf', '/link']);
+  expect(Object.fromEntries(places)).toEqual({
+    '/etc/resolv.conf': '/run/systemd/resolve/stub.conf',
+    '/link': '/of/0',
+  });
+  // One layer is looked into without an overlay.
+  expect(mountPlaces(olderKernel, [below], ['/etc/resolv.conf']).size).toBe(1);
+});
+
+test('a layer that is not there is named by its step, on older kernels too', () => {
+  symlinkSync('/gone', join(top, 'link'));
+  const missing = join(top, '../missing');
+  for (const one of [kernel, olderKernel])
+    expect(() => mountPlaces(one, [top, missing], ['/link'])).toThrow(
+      /mounting the layers of the image: open_tree: ENOENT/,
+    );
 });

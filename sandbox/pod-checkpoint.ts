@@ -4,7 +4,6 @@ import { SiltError, withContext } from '../errors';
 import { C } from '../syscall';
 import { checkpoint, type CheckpointOptions, claimTarget, type SavedContainer, writePodManifest } from './checkpoint';
 import { FreezeRecord } from './freeze';
-import { awaitMemory } from './pager/record';
 import { lockPod } from './pod-lock';
 import { RecordedContainer } from './recorded-container';
 import { containerName } from './seed-policy';
@@ -36,7 +35,6 @@ export async function checkpointPod(workshop: Workshop, pod: string, options: Ch
       const message = `cannot checkpoint pod ${pod}: its container ${waiting.id} has been created and not started`;
       throw new SiltError('WRONG_STATE', message, { id: waiting.id });
     }
-    await Promise.all(containers.map((one) => awaitMemory(kernel, one.state)));
     await saveAll(workshop, pod, containers, options);
     if (options.leaveRunning) return;
     await Promise.all(containers.map((one) => one.ended()));

@@ -2,15 +2,15 @@ import { closeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C } from '../syscall';
-import { type Cgroup, killAll, listPids, removeCgroup, signalAll } from './cgroup';
+import { type Cgroup, killAll, listPids, signalAll } from './cgroup';
 import type { CheckpointOptions } from './checkpoint';
+import { removeContainerCgroup } from './container-cgroup';
 import { Exec } from './exec';
 import { execFailure } from './exec-failure';
 import { type ExecExtras, type ExecPlan, pidMode, planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
-import { memoryFailure } from './pager/record';
 import { lockPod } from './pod-lock';
 import { endOf, type Lifetime, Process } from './process';
 import { endPod } from './start-pod';
@@ -56,11 +56,6 @@ export class RecordedContainer {
   /** The spec as it was when the container was created. */
   get spec(): Spec {
     return (this.#spec ??= this.workshop.state.readSpec(this.state));
-  }
-
-  /** Why a container that was restored without its memory was ended; undefined when all is well. */
-  get memoryFailure(): string | undefined {
-    return memoryFailure(this.workshop.state.containerPath(this.state.pod, this.id));
   }
 
   get status(): RecordedStatus {
@@ -260,7 +255,7 @@ export class RecordedContainer {
     // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
     if (this.state.init.pid !== NO_PROCESS.pid) await killAll(this.cgroup);
     if (!last && this.state.upper.path !== '') await pod?.dropUpper(this.id);
-    await removeCgroup(this.cgroup);
+    await removeContainerCgroup(this.cgroup);
     const hooks = this.#hooksIfAny;
     state.removeContainer(this.state.pod, this.id);
     await hooks?.deleted(this.workshop.warn ?? (() => undefined));

@@ -1,6 +1,14 @@
 import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { cgroups, isSameProcess, NO_PROCESS, podIdRanges, readConfig, type StateDirectory } from '../sandbox';
+import {
+  cgroups,
+  isSameProcess,
+  NO_PROCESS,
+  podIdRanges,
+  readConfig,
+  removeContainerCgroup,
+  type StateDirectory,
+} from '../sandbox';
 import type { Kernel } from '../syscall';
 import { answers, removeDeadSockets } from './sockets';
 
@@ -29,7 +37,7 @@ export async function removeLeftContainer(
   if (container) {
     // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
     if (container.init.pid !== NO_PROCESS.pid) await cgroups.killAll(container.cgroup);
-    await cgroups.removeCgroup(container.cgroup);
+    await removeContainerCgroup(container.cgroup);
     state.removeContainer(pod, container.id);
   }
   if (state.containersOf(pod).every((id) => state.containerIfAny(id) === undefined)) {

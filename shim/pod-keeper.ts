@@ -1,6 +1,6 @@
 import type { Spec } from '../oci';
 import { removeLeftPod } from './leftovers';
-import { endPod, type Pod, startPod, type Workshop } from '../sandbox';
+import { type Config, endPod, type Pod, startPod, type Workshop } from '../sandbox';
 
 /** The shim's one pod: started for its first container, ended with its last. */
 export class PodKeeper {
@@ -15,9 +15,9 @@ export class PodKeeper {
     private readonly socket: string,
   ) {}
 
-  /** The pod, started by this call if it is the first. @throws SiltError. */
-  get(spec: Spec): Promise<Pod> {
-    this.#pod ??= this.#start(spec).catch((error: unknown) => {
+  /** The pod, started by this call if it is the first, with this configuration. @throws SiltError. */
+  get(spec: Spec, config = this.workshop.config): Promise<Pod> {
+    this.#pod ??= this.#start(spec, config).catch((error: unknown) => {
       this.#pod = undefined;
       throw error;
     });
@@ -48,11 +48,12 @@ export class PodKeeper {
     if (!this.#held) await this.end();
   }
 
-  async #start(spec: Spec): Promise<Pod> {
+  async #start(spec: Spec, config: Config): Promise<Pod> {
     const { state } = this.workshop;
     // Who listens on the pod's socket is its only shim: a state of that name is of one that was killed.
     if (state.hasPod(this.id)) await removeLeftPod(this.root, state, this.id);
-    return startPod(this.workshop, { id: this.id, spec, ...(this.socket === '' ? {} : { socket: this.socket }) });
+    const workshop = { ...this.workshop, config };
+    return startPod(workshop, { id: this.id, spec, ...(this.socket === '' ? {} : { socket: this.socket }) });
   }
 
   /** Ends the pod, if there is one, and removes its state. */

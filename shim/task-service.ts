@@ -24,12 +24,14 @@ import {
   FreezeRecord,
   seedOf,
   type OomWatch,
+  updateContainerCgroup,
   watchOom,
   type Workshop,
 } from '../sandbox';
 import type { CheckpointImage } from '../sandbox/checkpoint';
 import { C } from '../syscall';
 import type { Log } from './log';
+import { configWithOptions } from './runtime-options';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
 import type { Caller } from './service-handlers';
@@ -81,7 +83,7 @@ export class TaskService implements Handlers {
 
   async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
     const { id, bundle } = request;
-    const { workshop, publisher } = this.options;
+    const { publisher } = this.options;
     this.#wasUsed = true;
     if (this.#tasks.has(id) || this.#creating.has(id))
       throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
@@ -89,6 +91,8 @@ export class TaskService implements Handlers {
     let stdio: Stdio | undefined;
     try {
       const spec = this.options.completeSpec(readSpec(bundle));
+      const config = configWithOptions(this.options.workshop.config, request.options);
+      const workshop = { ...this.options.workshop, config };
       const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
       const taskSpec = {
         ...spec,
@@ -97,9 +101,9 @@ export class TaskService implements Handlers {
       const checkpoint = request.checkpoint === '' ? undefined : await checkpointAt(request.checkpoint, taskSpec);
       const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
       this.#unmatchedSeeds.add(spec.annotations ?? {});
-      const allowed = seed === undefined ? undefined : allowSeed(seed, workshop.config);
+      const allowed = seed === undefined ? undefined : allowSeed(seed, config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
-      const pod = await this.options.pod.get(spec);
+      const pod = await this.options.pod.get(spec, config);
       const given = stdio;
       const container = await Container.create(workshop, pod, {
         id,
@@ -329,16 +333,10 @@ export class TaskService implements Handlers {
     return { stats };
   }
 
-  Update({ id, resources }: TaskRequest<'Update'>): TaskAnswer<'Update'> {
+  async Update({ id, resources }: TaskRequest<'Update'>): Promise<TaskAnswer<'Update'>> {
     const { cgroup } = this.#task(id).init.container;
     const wanted = parseResources(specText('linuxResources', resources), 'the update');
-    if (cgroup.mode === 'v2' && (wanted.devices ?? []).length > 0) {
-      throw new SiltError(
-        'UNIMPLEMENTED',
-        'changing the devices of a running container is not built yet for cgroup v2',
-      );
-    }
-    cgroups.updateCgroup(cgroup, wanted);
+    await updateContainerCgroup(this.options.workshop.kernel, cgroup, wanted);
     return {};
   }
 

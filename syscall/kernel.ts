@@ -1,9 +1,11 @@
 import { closeSync } from 'node:fs';
 import type { NativeAddon, WatchHandle } from '../native';
+import { SiltError } from '../errors';
 import { type Addr, ProgramBuilder, type Slot } from './builder';
 import { C } from './constants';
+import { kernelVersion } from './kernel-version';
 import type { Program } from './program';
-import { ReportChannel } from './report-channel';
+import { receiveReport, type Report, ReportChannel } from './report-channel';
 
 /** What an in-process program left behind. */
 export class RunResult {
@@ -48,6 +50,8 @@ export class Kernel {
     private readonly native: NativeAddon,
     /** An fd of the interpreter's executable, see `openInterpreter` of native. */
     private readonly interpreter: number,
+    /** Decides between the ways of newer and older kernels. */
+    readonly version = kernelVersion(),
   ) {}
 
   /** Runs encoded programs as they are, for those that build thousands of them. */
@@ -72,6 +76,39 @@ export class Kernel {
    * program expects; they stay the caller's.
    */
   start(program: Program, donations: Readonly<Record<string, number>>): Started {
+    const { socket, ...child } = this.#spawn(program, donations);
+    return { ...child, reports: new ReportChannel(this, program, socket) };
+  }
+
+  /**
+   * Runs a short program in a process of its own, its group's first (setpgid(2)), and waits for all of its end: for what may not be
+   * done in this process. Returns what it reported; the fds are the caller's.
+   * @throws SiltError with the failed step; nothing is left open then.
+   */
+  runApart(program: Program, donations: Readonly<Record<string, number>> = {}): Report[] {
+    const { pid, pidfd, socket } = this.#spawn(program, donations);
+    const reports: Report[] = [];
+    try {
+      for (;;) {
+        const message = receiveReport(this, program, socket);
+        if (message === 'end') return reports;
+        if (message instanceof SiltError) throw message;
+        if (message !== 'reset') reports.push(message);
+      }
+    } catch (error) {
+      for (const { fds } of reports) fds.forEach((fd) => closeSync(fd));
+      throw error;
+    } finally {
+      closeSync(socket);
+      this.reapGroup(pid, true);
+      closeSync(pidfd);
+    }
+  }
+
+  #spawn(
+    program: Program,
+    donations: Readonly<Record<string, number>>,
+  ): { pid: number; pidfd: number; socket: number } {
     const fds = program.donations.map((name) => {
       const fd = donations[name];
       if (fd === undefined) throw new RangeError(`the program wants an fd called ${name}`);
@@ -83,7 +120,7 @@ export class Kernel {
       const memfd = this.native.memfd('silt-program', program.encode(), true);
       lent.push(memfd);
       const { pid, pidfd } = this.native.spawn(this.interpreter, memfd, theirs, Int32Array.from(fds));
-      return { pid, pidfd, reports: new ReportChannel(this, program, mine) };
+      return { pid, pidfd, socket: mine };
     } catch (error) {
       closeSync(mine);
       throw error;

@@ -19,6 +19,25 @@ const MAX_FDS = 2;
 const FAILURE_MAGIC = 0x4c494146;
 const READABLE = 1;
 
+/**
+ * Takes one message off a report socket; waits for it when there is none.
+ * @returns `reset` once when the other side ended without having read all that it was sent, `end` when it has closed the socket
+ */
+export function receiveReport(kernel: Kernel, program: Failures, fd: number): Report | SiltError | 'reset' | 'end' {
+  const p = new ProgramBuilder();
+  const message = receiveMessage(p, fd, MAX_MESSAGE, MAX_FDS, 'report', { tolerate: ['ECONNRESET'] });
+  const result = kernel.run(p.build());
+  const size = result.get(message.count);
+  if (size < 0) return 'reset';
+  if (size === 0) return 'end';
+  const payload = Buffer.from(result.at(message.payload, size));
+  if (size === 16 && payload.readUInt32LE(0) === FAILURE_MAGIC)
+    return program.failure(payload.readUInt32LE(4), payload.readUInt32LE(8));
+  const fds = receivedFds(result.image, message);
+  const [name = '', ...text] = payload.toString().split(' ');
+  return { name, text: text.join(' '), fds };
+}
+
 /** The receiving end of a program's report socket. Messages wait here until {@link next} asks for them. */
 export class ReportChannel {
   readonly #queue: (Report | SiltError | undefined)[] = [];
@@ -73,29 +92,11 @@ export class ReportChannel {
   }
 
   #receive(): void {
-    const p = new ProgramBuilder();
-    const message = receiveMessage(p, this.fd, MAX_MESSAGE, MAX_FDS, 'report', { tolerate: ['ECONNRESET'] });
-    const program = p.build();
-    const result = this.kernel.run(program);
-    const size = result.get(message.count);
-    if (size < 0) {
-      // ECONNRESET, once: the other side ended without having read all that it was sent. What it said itself is still to
-      // come, but the error has stopped the watch.
-      this.#watch.change(READABLE);
-      return;
-    }
-    if (size === 0) {
-      this.#end();
-      return;
-    }
-    const payload = Buffer.from(result.at(message.payload, size));
-    if (size === 16 && payload.readUInt32LE(0) === FAILURE_MAGIC) {
-      this.#deliver(this.program.failure(payload.readUInt32LE(4), payload.readUInt32LE(8)));
-      return;
-    }
-    const fds = receivedFds(result.image, message);
-    const [name = '', ...text] = payload.toString().split(' ');
-    this.#deliver({ name, text: text.join(' '), fds });
+    const message = receiveReport(this.kernel, this.program, this.fd);
+    // The error has stopped the watch, and what the other side said itself is still to come.
+    if (message === 'reset') this.#watch.change(READABLE);
+    else if (message === 'end') this.#end();
+    else this.#deliver(message);
   }
 
   #deliver(item: Report | SiltError): void {

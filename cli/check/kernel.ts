@@ -1,4 +1,5 @@
 /** What the kernel offers. */
+import { isAtLeast, parseVersion } from '../../syscall';
 import type { Finding } from './finding';
 import type { HostView } from './host-view';
 
@@ -17,15 +18,6 @@ export function checkKernel(host: HostView): Finding[] {
     seccomp(host),
     cpuidFaulting(host),
   ];
-}
-
-export function parseVersion(text: string): [number, number] {
-  const [, major = '0', minor = '0'] = /(\d+)\.(\d+)/.exec(text) ?? [];
-  return [Number(major), Number(minor)];
-}
-
-export function isAtLeast(version: readonly [number, number], least: readonly [number, number]): boolean {
-  return version[0] > least[0] || (version[0] === least[0] && version[1] >= least[1]);
 }
 
 function kernelVersion({ kernelRelease }: HostView): Finding {

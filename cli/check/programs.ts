@@ -1,7 +1,7 @@
 /** Programs and other parts of the system beside the kernel. */
+import { isAtLeast, parseVersion } from '../../syscall';
 import type { Finding } from './finding';
 import type { HostView } from './host-view';
-import { isAtLeast, parseVersion } from './kernel';
 
 const LEAST_CRIU = [4, 1] as const;
 

@@ -52,21 +52,19 @@ export function registerUpdate(silt: Command, frame: Frame): void {
 }
 
 async function change(frame: Frame, id: string, options: Readonly<Record<string, string>>): Promise<void> {
-  const { cgroups } = await import('../../sandbox');
-  const { openContainer } = await import('../workshop');
+  const { RecordedContainer, updateContainerCgroup } = await import('../../sandbox');
+  const { openWorkshop } = await import('../workshop');
   for (const flag of ['l3-cache-schema', 'mem-bw-schema']) {
     if (options[camel(flag)] !== undefined)
       throw new SiltError('UNIMPLEMENTED', `--${flag}: silt does not manage resctrl`);
   }
   const resources = await wantedResources(options);
-  const container = openContainer(frame, id);
+  const workshop = openWorkshop(frame);
+  const container = RecordedContainer.find(workshop, id);
   if (container.status === 'stopped') {
     throw new SiltError('WRONG_STATE', `cannot update container ${id}: container not running`, { id });
   }
-  if (container.cgroup.mode === 'v2' && (resources.devices ?? []).length > 0) {
-    throw new SiltError('UNIMPLEMENTED', 'changing the devices of a running container is not built yet for cgroup v2');
-  }
-  cgroups.updateCgroup(container.cgroup, resources);
+  await updateContainerCgroup(workshop.kernel, container.cgroup, resources);
   process.exit(0);
 }
 

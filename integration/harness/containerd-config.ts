@@ -39,6 +39,8 @@ export interface SiltSettings {
   readonly baseline?: 'docker' | 'strict' | 'none';
   /** Where containers write to; annotations of a container may say otherwise. */
   readonly overlay2?: string;
+  /** The ways of this kernel's version are taken, such as `6.1`, where the machine's is newer. */
+  readonly kernelVersion?: string;
   /** Further lines of the configuration. */
   readonly more?: string;
 }

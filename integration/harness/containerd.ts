@@ -78,6 +78,7 @@ export class Containerd {
   private readonly logPath = join(this.directory, 'containerd.log');
   private readonly network: PodNetwork | undefined;
   private readonly shimProtocol: string | undefined;
+  private readonly kernelVersion: string | undefined;
   private child: ChildProcess | undefined;
   private nextId = 0;
 
@@ -88,6 +89,7 @@ export class Containerd {
     for (const path of [this.seeds, this.fifos, temporary]) mkdirSync(path);
     this.namespace = options.cri === undefined ? this.mark : 'k8s.io';
     this.shimProtocol = options.cri?.shimProtocol;
+    this.kernelVersion = options.silt?.kernelVersion;
     this.network = options.cri && new PodNetwork(this.directory, this.mark);
     const { version } = this.peer;
     const cri =
@@ -110,6 +112,7 @@ export class Containerd {
       SILT_ROOT: this.siltRoot,
       SILT_CONFIG: join(this.directory, 'silt.toml'),
       ...(this.shimProtocol === undefined ? {} : { SILT_SHIM_PROTOCOL: this.shimProtocol }),
+      ...(this.kernelVersion === undefined ? {} : { SILT_TEST_KERNEL_VERSION: this.kernelVersion }),
     };
   }
 

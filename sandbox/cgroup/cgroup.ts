@@ -11,10 +11,20 @@ export interface CgroupDirectory {
   readonly path: string;
 }
 
+/** A unit of systemd's, which is a cgroup on the unified hierarchy. */
+export interface Unit {
+  /** Such as `docker-0123.scope`. */
+  readonly name: string;
+  /** The slice that it lies in. */
+  readonly slice: string;
+}
+
 /** A container's cgroup: plain data, fit for the state directory, so that a later silt can take it up again. */
 export interface Cgroup {
   readonly mode: Mode;
   readonly directories: readonly CgroupDirectory[];
+  /** systemd makes it, and has to be told of its changes and its end. */
+  readonly unit?: Unit;
 }
 
 /** The directory in which this controller's files are, or undefined when the host has no such controller. */

@@ -1,10 +1,11 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import type { Cgroup } from './cgroup';
 import { applyWrites, createCgroup, removeCreated } from './create';
 import { planCgroup, type CgroupPlan } from './plan';
 import { recordedHierarchies, type RecordedHost } from './recorded-hosts';
 import { refusal } from './refusal';
 import { makeTree, type Tree } from './tree';
-import { readLimitsInForce, updateCgroup } from './update';
+import { planChange, readLimitsInForce } from './update';
 import type { Resources } from '../../oci';
 
 // Plain files stand in for cgroupfs here: a new directory has no files, so the leaf is laid out beforehand where its files are
@@ -14,6 +15,10 @@ let tree: Tree;
 afterEach(() => {
   tree.remove();
 });
+
+function updateCgroup(cgroup: Cgroup, resources: Resources): void {
+  applyWrites(planChange(cgroup, resources).writes);
+}
 
 const ALLOW_ALL = [{ allow: true, access: 'rwm' }] as const;
 
@@ -192,9 +197,7 @@ describe('updating', () => {
       'devices/default/x/devices.deny': 'untouched',
     });
     const { cgroup } = plan('v1', {});
-    expect(
-      updateCgroup(cgroup, { devices: [{ allow: true, type: 'b', major: 8, minor: 0, access: 'r' }] }),
-    ).toBeUndefined();
+    updateCgroup(cgroup, { devices: [{ allow: true, type: 'b', major: 8, minor: 0, access: 'r' }] });
     expect(tree.read('devices/default/x/devices.allow')).toBe('b 8:0 r');
     expect(tree.read('devices/default/x/devices.deny')).toBe('untouched');
   });
@@ -202,7 +205,7 @@ describe('updating', () => {
   test('the JSON path is that of the caller’s document', () => {
     tree = makeTree({});
     const { cgroup } = plan('v1', {});
-    const update = (at?: string): unknown => updateCgroup(cgroup, { pids: { limit: 2 ** 40 } }, at);
+    const update = (at?: string): unknown => planChange(cgroup, { pids: { limit: 2 ** 40 } }, at);
     expect(refusal(() => update()).details.jsonPath).toBe('$.pids.limit');
     expect(refusal(() => update('$.linux.resources')).details.jsonPath).toBe('$.linux.resources.pids.limit');
   });

@@ -111,10 +111,10 @@ export function applyWrites(writes: readonly Write[], notes: readonly string[] =
  * A container must not start in a cgroup that somebody else uses, nor in a frozen one, where its first process would
  * hang.
  */
-function checkUsable(plan: CgroupPlan, created: readonly string[]): void {
+function checkUsable(plan: CgroupPlan, created: readonly string[], holder: number | undefined): void {
   const { cgroup } = plan;
   const leaf = membershipDirectory(cgroup).path;
-  const pids = created.includes(leaf) ? [] : listPids(cgroup);
+  const pids = created.includes(leaf) ? [] : listPids(cgroup).filter((pid) => pid !== holder);
   if (pids.length > 0) {
     const message = `container's cgroup is not empty: ${leaf} holds the processes ${pids.slice(0, 8).join(', ')}; give the container one of its own`;
     throw new SiltError('CONTAINER_EXISTS', message, { path: leaf, jsonPath: '$.linux.cgroupsPath' });
@@ -148,15 +148,15 @@ export function removeCreated(created: readonly string[]): string[] {
 
 /**
  * Makes a container's cgroup as planned, without a process in it yet. On failure everything that it made is removed
- * again, and nothing else. The BPF program of the plan is the caller's to attach.
+ * again, and nothing else. The BPF program of the plan is the caller's to attach. `holder` is a process that may be in it already.
  * Returns the directories that were made, parents included, for {@link removeCreated}.
  * Raises SYSCALL_FAILED, SPEC_UNSUPPORTED, CONTAINER_EXISTS, WRONG_STATE.
  */
-export function createCgroup(plan: CgroupPlan): string[] {
+export function createCgroup(plan: CgroupPlan, holder?: number): string[] {
   const created: string[] = [];
   try {
     makeDirectories(plan.directories, created);
-    checkUsable(plan, created);
+    checkUsable(plan, created, holder);
     const failures = delegate(plan.delegations);
     plan.inheritances.forEach(inherit);
     applyWrites(plan.writes, failures);

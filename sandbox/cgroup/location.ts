@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { Cgroup } from './cgroup';
+import type { Cgroup, Unit } from './cgroup';
 import type { Hierarchies, Hierarchy } from './hierarchies';
 import { SiltError } from '../../errors';
 
@@ -66,14 +66,18 @@ export function expandSlice(slice: string): string {
  * container under its pod's slice. (runc without --systemd-cgroup makes one directory with colons in its name, outside
  * of the pod.)
  */
-function systemdPath(unit: { slice: string; prefix: string; name: string }): string {
-  const scope = unit.prefix === '' ? `${unit.name}.scope` : `${unit.prefix}-${unit.name}.scope`;
-  return `${expandSlice(unit.slice)}/${unit.name.endsWith('.slice') ? unit.name : scope}`;
+function systemdPath({ slice, name }: Unit): string {
+  return `${expandSlice(slice)}/${name}`;
+}
+
+function unitOf({ slice, prefix, name }: { slice: string; prefix: string; name: string }): Unit {
+  if (name.endsWith('.slice')) return { slice, name };
+  return { slice, name: prefix === '' ? `${name}.scope` : `${prefix}-${name}.scope` };
 }
 
 function locate(where: CgroupsPath, hierarchy: Hierarchy, mode: Hierarchies['mode']): string {
   if (where.kind === 'absolute') return path.posix.join(hierarchy.mountPoint, where.path);
-  if (where.kind === 'systemd') return path.posix.join(hierarchy.mountPoint, systemdPath(where));
+  if (where.kind === 'systemd') return path.posix.join(hierarchy.mountPoint, systemdPath(unitOf(where)));
   if (hierarchy.own === undefined) {
     throw new SiltError(
       'HOST_UNSUPPORTED',
@@ -90,28 +94,55 @@ export interface Location {
   readonly cgroupsPath: string | undefined;
   readonly id: string;
   readonly hierarchies: Hierarchies;
-  /** `--systemd-cgroup`: have systemd make the cgroup. Not built. */
-  readonly systemdCgroup?: boolean;
+  /** `cgroupfs` when left out. */
+  readonly driver?: CgroupDriver;
+  /** systemd is this host's process 1. */
+  readonly systemdRuns?: boolean;
 }
 
 /**
+ * Who makes the cgroup: silt by itself (`cgroupfs`), or systemd as a unit. `auto`: systemd where it runs and the path has its form, which
+ * is how a kubelet with the systemd driver says so.
+ */
+export const CGROUP_DRIVERS = ['auto', 'systemd', 'cgroupfs'] as const;
+export type CgroupDriver = (typeof CGROUP_DRIVERS)[number];
+
+/** What engines give as prefix for a container without a path; runc has its own name there. */
+const DEFAULT_UNIT = { kind: 'systemd', slice: 'system.slice', prefix: 'silt' } as const;
+
+/**
  * Where a container's cgroup is, in every hierarchy. Makes nothing.
- * Raises SPEC_INVALID, REQUEST_INVALID, HOST_UNSUPPORTED as above, and UNIMPLEMENTED for `systemdCgroup`.
+ * Raises SPEC_INVALID, REQUEST_INVALID, HOST_UNSUPPORTED as above, and for the driver systemd where systemd is not running, or does not
+ * have the controllers.
  */
 export function locateCgroup(location: Location): Cgroup {
-  const { hierarchies } = location;
-  const where = parseCgroupsPath(location.cgroupsPath, location.id);
-  if (location.systemdCgroup === true) {
-    throw new SiltError(
-      'UNIMPLEMENTED',
-      '--systemd-cgroup: silt makes cgroups itself (cgroupfs driver); leave the flag out',
-    );
+  const { hierarchies, driver = 'cgroupfs', systemdRuns = false, id } = location;
+  const { mode } = hierarchies;
+  let where = parseCgroupsPath(location.cgroupsPath, id);
+  if (driver === 'systemd') {
+    if (!location.cgroupsPath) where = { ...DEFAULT_UNIT, name: id };
+    refuseSystemd(where, location);
   }
+  const bySystemd = driver === 'systemd' || (driver === 'auto' && systemdRuns && mode === 'v2');
   const directories = hierarchies.list.map((hierarchy) => ({
     version: hierarchy.version,
     mountPoint: hierarchy.mountPoint,
     controllers: hierarchy.controllers,
-    path: locate(where, hierarchy, hierarchies.mode),
+    path: locate(where, hierarchy, mode),
   }));
-  return { mode: hierarchies.mode, directories };
+  return { mode, directories, ...(bySystemd && where.kind === 'systemd' ? { unit: unitOf(where) } : {}) };
+}
+
+/** With runc's words, where it has some. */
+function refuseSystemd(where: CgroupsPath, { cgroupsPath, hierarchies, systemdRuns }: Location): void {
+  if (where.kind !== 'systemd') {
+    throw invalid(`expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got ${JSON.stringify(cgroupsPath)} instead`); // prettier-ignore
+  }
+  const leave = 'leave --systemd-cgroup out (Docker: "native.cgroupdriver=cgroupfs")';
+  if (!systemdRuns) {
+    throw new SiltError('HOST_UNSUPPORTED', `systemd not running on this host, cannot use systemd cgroups manager: there is no /run/systemd/system; ${leave}`); // prettier-ignore
+  }
+  if (hierarchies.mode !== 'v2') {
+    throw new SiltError('HOST_UNSUPPORTED', `systemd is asked for cgroups on the unified hierarchy only, and this host keeps its controllers on v1; ${leave}`); // prettier-ignore
+  }
 }

@@ -7,7 +7,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
 import { findDirectory, findUnifiedDirectory, joinFiles, type Cgroup } from './cgroup';
-import { createCgroup } from './create';
+import { applyWrites, createCgroup } from './create';
 import { freeze, isFrozen, readFreezerState, thaw } from './freezer';
 import { parseHierarchies, readHierarchies, type Hierarchies } from './hierarchies';
 import { oomKills, registerOomEvent } from './oom';
@@ -16,8 +16,12 @@ import { killAll, listPids, signalAll } from './processes';
 import { refusal, refusalOf } from './refusal';
 import { removeCgroup } from './remove';
 import { readMetrics } from './stats';
-import { updateCgroup } from './update';
+import { planChange } from './update';
 import type { Resources } from '../../oci';
+
+function updateCgroup(cgroup: Cgroup, resources: Resources): void {
+  applyWrites(planChange(cgroup, resources).writes);
+}
 
 const isRoot = process.getuid?.() === 0;
 const hierarchies = readHierarchies();

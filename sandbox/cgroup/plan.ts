@@ -81,7 +81,7 @@ function planLimits(resources: Resources, planning: Planning): Write[] {
  * Plans a container's cgroup: where it is, what is made, what is written. Pure; all that can be refused is refused
  * here.
  * Raises SPEC_INVALID (with JSON path), SPEC_UNSUPPORTED for a limit that this host's controllers cannot express,
- * REQUEST_INVALID, HOST_UNSUPPORTED for a v1 host without the devices controller, UNIMPLEMENTED for `systemdCgroup`.
+ * REQUEST_INVALID, HOST_UNSUPPORTED for a v1 host without the devices controller, and for systemd as driver where it cannot be.
  */
 export function planCgroup(request: CgroupRequest): CgroupPlan {
   const cgroup = locateCgroup(request);

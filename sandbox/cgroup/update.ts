@@ -1,6 +1,5 @@
 import { findDirectory, type Cgroup } from './cgroup';
-import { applyWrites } from './create';
-import { planUpdate } from './plan';
+import { planUpdate, type UpdatePlan } from './plan';
 import type { LimitsInForce } from './values';
 import { readText, readTextIfPresent } from './virtual-file';
 import type { Resources } from '../../oci';
@@ -63,14 +62,14 @@ export function readLimitsInForce(cgroup: Cgroup): LimitsInForce {
 }
 
 /**
- * Changes a running container's limits. What `resources` leaves out stays. On failure the writes before the failed one
- * stay in force. `at` is the JSON path of the resources in the caller's document, `$` when they are all of it.
- * Returns the BPF program that is to replace the container's present one (v2, only when devices are given).
+ * Plans a change of a running container's limits. What `resources` leaves out stays. `at` is the JSON path of the resources in the
+ * caller's document, `$` when they are all of it. The BPF program is to replace the container's present one (v2, only when devices are
+ * given).
  * Raises SPEC_INVALID, SPEC_UNSUPPORTED, WRONG_STATE (checkBeforeUpdate), SYSCALL_FAILED.
  */
-export function updateCgroup(cgroup: Cgroup, resources: Resources, at = '$'): Uint8Array | undefined {
+export function planChange(cgroup: Cgroup, resources: Resources, at = '$'): UpdatePlan {
   const devices = cgroup.mode === 'v2' ? undefined : findDirectory(cgroup, 'devices');
-  const plan = planUpdate({
+  return planUpdate({
     cgroup,
     resources,
     at,
@@ -79,6 +78,4 @@ export function updateCgroup(cgroup: Cgroup, resources: Resources, at = '$'): Ui
       ? {}
       : { devicesList: readText(`${devices.path}/devices.list`) }),
   });
-  applyWrites(plan.writes);
-  return plan.deviceProgram;
 }

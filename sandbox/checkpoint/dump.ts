@@ -18,7 +18,6 @@ import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids } from '../cgroup';
 import { cpuFeatures } from '../cpu-features';
 import { CPU_FEATURES_ANNOTATION } from '../cpuid';
-import { awaitMemory } from '../pager/record';
 import { packUpper } from '../snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state';
 import { VERSION } from '../version';
@@ -86,7 +85,6 @@ export async function checkpoint(
       id: container.id,
     });
   }
-  await awaitMemory(workshop.kernel, container);
   const target = claimTarget(options.imagePath);
   try {
     // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.

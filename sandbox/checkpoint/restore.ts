@@ -5,7 +5,6 @@ import { SiltError } from '../../errors';
 import { CriuRequestType } from '../../proto/criu';
 import { C, type Kernel } from '../../syscall';
 import type { Pod } from '../pod';
-import type { StartedPager } from '../pager';
 import type { Process } from '../process';
 import type { CriuCommand } from '../programs/criu';
 import type { Workshop } from '../workshop';
@@ -31,8 +30,6 @@ export class Restored {
     private readonly gate: { readonly open: () => void; readonly refuse: (error: Error) => void },
     private readonly request: RestoreRequest,
     private readonly release: () => Promise<void>,
-    /** Brings its memory; none when all of it is there. */
-    readonly pager: StartedPager | undefined,
   ) {}
 
   /** @throws SiltError CHECKPOINT_FAILED, CRIU_UNUSABLE, …; no process is left then. */
@@ -48,11 +45,9 @@ export class Restored {
     }
     const criu = findCriu(config);
     await requireVersion(kernel, criu);
-    const lazy = request.image.background && !refusesPager(workshop, request);
     const prepared = await prepareMounts(workshop, pod, request);
     try {
-      const directory = lazy ? workshop.state.containerPath(pod.id, request.id) : undefined;
-      return await Restored.#start(kernel, pod, request, criu, prepared, directory);
+      return await Restored.#start(kernel, pod, request, criu, prepared);
     } finally {
       for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
         if (fd !== undefined) closeSync(fd);
@@ -65,12 +60,11 @@ export class Restored {
     request: RestoreRequest,
     criu: CriuCommand,
     prepared: Prepared,
-    pagerDirectory: string | undefined,
   ): Promise<Restored> {
     const inherited = inheritedFiles(request, prepared);
     const [handover, theirs] = kernel.socketPair();
-    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs, pagerDirectory);
-    const { session, holder, started, pager } = running;
+    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs);
+    const { session, holder, started } = running;
     let init: Process | undefined;
     const gate = makeGate();
     const release = async (): Promise<void> => {
@@ -82,7 +76,7 @@ export class Restored {
     const reached = new Promise<void>((resolve, reject) => {
       const done = session.request(
         CriuRequestType.RESTORE,
-        criuOptions(request, holder, inherited, pager !== undefined),
+        criuOptions(request, holder, inherited),
         async (script, pid) => {
           if (script === 'setup-namespaces') {
             await buildRestoredRoot(kernel, pod, request, prepared, { pid, handover, started }, (process) => {
@@ -90,8 +84,7 @@ export class Restored {
             });
           } else if (script === 'post-restore') {
             if (request.plan.userns) await uncoverRestoredRoot(kernel, init!);
-            await request.image.verifyMemory(pager ? 'not-lazy' : 'all');
-            pager?.protect(init!);
+            await request.image.memoryVerified;
             resolve();
             await gate.opened;
           }
@@ -99,7 +92,6 @@ export class Restored {
       );
       gate.done = done.then(() => undefined);
       gate.done.catch(reject);
-      pager?.complete.catch(reject);
     });
     try {
       await reached;
@@ -107,7 +99,6 @@ export class Restored {
       const explained = session.keepLog(logPath(request), error);
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
       await release();
-      await pager?.end();
       await init?.exited;
       // Unreaped it would keep the sandbox, process 1 above it, from ending.
       if (init && request.lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
@@ -115,7 +106,7 @@ export class Restored {
       throw explained;
     }
     if (prepared.master !== undefined) request.onTerminal(prepared.master);
-    return new Restored(kernel, init!, session, gate.done!, gate, request, release, pager);
+    return new Restored(kernel, init!, session, gate.done!, gate, request, release);
   }
 
   /** Lets the processes go on. @throws SiltError CHECKPOINT_FAILED; they have been killed then. */
@@ -141,15 +132,6 @@ export class Restored {
     await this.done.catch(() => undefined);
     await this.release();
   }
-}
-
-/** userfaultfd(2) for faults in the kernel, too, takes CAP_SYS_PTRACE in the host's user namespace. */
-function refusesPager({ warn }: Workshop, { plan, id }: RestoreRequest): boolean {
-  if (!plan.userns) return false;
-  warn?.(
-    `the memory of ${id} is read before it runs, as without --background: the kernel does not let processes in a user namespace wait for their memory (userfaultfd)`,
-  );
-  return true;
 }
 
 function logPath({ workPath, id }: RestoreRequest): string {

@@ -29,7 +29,7 @@ import {
   unshare,
   waitForChild,
 } from '../../syscall';
-import { goferProcess, keepUpper, type LaunchPlan, LAUNCH_FDS } from './launch';
+import { keepUpper, type LaunchPlan, LAUNCH_FDS, startGofer } from './launch';
 import { enterPodNamespaces } from './pod-namespaces';
 import { prepareAsHostRoot } from './process';
 import { report } from './reports';
@@ -247,9 +247,8 @@ export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
   p.step('entering the container’s namespaces');
   setns(p, init, restoredNamespaces(plan));
   p.step('starting the gofer');
-  const gofer = fork(p, 'gofer', { flags: 'CLONE_NEWNS' }, () =>
-    goferProcess(p, plan, theirs, [LAUNCH_FDS.sandbox, CRIU_FDS.handover]),
-  );
+  const notNeeded = [LAUNCH_FDS.sandbox, CRIU_FDS.handover];
+  const gofer = startGofer(p, plan, { socket: theirs, flags: 'CLONE_NEWNS', notNeeded });
   close(p, theirs);
   p.step('waiting for the root filesystem');
   const received = receiveMessage(p, mine, 16, 1, 'root');
@@ -270,7 +269,7 @@ export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
   }
   sendMessage(p, p.donated(CRIU_FDS.handover), p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
   close(p, mine);
-  keepUpper(p, plan);
+  keepUpper(p, plan, gofer.upper());
   report(p, 'built');
   return p.build();
 }

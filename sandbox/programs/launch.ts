@@ -4,6 +4,7 @@ import {
   attachAt,
   C,
   close,
+  type Fd,
   fork,
   joinCgroup,
   mkdirat,
@@ -15,6 +16,7 @@ import {
   receiveMessage,
   sendMessage,
   setns,
+  type Slot,
   unshare,
   waitForChild,
   type Word,
@@ -99,13 +101,13 @@ export function launchProgram(plan: LaunchPlan): Program {
   endIfNothingCame(p, launcher.count);
   p.step('starting the gofer');
   setns(p, launcher.fds[0]!, goferNamespaces(plan));
-  const gofer = fork(p, 'gofer', {}, () => goferProcess(p, plan, mine));
+  const gofer = startGofer(p, plan, { socket: mine });
   confine(p);
   p.step('waiting for the gofer');
   waitForChild(p, gofer.pid);
   p.step('waiting for the root filesystem');
   close(p, mine);
-  if (plan.root.upper) keepUpper(p, plan);
+  if (plan.root.upper) keepUpper(p, plan, gofer.upper());
   report(p, 'built');
   return p.build();
 }
@@ -206,15 +208,54 @@ function notForGofer(plan: LaunchPlan): string[] {
   return [...stdio, ...gate, LAUNCH_FDS.sandbox, ...(plan.pid === 'pod' ? [LAUNCH_FDS.pidns] : [])];
 }
 
-/**
- * The gofer: builds the root, locks it, and sends its mount namespace over `mine`.
- * @param notNeeded names of the program's fds that are for other processes
- */
-export function goferProcess(
+export interface GoferOptions {
+  /** What the finished mount namespace is sent on. */
+  readonly socket: Word;
+  /** clone(2) flags. */
+  readonly flags?: string;
+  /** Names of the program's fds that are for other processes. */
+  readonly notNeeded?: readonly string[];
+}
+
+/** A child that builds the root, locks it, and sends its mount namespace over the socket. */
+export function startGofer(
   p: ProgramBuilder,
   plan: LaunchPlan,
-  mine: Word,
-  notNeeded: readonly string[] = notForGofer(plan),
+  { socket, flags, notNeeded = notForGofer(plan) }: GoferOptions,
+): {
+  pid: Slot;
+  /** To be asked when the gofer has ended: the mount for {@link keepUpper}. */
+  upper: () => Fd;
+} {
+  const how = flags === undefined ? {} : { flags };
+  if (!plan.root.attachLayers || plan.root.upper === null) {
+    const { pid } = fork(p, 'gofer', how, () => gofer(p, plan, socket, notNeeded));
+    return { pid, upper: () => p.donated(UPPER) };
+  }
+  const pair = p.space(8, 'kept');
+  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
+  const mine = p.word(pair, 32, 'kept_starter');
+  const theirs = p.word(pair.plus(4), 32, 'kept_gofer');
+  const { pid } = fork(p, 'gofer', how, () => {
+    close(p, mine);
+    gofer(p, plan, socket, notNeeded, theirs);
+  });
+  close(p, theirs);
+  const upper = (): Fd => {
+    const received = receiveMessage(p, mine, 16, 1, 'upper');
+    endIfNothingCame(p, received.count);
+    return received.fds[0]!;
+  };
+  return { pid, upper };
+}
+
+function gofer(
+  p: ProgramBuilder,
+  plan: LaunchPlan,
+  socket: Word,
+  notNeeded: readonly string[],
+  /** Where it sends the upper that is to be kept, when that is not the one that it was given. */
+  keeper?: Word,
 ): void {
   p.step('opening the gofer’s own entry in /proc');
   // Opened while the host's /proc is there; the namespace's file is looked up through it at the end.
@@ -226,6 +267,11 @@ export function goferProcess(
   confine(p);
   buildRoot(p, plan.root, {
     sendTerminal: (master) => report(p, 'terminal', [master]),
+    sendUpper: (upper) => {
+      sendMessage(p, keeper!, p.bytes(Buffer.from('upper'), '"upper"', 1), [upper]);
+      close(p, keeper!);
+      close(p, upper);
+    },
     beforePivot: () => {
       if (plan.hooks) waitForHooks(p);
     },
@@ -241,7 +287,7 @@ export function goferProcess(
   }
   p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
-  sendMessage(p, mine, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
+  sendMessage(p, socket, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
 }
 
 function waitForHooks(p: ProgramBuilder): void {
@@ -251,14 +297,14 @@ function waitForHooks(p: ProgramBuilder): void {
 }
 
 /** The upper's mount goes to the sandbox's mount namespace, where it lives as long as the pod and only host root finds it. */
-export function keepUpper(p: ProgramBuilder, plan: LaunchPlan): void {
+export function keepUpper(p: ProgramBuilder, plan: LaunchPlan, upper: Fd): void {
   p.step('keeping the upper in the sandbox');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
   // The sandbox's tmpfs belongs to the pod's user namespace and takes no file of an owner that has no id there.
   p.call('setfsgid', [plan.podRoot.gid]);
   p.call('setfsuid', [plan.podRoot.uid]);
   mkdirat(p, C.AT_FDCWD, `/${plan.id}`, 0o700);
-  attachAt(p, p.donated(UPPER), C.AT_FDCWD, `/${plan.id}`);
+  attachAt(p, upper, C.AT_FDCWD, `/${plan.id}`);
 }
 
 /** The program that takes a container's upper out of the sandbox again. */

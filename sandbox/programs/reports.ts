@@ -27,6 +27,8 @@ export const REPORTS = {
   listener: 'listener',
   /** A user namespace, as fd. */
   userns: 'userns',
+  /** The layers of an image, as the fd of one mount. */
+  image: 'image',
   /** The holder is in the mount namespace. */
   held: 'held',
 } as const;
