@@ -13,11 +13,14 @@ export interface PrintedState {
   readonly created: string;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly owner: string;
+  /** silt's own: why a container that was restored with `--background` was ended. */
+  readonly memoryFailure?: string;
 }
 
 export function printedState(container: RecordedContainer): PrintedState {
   const { state, status } = container;
   const { annotations, bundle, created } = state;
+  const { memoryFailure } = container;
   return {
     ociVersion: SPEC_VERSION,
     id: container.id,
@@ -28,6 +31,7 @@ export function printedState(container: RecordedContainer): PrintedState {
     created,
     ...(Object.keys(annotations).length > 0 ? { annotations } : {}),
     owner: '',
+    ...(memoryFailure === undefined ? {} : { memoryFailure }),
   };
 }
 

@@ -31,9 +31,13 @@ export interface Created {
 }
 
 /** What a container goes on from. Few commands have it, and its room is loaded by those only. */
-async function checkpointFor(imagePath: string, id: string, spec: Spec): Promise<CheckpointImage> {
+async function checkpointFor(
+  { imagePath, background }: { readonly imagePath: string; readonly background?: boolean },
+  id: string,
+  spec: Spec,
+): Promise<CheckpointImage> {
   const { checkpointInPod, openCheckpoint } = await import('../sandbox/checkpoint');
-  return openCheckpoint(checkpointInPod(imagePath, id, spec), spec);
+  return openCheckpoint(checkpointInPod(imagePath, id, spec), spec, { background });
 }
 
 /**
@@ -43,13 +47,18 @@ async function checkpointFor(imagePath: string, id: string, spec: Spec): Promise
 export async function createFromBundle(
   frame: Frame,
   id: string,
-  options: BundleOptions & { readonly detach: boolean; readonly imagePath?: string; readonly workPath?: string },
+  options: BundleOptions & {
+    readonly detach: boolean;
+    readonly imagePath?: string;
+    readonly workPath?: string;
+    readonly background?: boolean;
+  },
 ): Promise<Created> {
   const bundle = resolve(options.bundle);
   const spec = readBundle(bundle);
   const workshop = openWorkshop(frame);
   const { imagePath } = options;
-  const checkpoint = imagePath === undefined ? undefined : await checkpointFor(imagePath, id, spec);
+  const checkpoint = imagePath === undefined ? undefined : await checkpointFor({ ...options, imagePath }, id, spec);
   const passed = passedFds(options);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {

@@ -141,7 +141,7 @@ export const commandFlagsOfOthers: Readonly<Record<string, Readonly<Record<strin
   restore: {
     'auto-dedup': { kind: 'switch' },
     direct: { kind: 'switch' },
-    'lazy-pages': { kind: 'switch', refused: 'all of the memory is restored before the container goes on' },
+    'lazy-pages': { kind: 'switch', refused: '`--background` does that, without a daemon beside it' },
     'lsm-mount-context': { kind: 'value', refused: 'no label of a security module is restored' },
     'lsm-profile': { kind: 'value', refused: 'no label of a security module is restored' },
   },

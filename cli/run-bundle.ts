@@ -10,6 +10,8 @@ export interface RunOptions extends BundleOptions {
   /** A checkpoint that the container goes on from. */
   readonly imagePath?: string;
   readonly workPath?: string;
+  /** Bring the checkpoint's memory when it is used. */
+  readonly background?: boolean;
 }
 
 /** Creates, starts, and ends this process with the container's status. @throws SiltError; nothing is left then. */
@@ -37,9 +39,11 @@ export async function runBundle(frame: Frame, id: string, options: RunOptions): 
   // Its end was left for a subreaper to see, which here is nobody else.
   workshop.kernel.reapGroup(container.init.pid, false);
   await streams.finish();
+  const { memoryFailure } = recorded;
   if (!options.keep) {
     await recorded.delete({ force: true });
     if (pod.id === id) await pod.sandbox.exited;
   }
+  if (memoryFailure !== undefined) process.stderr.write(`silt: the container was ended: ${memoryFailure}\n`);
   process.exit(status);
 }

@@ -2,6 +2,7 @@
 #include "cpuid.h"
 #include "raw.h"
 
+#include <asm/signal.h>
 #include <asm/unistd.h>
 #include <linux/auxvec.h>
 #include <linux/ptrace.h>
@@ -35,6 +36,17 @@ static int at_cpuid(int32_t tid, uint64_t rip)
 static void ask_cpu(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	__asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
+}
+
+int cpuid_pending(int32_t tid)
+{
+	struct ptrace_peeksiginfo_args next = { 0, 0, 1 };
+	int32_t info[32];
+
+	for (; (int32_t)ptrace(PTRACE_PEEKSIGINFO, tid, (uintptr_t)&next, info) == 1; next.off++)
+		if (info[0] == SIGSEGV && info[2] == SI_KERNEL)
+			return 1;
+	return 0;
 }
 
 int answer_cpuid(const struct cpuid_table *table, int32_t tid)

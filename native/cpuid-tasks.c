@@ -43,6 +43,8 @@ struct task *add_task(int32_t tid)
 	tasks[task_count].tid = tid;
 	tasks[task_count].state = RUNNING;
 	tasks[task_count].arm = 0;
+	tasks[task_count].vforked = 0;
+	tasks[task_count].executed = 0;
 	return &tasks[task_count++];
 }
 

@@ -10,6 +10,10 @@ struct task {
 	uint8_t state;
 	/* CPUID does not fault in it yet. */
 	uint8_t arm;
+	/* It uses the memory of one that waits, in vfork(2), for it to execute a program or to end: only then can that one stop. */
+	uint8_t vforked;
+	/* Its memory is its own since it was heard of. */
+	uint8_t executed;
 };
 
 /* The set; a pointer into it holds until the next add or remove. */

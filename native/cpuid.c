@@ -4,6 +4,7 @@
  * they are.
  *
  * Whoever has to trace them instead connects to the control socket (SOCK_SEQPACKET) and is answered with what it sent:
+ *   i  all threads have been told to stand still: those that somebody has frozen will, before they run on
  *   h  all threads stand still, and stay so
  *   d  they are let go, and CPUID goes on faulting in them: they must be kept from running
  *   s  they are traced again and go on
@@ -43,6 +44,8 @@ enum mode {
 static const struct cpuid_table *table;
 static enum mode mode;
 static int arming;
+/* The client waits to hear that all stand still. */
+static int awaited;
 static int32_t client = -1;
 
 static void leave(uint64_t status)
@@ -122,7 +125,9 @@ static void when_all_held(void)
 	if (mode != HOLDING || !all_held())
 		return;
 	if (!arming) {
-		answer('h');
+		if (awaited)
+			answer('h');
+		awaited = 0;
 		return;
 	}
 	for (uint32_t i = 0; i < task_count;) {
@@ -140,12 +145,20 @@ static void hold(void)
 	mode = HOLDING;
 	for (uint32_t i = 0; i < task_count;) {
 		/* Those that ended before they were heard of. */
-		if (silt_is_error(ptrace(PTRACE_INTERRUPT, tasks[i].tid, 0, 0)))
+		if (!tasks[i].vforked && silt_is_error(ptrace(PTRACE_INTERRUPT, tasks[i].tid, 0, 0)))
 			remove_task(tasks[i].tid);
 		else
 			i++;
 	}
-	when_all_held();
+}
+
+/* A thread that stands for another reason: the kernel has forgotten by it that the thread was to stop for us. */
+static void hold_later(int32_t tid)
+{
+	struct task *task = find_task(tid);
+
+	if (mode == HOLDING && !(task && task->vforked))
+		ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 }
 
 static void let_go(void)
@@ -201,7 +214,10 @@ static void on_exec(int32_t tid)
 	/* A thread that is not its process's first takes the place and the id of that one. */
 	if (!silt_is_error(ptrace(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t)&former)) && (int32_t)former != tid)
 		remove_task((int32_t)former);
-	add_task(tid)->arm = 1;
+	struct task *task = add_task(tid);
+	task->arm = 1;
+	task->vforked = 0;
+	task->executed = 1;
 	mask_auxv(table, tid);
 	ptrace(PTRACE_INTERRUPT, tid, 0, 0);
 	go_on(tid, 0);
@@ -216,12 +232,32 @@ static void on_stop(int32_t tid, uint32_t signal)
 		/* It has just executed a program: its memory is its own. */
 		if (arm_task(task))
 			go_on(tid, 0);
-	} else if (mode == HOLDING) {
+	} else if (mode == HOLDING && !task->vforked && (in_group_stop || !cpuid_pending(tid))) {
 		task->state = in_group_stop ? HELD_IN_GROUP_STOP : HELD;
 		when_all_held();
 	} else {
 		go_on(tid, in_group_stop);
 	}
+}
+
+/* The child may have been heard of before: when it stopped, or even when it had ended and could not be interrupted any more. */
+static void on_fork(int32_t tid, int vfork)
+{
+	uint64_t child;
+
+	if (!silt_is_error(ptrace(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t)&child)) &&
+	    (find_task((int32_t)child) || !silt_is_error(ptrace(PTRACE_INTERRUPT, (int32_t)child, 0, 0)))) {
+		struct task *task = add_task((int32_t)child);
+		task->vforked = (uint8_t)(vfork && !task->executed);
+		if (task->vforked && task->state != RUNNING) {
+			int in_group_stop = task->state == HELD_IN_GROUP_STOP;
+			task->state = RUNNING;
+			go_on((int32_t)child, in_group_stop);
+		}
+	}
+	hold_later(tid);
+	go_on(tid, 0);
+	when_all_held();
 }
 
 static void on_event(int32_t tid, uint32_t status)
@@ -241,15 +277,14 @@ static void on_event(int32_t tid, uint32_t status)
 		on_stop(tid, signal);
 		break;
 	case PTRACE_EVENT_FORK:
-	case PTRACE_EVENT_VFORK:
-	case PTRACE_EVENT_CLONE: {
-		uint64_t child;
-		if (!silt_is_error(ptrace(PTRACE_GETEVENTMSG, tid, 0, (uintptr_t)&child)))
-			add_task((int32_t)child);
-		go_on(tid, 0);
+	case PTRACE_EVENT_CLONE:
+		on_fork(tid, 0);
 		break;
-	}
+	case PTRACE_EVENT_VFORK:
+		on_fork(tid, 1);
+		break;
 	default:
+		hold_later(tid);
 		if (signal == SYSCALL_STOP || (signal == SIGSEGV && answer_cpuid(table, tid)))
 			signal = 0;
 		ptrace(PTRACE_CONT, tid, 0, signal);
@@ -276,12 +311,18 @@ static void on_client(void)
 	char word = 0;
 	int64_t got = silt_syscall(__NR_recvfrom, (uint64_t)client, (uintptr_t)&word, 1, 0, 0, 0);
 
-	if (got == 1 && word == 'h' && mode == FOLLOWING)
+	if (got == 1 && word == 'i' && mode == FOLLOWING) {
 		hold();
-	else if (got == 1 && word == 'd')
+		answer('i');
+	} else if (got == 1 && word == 'h') {
+		awaited = 1;
+		when_all_held();
+	} else if (got == 1 && word == 'd') {
 		let_go();
+	}
 	if (got == 1 && word != 's')
 		return;
+	awaited = 0;
 	if (got != 1) {
 		silt_syscall(__NR_close, (uint64_t)client, 0, 0, 0, 0, 0);
 		client = -1;
@@ -363,11 +404,12 @@ void silt_main(void)
 		}
 		add_task(tids[i]);
 	}
-	say(0);
+	/* Whoever hears that it is ready may let go of threads that it kept from running. */
 	if (table->flags & ARM_NOW) {
 		arming = 1;
 		hold();
 	}
+	say(0);
 	serve((int32_t)signals);
 }
 

@@ -44,6 +44,8 @@ struct registers {
 
 /* If the thread stands at a CPUID that has faulted: sets its registers and steps over it. False for any other SIGSEGV. */
 int answer_cpuid(const struct cpuid_table *table, int32_t tid);
+/* Whether it has faulted and stopped for another reason before it could be told (PTRACE_EVENT_STOP): it is about to be. */
+int cpuid_pending(int32_t tid);
 /* Takes what is not to be shown out of AT_HWCAP and AT_HWCAP2 of a program that is about to begin. */
 void mask_auxv(const struct cpuid_table *table, int32_t tid);
 

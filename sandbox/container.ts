@@ -11,6 +11,7 @@ import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer }
 import { traceFirst } from './cpuid';
 import { Exec } from './exec';
 import { namespacesOf, planExec } from './exec-plan';
+import type { StartedPager } from './pager';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
 import { launchProgram } from './programs/launch';
@@ -63,6 +64,8 @@ class UndoStack {
 
 /** A first process that waits to be let go: a launcher before its exec, or one that CRIU has restored. */
 interface Parked {
+  /** Brings the memory of what was restored without it. */
+  readonly pager?: StartedPager | undefined;
   /** Lets it go, and settles when it runs. @throws SiltError when it could not. */
   start(): Promise<void>;
   /** It is killed, or about to be: frees what was kept for the start. May be called at any time. */
@@ -190,6 +193,7 @@ export class Container {
           init: recordProcess(container.init.pid),
           upper: recordUpper(request.id, plan, upper),
           ...(container.startFailures ? { startFailures: container.startFailures } : {}),
+          ...(container.pager ? { pager: recordProcess(container.pager.keeper.pid) } : {}),
         });
         await cgroup.release();
         // The process is on record: from here on others find it.
@@ -308,6 +312,9 @@ export class Container {
         devices: allowedDevices(request.spec),
         onTerminal: request.onTerminal,
         lifetime: request.lifetime ?? 'with-caller',
+        cgroup: plan.cgroup.cgroup,
+        cpu: plan.cpu,
+        stateDirectory: workshop.state.containerPath(pod.id, request.id),
         workPath: request.workPath ?? request.bundle,
         onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
       });
@@ -315,6 +322,11 @@ export class Container {
     } finally {
       if (cover !== undefined) closeSync(cover);
     }
+  }
+
+  /** Brings the memory of a container that was restored without it. */
+  get pager(): StartedPager | undefined {
+    return this.parked.pager;
   }
 
   get status(): ContainerStatus {

@@ -2,8 +2,15 @@
 import { join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { C } from '../syscall';
-import { checkpoint, type CheckpointOptions, claimTarget, type SavedContainer, writePodManifest } from './checkpoint';
-import { FreezeRecord } from './freeze';
+import {
+  checkpoint,
+  type CheckpointOptions,
+  claimTarget,
+  keepStill,
+  type SavedContainer,
+  writePodManifest,
+} from './checkpoint';
+import { awaitMemory } from './pager/record';
 import { lockPod } from './pod-lock';
 import { RecordedContainer } from './recorded-container';
 import { containerName } from './seed-policy';
@@ -35,6 +42,7 @@ export async function checkpointPod(workshop: Workshop, pod: string, options: Ch
       const message = `cannot checkpoint pod ${pod}: its container ${waiting.id} has been created and not started`;
       throw new SiltError('WRONG_STATE', message, { id: waiting.id });
     }
+    await Promise.all(containers.map((one) => awaitMemory(kernel, one.state)));
     await saveAll(workshop, pod, containers, options);
     if (options.leaveRunning) return;
     await Promise.all(containers.map((one) => one.ended()));
@@ -49,12 +57,11 @@ async function saveAll(
   containers: readonly RecordedContainer[],
   options: CheckpointOptions,
 ): Promise<void> {
-  const { kernel, state } = workshop;
+  const { state } = workshop;
   const target = claimTarget(options.imagePath);
-  const thaw: (() => Promise<void>)[] = [];
+  const goOn: (() => Promise<void>)[] = [];
   try {
-    for (const { id, cgroup } of containers)
-      thaw.push(await new FreezeRecord(kernel, cgroup, state.containerPath(pod, id)).lease());
+    for (const { state: container, spec } of containers) goOn.push(await keepStill(workshop, { container, spec }));
     const saved: SavedContainer[] = [];
     for (const container of containers) {
       const { id, spec } = container;
@@ -66,6 +73,7 @@ async function saveAll(
         ...options,
         imagePath,
         leaveRunning: true,
+        still: true,
       });
       saved.push({ name: containerName(spec.annotations ?? {}) ?? id, first: id === pod, directory: id });
     }
@@ -76,6 +84,6 @@ async function saveAll(
     target.remove();
     throw withContext(`cannot checkpoint pod ${pod}`, error);
   } finally {
-    for (const release of thaw) await release();
+    await Promise.all(goOn.map((one) => one()));
   }
 }

@@ -11,6 +11,7 @@ import { type ExecExtras, type ExecPlan, pidMode, planExec } from './exec-plan';
 import { FreezeRecord } from './freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
+import { memoryFailure } from './pager/record';
 import { lockPod } from './pod-lock';
 import { endOf, type Lifetime, Process } from './process';
 import { endPod } from './start-pod';
@@ -56,6 +57,11 @@ export class RecordedContainer {
   /** The spec as it was when the container was created. */
   get spec(): Spec {
     return (this.#spec ??= this.workshop.state.readSpec(this.state));
+  }
+
+  /** Why a container that was restored without its memory was ended; undefined when all is well. */
+  get memoryFailure(): string | undefined {
+    return memoryFailure(this.workshop.state.containerPath(this.state.pod, this.id));
   }
 
   get status(): RecordedStatus {

@@ -74,6 +74,8 @@ export interface ContainerState {
   readonly stdio?: readonly number[];
   /** What can still fail when the container is started from another process; see StartSocket. */
   readonly startFailures?: FailureNames;
+  /** Keeps the container from running on without its memory while that is still brought; see pager. */
+  readonly pager?: RecordedProcess;
   /** The shared layer that the upper lies on, the file that says so, and the layers of the image below it. */
   readonly seedLayer?: { readonly path: string; readonly use: string; readonly image: readonly string[] };
 }

@@ -20,12 +20,14 @@ const OF_MESSAGES = ['sendmsg', 'recvmsg'];
 const NAMESPACES = C.CLONE_NEWNS | C.CLONE_NEWCGROUP | C.CLONE_NEWUTS | C.CLONE_NEWIPC | C.CLONE_NEWUSER;
 const NEW_OF_ANY_KIND = NAMESPACES | C.CLONE_NEWPID | C.CLONE_NEWNET;
 
-/**
- * The filter of the unpacker, which parses what a stranger wrote: the calls of Node and those that archives are unpacked with. What
- * else it tries is refused with EPERM.
- */
+/** The filter of the unpacker, which parses what a stranger wrote. */
 export function unpackerFilter(): SeccompFilter {
-  const names = [...new Set([...OF_NODE.trim().split(/\s+/), ...OF_MESSAGES, ...ARCHIVE_CALLS])];
+  return nodeFilter(ARCHIVE_CALLS);
+}
+
+/** The filter of a Node that runs: its own calls and those that it is there for. What else it tries is refused with EPERM. */
+export function nodeFilter(further: readonly string[]): SeccompFilter {
+  const names = [...new Set([...OF_NODE.trim().split(/\s+/), ...OF_MESSAGES, ...further])];
   const { bpf } = compileSeccomp({
     defaultAction: 'SCMP_ACT_ERRNO',
     syscalls: [

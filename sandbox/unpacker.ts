@@ -151,7 +151,7 @@ function resultFrom(text: string): UnpackerResult {
 }
 
 /** The unpacker parsed a stranger's archive: of what it says, only a known code and plain text are taken over. */
-function errorFrom(text: string): SiltError {
+export function errorFrom(text: string): SiltError {
   const { code, message, details } = JSON.parse(text) as { code: string; message: string; details: ErrorDetails };
   return new SiltError(code in errorTable ? (code as ErrorCode) : 'INTERNAL', message, details);
 }

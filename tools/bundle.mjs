@@ -21,6 +21,7 @@ const programs = {
   // What the command's entry loads once the compile cache is on.
   'command-line': 'cli/command-line.ts',
   unpacker: 'sandbox/unpacker-main.ts',
+  pager: 'sandbox/pager/main.ts',
 };
 
 const tools = {

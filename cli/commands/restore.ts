@@ -14,6 +14,7 @@ export function registerRestore(silt: Command, frame: Frame): void {
   )
     .option('--image-path <directory>', 'the checkpoint', 'checkpoint')
     .option('--work-path <directory>', 'where CRIU’s log goes when the restore fails')
+    .option('--background', 'start at once, and bring the contents of memory when they are used', false)
     .option('-d, --detach', 'return when the container runs', false)
     .option('--keep', 'do not remove the container after its end', false)
     .option('--no-subreaper', 'accepted; what a container leaves behind goes to the next subreaper above')

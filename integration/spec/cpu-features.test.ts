@@ -136,20 +136,9 @@ containerdSuite('CPU features', {}, (host) => {
     const tracer = field('TracerPid');
     const kernel = new Kernel(loadNative(), openInterpreter());
     const state = join(containerd.siltRoot, containerd.namespace, id, id);
-    // A moment at which a thread waits for one that it is making is a bad one, and said to be.
-    const hold = async (tries = 4): Promise<TracerControl> => {
-      const control = TracerControl.connect(kernel, state);
-      try {
-        await control.hold();
-        return control;
-      } catch (error) {
-        control.close();
-        if (tries === 1) throw error;
-        return hold(tries - 1);
-      }
-    };
     for (const end of ['resume', 'close'] as const) {
-      const control = await hold();
+      const control = TracerControl.connect(kernel, state);
+      await control.hold();
       expect([field('State'), field('TracerPid')]).toEqual(['t', tracer]);
       await containerd.mustCtr(['tasks', 'pause', id]);
       await control.letGo();

@@ -5,7 +5,7 @@
 export { readHierarchies, parseHierarchies } from './hierarchies';
 export type { Hierarchies, Hierarchy, HierarchySources, Mode } from './hierarchies';
 export { findUnifiedDirectory, joinFiles } from './cgroup';
-export { execJoinFiles } from './joining';
+export { escapeFreezer, execJoinFiles } from './joining';
 export { delegateCgroup } from './delegation';
 export type { Cgroup, CgroupDirectory, Unit } from './cgroup';
 export { CGROUP_DRIVERS, locateCgroup, parseCgroupsPath } from './location';

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { SiltError } from '../../errors';
-import { type Cgroup, type CgroupDirectory, joinFiles } from './cgroup';
-import { readTextIfPresent } from './virtual-file';
+import { type Cgroup, type CgroupDirectory, joinFiles, membershipDirectory } from './cgroup';
+import type { Hierarchies } from './hierarchies';
+import { readTextIfPresent, writeControl } from './virtual-file';
 
 /** Cgroups that the container made beneath its own: by controller, or `''` for every hierarchy. */
 type SubCgroups = ReadonlyMap<string, string>;
@@ -66,4 +67,14 @@ function whereInitIs(cgroup: Cgroup, init: number): readonly CgroupDirectory[] {
 
 function refused(wanted: string, what: string): SiltError {
   return new SiltError('REQUEST_INVALID', `--cgroup ${wanted}: ${what}`, {});
+}
+
+/**
+ * Takes a process out of the directory that freezes a container, into silt's own cgroup: it runs on while the container is frozen.
+ * Raises SYSCALL_FAILED.
+ */
+export function escapeFreezer(cgroup: Cgroup, hierarchies: Hierarchies, pid: number): void {
+  const { mountPoint } = membershipDirectory(cgroup);
+  const own = hierarchies.list.find((hierarchy) => hierarchy.mountPoint === mountPoint)?.own ?? '/';
+  writeControl(path.posix.join(mountPoint, own, 'cgroup.procs'), `${pid}`);
 }

@@ -16,8 +16,8 @@ import { SiltError, withContext } from '../../errors';
 import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids } from '../cgroup';
-import { cpuFeatures } from '../cpu-features';
-import { CPU_FEATURES_ANNOTATION } from '../cpuid';
+import { shownFeatures } from '../cpuid';
+import { awaitMemory } from '../pager/record';
 import { packUpper } from '../snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state';
 import { VERSION } from '../version';
@@ -38,7 +38,7 @@ import {
 } from './manifest';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
-
+import { isTraced, keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
 import { describeWatches, IRMAP_CACHE } from './watches';
 
@@ -52,6 +52,8 @@ export interface CheckpointOptions {
   readonly tcpEstablished?: boolean;
   /** Let unix sockets be whose other end is outside of the container. */
   readonly externalUnixSockets?: boolean;
+  /** The caller keeps its processes from running, see {@link keepStill}. */
+  readonly still?: boolean;
   /** Names of further processes (execs), by pid, for messages. */
   readonly execs?: ReadonlyMap<number, string>;
   readonly onWarning?: (message: string) => void;
@@ -85,6 +87,7 @@ export async function checkpoint(
       id: container.id,
     });
   }
+  await awaitMemory(workshop.kernel, container);
   const target = claimTarget(options.imagePath);
   try {
     // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
@@ -115,7 +118,6 @@ class Dump {
     const { kernel, config } = this.workshop;
     const { container, spec } = this.source;
     this.#refuseStrangers();
-    refuseTraced(spec);
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
     const pids = listPids(container.cgroup);
@@ -131,7 +133,9 @@ class Dump {
     const version = await requireVersion(kernel, criu);
     const images = openSync(this.#images, 'r');
     const session = await startDumper(kernel, criu);
+    let goOn: (() => Promise<void>) | undefined;
     try {
+      if (isTraced(spec) && !this.options.still) goOn = await keepStill(this.workshop, this.source);
       const finish = (what: Pick<Manifest, 'filesystems'>): Promise<void> => this.#complete(outside, version, what);
       let saved: Pick<Manifest, 'filesystems'> | undefined;
       await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
@@ -148,6 +152,7 @@ class Dump {
     } finally {
       await session.end();
       closeSync(images);
+      await goOn?.();
     }
   }
 
@@ -240,7 +245,7 @@ class Dump {
       architecture: process.arch,
       created: new Date().toISOString(),
       container: container.id,
-      cpuFeatures: cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')),
+      cpuFeatures: shownFeatures(spec.annotations ?? {}, readFileSync('/proc/cpuinfo', 'utf8')),
       spec,
       mounts: describeMounts(spec),
       ...saved,
@@ -256,13 +261,6 @@ class Dump {
     sync(this.#images);
     this.target.finish();
   }
-}
-
-/** CRIU traces what it dumps. @throws SiltError CHECKPOINT_FAILED for a container whose CPUID is answered by a tracer. */
-function refuseTraced({ annotations = {} }: Spec): void {
-  if (annotations[CPU_FEATURES_ANNOTATION] === undefined) return;
-  const message = `its processes are traced for the annotation ${CPU_FEATURES_ANNOTATION}, and can have only one tracer`;
-  throw new SiltError('CHECKPOINT_FAILED', message);
 }
 
 function freezerDirectory({ cgroup }: ContainerState): string | undefined {

@@ -6,6 +6,7 @@ import type { IdMaps } from '../../gofer';
 import type { Spec } from '../../oci';
 import { type Kernel, openat2, ProgramBuilder } from '../../syscall';
 import { type ArchiveWarning, pack } from '../archive';
+import { CPUINFO } from '../cpuid';
 import type { SavedFilesystem } from './manifest';
 import type { MountInfo } from './outside';
 
@@ -33,6 +34,7 @@ export function refuseForeignMounts(mounts: readonly MountInfo[], spec: Spec): v
     ...(spec.linux?.maskedPaths ?? []),
     ...(spec.linux?.readonlyPaths ?? []),
     '/dev/console',
+    CPUINFO,
   ].map((path) => join('/', path));
   // What came along with a bind mount, and the hierarchies of a cgroup mount, lie beneath those.
   const within = (point: string): boolean =>

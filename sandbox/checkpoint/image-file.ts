@@ -24,12 +24,16 @@ export interface ImageFile {
 
 /** @throws SiltError CHECKPOINT_FAILED for a file that is not of this form. */
 export function readImage(path: string): ImageFile {
-  const bytes = readFileSync(path);
+  return parseImage(readFileSync(path), path);
+}
+
+/** @param name for messages @throws SiltError CHECKPOINT_FAILED for what is not of this form. */
+export function parseImage(bytes: Buffer, name: string): ImageFile {
   const start = bytes.length >= 8 && bytes.readUInt32LE(0) === COMMON_MAGIC ? 8 : 4;
   const entries: Buffer[] = [];
   for (let at = start; at < bytes.length;) {
     const end = at + 4 <= bytes.length ? at + 4 + bytes.readUInt32LE(at) : Infinity;
-    if (end > bytes.length) throw malformed(path);
+    if (end > bytes.length) throw malformed(name);
     entries.push(bytes.subarray(at + 4, end));
     at = end;
   }

@@ -3,9 +3,20 @@ import { readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import { cpuFeatures, missingFeatures } from '../cpu-features';
+import { missingFeatures } from '../cpu-features';
+import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import { describeMounts } from './filesystems';
-import { checkSizes, isMemory, type Manifest, PROCESS, readManifest, UPPER, verifyFile } from './manifest';
+import { parsePagemap } from '../pager/pagemap';
+import {
+  checkSizes,
+  isMemory,
+  type Manifest,
+  PROCESS,
+  readManifest,
+  readVerified,
+  UPPER,
+  verifyFile,
+} from './manifest';
 
 /** An opened checkpoint. */
 export interface CheckpointImage {
@@ -15,8 +26,13 @@ export interface CheckpointImage {
   readonly process: string;
   /** The archive of the upper. */
   readonly upper: string;
-  /** Settles when the contents of memory have been read and found right; nothing may run before. */
-  readonly memoryVerified: Promise<void>;
+  /** Memory is to be brought when the processes use it. */
+  readonly background: boolean;
+  /**
+   * Settles when the contents of memory have been read and found right, as far as CRIU reads them: all of them, or what it does not
+   * leave to the pager. Nothing may run before.
+   */
+  verifyMemory(how: 'all' | 'not-lazy'): Promise<void>;
 }
 
 /**
@@ -24,31 +40,66 @@ export interface CheckpointImage {
  * this CPU can run it, and that the spec it is to be restored with fits.
  * @throws SiltError CHECKPOINT_INVALID saying what is wrong or missing.
  */
-export async function openCheckpoint(imagePath: string, spec: Spec): Promise<CheckpointImage> {
+export async function openCheckpoint(
+  imagePath: string,
+  spec: Spec,
+  { background = false }: { readonly background?: boolean | undefined } = {},
+): Promise<CheckpointImage> {
   const directory = resolve(imagePath);
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
     throw new SiltError('CHECKPOINT_INVALID', `there is no checkpoint ${directory}`, { path: directory });
   const manifest = readManifest(directory);
   checkSizes(directory, manifest);
-  checkMachine(directory, manifest);
+  checkMachine(directory, manifest, spec);
   checkSpec(manifest, spec);
   for (const file of manifest.files.filter((one) => !isMemory(one))) await verifyFile(directory, file);
-  const memoryVerified = (async () => {
-    for (const file of manifest.files.filter(isMemory)) await verifyFile(directory, file);
-  })();
-  // Whoever waits for it hears of the failure; nobody may be waiting yet.
-  memoryVerified.catch(() => undefined);
-  return { directory, manifest, process: join(directory, PROCESS), upper: join(directory, UPPER), memoryVerified };
+  const verified = new Map<string, Promise<void>>();
+  const verifyMemory = (how: 'all' | 'not-lazy'): Promise<void> => {
+    const known = verified.get(how) ?? verify(directory, manifest, how === 'not-lazy');
+    verified.set(how, known);
+    // Whoever waits for it hears of the failure; nobody may be waiting yet.
+    known.catch(() => undefined);
+    return known;
+  };
+  void verifyMemory(background ? 'not-lazy' : 'all').catch(() => undefined);
+  const [process, upper] = [join(directory, PROCESS), join(directory, UPPER)];
+  return { directory, manifest, process, upper, background, verifyMemory };
 }
 
-function checkMachine(directory: string, manifest: Manifest): void {
+async function verify(directory: string, { files }: Manifest, withoutLazy: boolean): Promise<void> {
+  const needed = new Map<string, Set<number>>();
+  for (const map of withoutLazy ? files.filter(({ path }) => /^process\/pagemap-.*\.img$/.test(path)) : []) {
+    const { pages, runs } = parsePagemap(readVerified(directory, map));
+    const file = files.find(({ path }) => path === join(PROCESS, pages));
+    if (file === undefined) continue;
+    const chunks = needed.get(file.path) ?? new Set();
+    for (const { start, end, offset } of runs.filter(({ lazy }) => !lazy))
+      for (let at = offset - (offset % file.chunk); at < offset + end - start; at += file.chunk)
+        chunks.add(at / file.chunk);
+    needed.set(file.path, chunks);
+  }
+  for (const file of files.filter(isMemory)) {
+    if (!withoutLazy) await verifyFile(directory, file);
+    else
+      await verifyFile(
+        directory,
+        file,
+        [...(needed.get(file.path) ?? [])].sort((a, b) => a - b),
+      );
+  }
+}
+
+function checkMachine(directory: string, manifest: Manifest, { annotations = {} }: Spec): void {
   if (manifest.architecture !== process.arch) {
     const message = `the checkpoint ${directory} was taken on ${manifest.architecture}, and this machine is ${process.arch}`;
     throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
   }
-  const missing = missingFeatures(manifest.cpuFeatures, cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8')));
+  const features = shownFeatures(annotations, readFileSync('/proc/cpuinfo', 'utf8'));
+  const missing = missingFeatures(manifest.cpuFeatures, features);
   if (missing.length === 0) return;
-  const message = `the checkpoint ${directory} was taken on a CPU with features that this one lacks: ${missing.join(', ')}; its programs may be using them`;
+  const who =
+    annotations[CPU_FEATURES_ANNOTATION] === undefined ? 'this one' : `the annotation ${CPU_FEATURES_ANNOTATION} here`;
+  const message = `the checkpoint ${directory} was taken on a CPU with features that ${who} lacks: ${missing.join(', ')}; its programs may be using them`;
   throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
 }
 

@@ -5,3 +5,4 @@ export { checkpointInPod, POD_MANIFEST, readPodManifest, type SavedContainer, wr
 export { claimTarget } from './target';
 export { MANIFEST } from './manifest';
 export { Restored } from './restore';
+export { keepStill } from './standstill';

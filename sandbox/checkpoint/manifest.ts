@@ -1,7 +1,7 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
-import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
@@ -17,6 +17,10 @@ export const UPPER = 'upper.tar';
 
 /** A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. */
 const CHUNK = 16 << 20;
+/** The same for the contents of memory, of which a page may be wanted at once. */
+const MEMORY_CHUNK = 1 << 20;
+/** How much is read at once. */
+const BATCH = 16 << 20;
 
 export interface CheckpointFile {
   /** Relative to the checkpoint's directory. */
@@ -71,8 +75,17 @@ export interface Manifest {
 /** Reads a file whole and makes its digests; also puts it on disk. */
 export async function describeFile(directory: string, path: string): Promise<CheckpointFile> {
   const sha256: string[] = [];
-  const size = await eachChunk(join(directory, path), CHUNK, (bytes) => void sha256.push(digest(bytes)), true);
-  return { path, size, chunk: CHUNK, sha256 };
+  const chunk = isMemory({ path }) ? MEMORY_CHUNK : CHUNK;
+  const file = await open(join(directory, path), 'r');
+  try {
+    const { size } = await file.stat();
+    const all = Array.from({ length: Math.ceil(size / chunk) }, (_, i) => i);
+    await eachDigest(file, { path, size, chunk }, all, (index, found) => (sha256[index] = found));
+    await file.sync();
+    return { path, size, chunk, sha256 };
+  } finally {
+    await file.close();
+  }
 }
 
 /** All files of a checkpoint that is being written, in order of their names; the manifest is none of them. */
@@ -140,22 +153,45 @@ export function checkSizes(directory: string, manifest: Manifest): void {
   }
 }
 
-/** Reads a file and compares its digests. @throws SiltError CHECKPOINT_INVALID naming file and place. */
-export async function verifyFile(directory: string, file: CheckpointFile): Promise<void> {
-  let at = 0;
-  await eachChunk(join(directory, file.path), file.chunk, (bytes) => {
-    if (file.sha256[at / file.chunk] !== digest(bytes)) {
-      throw invalid(
-        `the checkpoint ${directory} is damaged: ${file.path} has changed between its bytes ${at} and ${at + bytes.length}`,
-        file.path,
-      );
-    }
-    at += file.chunk;
+/**
+ * Reads a file, or some of its chunks, and compares the digests.
+ * @throws SiltError CHECKPOINT_INVALID naming file and place.
+ */
+export async function verifyFile(
+  directory: string,
+  file: CheckpointFile,
+  chunks: Iterable<number> = file.sha256.keys(),
+): Promise<void> {
+  const opened = await open(join(directory, file.path), 'r');
+  try {
+    await eachDigest(opened, file, [...chunks], (index, found) => {
+      if (found !== file.sha256[index]) throw damaged(directory, file, index);
+    });
+  } finally {
+    await opened.close();
+  }
+}
+
+/** A small file whole, whose digests are right. @throws SiltError CHECKPOINT_INVALID. */
+export function readVerified(directory: string, file: CheckpointFile): Buffer {
+  const bytes = readFileSync(join(directory, file.path));
+  file.sha256.forEach((wanted, index) => {
+    const found = digest(bytes.subarray(index * file.chunk, (index + 1) * file.chunk));
+    if (found !== wanted) throw damaged(directory, file, index);
   });
+  return bytes.subarray(0, file.size);
+}
+
+export function damaged(directory: string, { path, chunk, size }: CheckpointFile, index: number): SiltError {
+  const [from, to] = [index * chunk, Math.min((index + 1) * chunk, size)];
+  return invalid(
+    `the checkpoint ${directory} is damaged: ${path} has changed between its bytes ${from} and ${to}`,
+    path,
+  );
 }
 
 /** Whether a file is one of those with the contents of memory, which may be large. */
-export function isMemory({ path }: CheckpointFile): boolean {
+export function isMemory({ path }: Pick<CheckpointFile, 'path'>): boolean {
   return /^process\/pages-.*\.img$/.test(path);
 }
 
@@ -163,31 +199,44 @@ function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-async function eachChunk(
-  path: string,
-  chunk: number,
-  onChunk: (bytes: Buffer) => void,
-  syncToo = false,
-): Promise<number> {
-  const file: FileHandle = await open(path, 'r');
-  try {
-    const size = fstatSync(file.fd).size;
-    const buffer = Buffer.allocUnsafe(Math.min(chunk, Math.max(size, 1)));
-    for (let at = 0; at < size;) {
-      let filled = 0;
-      while (filled < Math.min(chunk, size - at)) {
-        const { bytesRead } = await file.read(buffer, filled, Math.min(chunk, size - at) - filled, at + filled);
-        if (bytesRead === 0) throw invalid(`${path} became shorter while it was read`, path);
-        filled += bytesRead;
-      }
-      onChunk(buffer.subarray(0, filled));
-      at += filled;
-    }
-    if (syncToo) await file.sync();
-    return size;
-  } finally {
-    await file.close();
+/**
+ * Digests of chunks of a file, in the order that is asked for. They are made on other threads, and while the next bytes are
+ * read: for somebody who waits for it, this takes as long as reading or as hashing, not both, and the event loop goes on.
+ */
+async function eachDigest(
+  file: FileHandle,
+  { path, size, chunk }: Pick<CheckpointFile, 'path' | 'size' | 'chunk'>,
+  indexes: readonly number[],
+  onDigest: (index: number, digest: string) => void,
+): Promise<void> {
+  const most = Math.max(1, Math.floor(BATCH / chunk));
+  let before = Promise.resolve();
+  for (let at = 0; at < indexes.length;) {
+    let count = 1;
+    while (count < most && indexes[at + count] === indexes[at]! + count) count++;
+    const first = indexes[at]!;
+    const bytes = await readPart(file, path, first * chunk, Math.min((first + count) * chunk, size));
+    await before;
+    before = (async () => {
+      const parts = Array.from({ length: count }, (_, i) => bytes.subarray(i * chunk, (i + 1) * chunk));
+      const digests = await Promise.all(parts.map((part) => webcrypto.subtle.digest('SHA-256', part)));
+      digests.forEach((one, i) => onDigest(first + i, Buffer.from(one).toString('hex')));
+    })();
+    // Whoever waits for it hears of it; until then the next part is read.
+    before.catch(() => undefined);
+    at += count;
   }
+  await before;
+}
+
+async function readPart(file: FileHandle, path: string, from: number, to: number): Promise<Buffer<ArrayBuffer>> {
+  const bytes = Buffer.allocUnsafeSlow(to - from);
+  for (let filled = 0; filled < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, from + filled);
+    if (bytesRead === 0) throw invalid(`${path} became shorter while it was read`, path);
+    filled += bytesRead;
+  }
+  return bytes;
 }
 
 function invalid(message: string, path: string): SiltError {

@@ -1,4 +1,6 @@
 /** What a restore is given. */
+import type { Cgroup } from '../cgroup';
+import type { CpuView } from '../cpuid';
 import type { LaunchPlan } from '../programs/launch';
 import type { Lifetime, Process } from '../process';
 import type { AllowedDevice } from '../unpacker';
@@ -19,6 +21,11 @@ export interface RestoreRequest {
   readonly devices: readonly AllowedDevice[];
   readonly onTerminal: (master: number) => void;
   readonly lifetime: Lifetime;
+  readonly cgroup: Cgroup;
+  /** What its programs are shown of the CPU; undefined for all. */
+  readonly cpu: CpuView | undefined;
+  /** Of the container's state. */
+  readonly stateDirectory: string;
   /** Where CRIU's log is put when it fails. */
   readonly workPath: string;
   /** Called when the root is complete and the gofer waits; see LaunchPlan's hooks. */

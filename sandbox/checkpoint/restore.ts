@@ -3,8 +3,9 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { CriuRequestType } from '../../proto/criu';
-import { C, type Kernel } from '../../syscall';
+import { C } from '../../syscall';
 import type { Pod } from '../pod';
+import type { StartedPager } from '../pager';
 import type { Process } from '../process';
 import type { CriuCommand } from '../programs/criu';
 import type { Workshop } from '../workshop';
@@ -14,6 +15,7 @@ import { type Prepared, prepareMounts } from './restored-mounts';
 import { buildRestoredRoot, uncoverRestoredRoot } from './restored-root';
 import { criuOptions, inheritedFiles, startRestorer } from './restorer';
 import type { CriuSession } from './session';
+import { freezeRestored, type FrozenRestore } from './standstill';
 
 /**
  * A container's processes, all there and standing still: CRIU holds them until {@link start}. Like a parked launcher, the first
@@ -23,13 +25,16 @@ export class Restored {
   #ended = false;
 
   private constructor(
-    private readonly kernel: Kernel,
+    private readonly workshop: Workshop,
     readonly init: Process,
     private readonly session: CriuSession,
     private readonly done: Promise<void>,
-    private readonly gate: { readonly open: () => void; readonly refuse: (error: Error) => void },
+    private readonly gate: Gate,
     private readonly request: RestoreRequest,
+    private readonly holder: Process,
     private readonly release: () => Promise<void>,
+    /** Brings its memory; none when all of it is there. */
+    readonly pager: StartedPager | undefined,
   ) {}
 
   /** @throws SiltError CHECKPOINT_FAILED, CRIU_UNUSABLE, …; no process is left then. */
@@ -39,15 +44,12 @@ export class Restored {
       const message = 'restoring into a pid namespace that is not the container’s own is not built yet';
       throw new SiltError('UNIMPLEMENTED', message);
     }
-    if (request.plan.process.traced) {
-      const message = 'restoring with the annotation dev.gvisor.internal.cpufeatures is not built yet';
-      throw new SiltError('UNIMPLEMENTED', message);
-    }
     const criu = findCriu(config);
     await requireVersion(kernel, criu);
+    const lazy = request.image.background && !refusesPager(workshop, request);
     const prepared = await prepareMounts(workshop, pod, request);
     try {
-      return await Restored.#start(kernel, pod, request, criu, prepared);
+      return await Restored.#start(workshop, pod, request, criu, prepared, lazy);
     } finally {
       for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
         if (fd !== undefined) closeSync(fd);
@@ -55,16 +57,18 @@ export class Restored {
   }
 
   static async #start(
-    kernel: Kernel,
+    workshop: Workshop,
     pod: Pod,
     request: RestoreRequest,
     criu: CriuCommand,
     prepared: Prepared,
+    lazy: boolean,
   ): Promise<Restored> {
+    const { kernel } = workshop;
     const inherited = inheritedFiles(request, prepared);
     const [handover, theirs] = kernel.socketPair();
-    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs);
-    const { session, holder, started } = running;
+    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs, lazy);
+    const { session, holder, started, pager } = running;
     let init: Process | undefined;
     const gate = makeGate();
     const release = async (): Promise<void> => {
@@ -76,7 +80,7 @@ export class Restored {
     const reached = new Promise<void>((resolve, reject) => {
       const done = session.request(
         CriuRequestType.RESTORE,
-        criuOptions(request, holder, inherited),
+        criuOptions(request, holder, inherited, pager !== undefined),
         async (script, pid) => {
           if (script === 'setup-namespaces') {
             await buildRestoredRoot(kernel, pod, request, prepared, { pid, handover, started }, (process) => {
@@ -84,14 +88,19 @@ export class Restored {
             });
           } else if (script === 'post-restore') {
             if (request.plan.userns) await uncoverRestoredRoot(kernel, init!);
-            await request.image.memoryVerified;
+            await request.image.verifyMemory(pager ? 'not-lazy' : 'all');
+            pager?.protect(init!);
             resolve();
             await gate.opened;
+          } else if (script === 'pre-resume') {
+            // Each stands still in the middle of what CRIU had it do last.
+            await gate.beforeRun?.();
           }
         },
       );
       gate.done = done.then(() => undefined);
       gate.done.catch(reject);
+      pager?.complete.catch(reject);
     });
     try {
       await reached;
@@ -99,6 +108,7 @@ export class Restored {
       const explained = session.keepLog(logPath(request), error);
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
       await release();
+      await pager?.end();
       await init?.exited;
       // Unreaped it would keep the sandbox, process 1 above it, from ending.
       if (init && request.lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
@@ -106,19 +116,29 @@ export class Restored {
       throw explained;
     }
     if (prepared.master !== undefined) request.onTerminal(prepared.master);
-    return new Restored(kernel, init!, session, gate.done!, gate, request, release);
+    return new Restored(workshop, init!, session, gate.done!, gate, request, holder, release, pager);
   }
 
-  /** Lets the processes go on. @throws SiltError CHECKPOINT_FAILED; they have been killed then. */
+  /** Lets the processes go on. @throws SiltError CHECKPOINT_FAILED, SYSCALL_FAILED; they have been killed then. */
   async start(): Promise<void> {
+    const { cpu, cgroup, stateDirectory: directory, lifetime } = this.request;
     this.#ended = true;
-    this.gate.open();
+    let frozen: FrozenRestore | undefined;
+    if (cpu !== undefined) {
+      this.gate.beforeRun = async () => {
+        const helpers = [this.session.pid, this.holder.pid];
+        frozen = await freezeRestored(this.workshop, { cgroup, directory, helpers });
+      };
+    }
     try {
+      this.gate.open();
       await this.done;
+      if (cpu !== undefined) await frozen!.trace(cpu, lifetime);
     } catch (error) {
-      if (!this.init.exit) this.kernel.signal(this.init.fd, C.SIGKILL);
+      if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
       throw this.session.keepLog(logPath(this.request), error);
     } finally {
+      await frozen?.thaw();
       await this.release();
     }
   }
@@ -134,6 +154,15 @@ export class Restored {
   }
 }
 
+/** userfaultfd(2) for faults in the kernel, too, takes CAP_SYS_PTRACE in the host's user namespace. */
+function refusesPager({ warn }: Workshop, { plan, id }: RestoreRequest): boolean {
+  if (!plan.userns) return false;
+  warn?.(
+    `the memory of ${id} is read before it runs, as without --background: the kernel does not let processes in a user namespace wait for their memory (userfaultfd)`,
+  );
+  return true;
+}
+
 function logPath({ workPath, id }: RestoreRequest): string {
   return join(workPath, `${id}.criu-restore.log`);
 }
@@ -143,6 +172,8 @@ interface Gate {
   open: () => void;
   refuse: (error: Error) => void;
   done?: Promise<void>;
+  /** When it has been opened, CRIU asks this before any process runs. */
+  beforeRun?: () => Promise<void>;
 }
 
 function makeGate(): Gate {

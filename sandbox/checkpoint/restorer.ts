@@ -1,6 +1,7 @@
 /** CRIU that restores, in the pod, and the holder of the mount namespace beside it. */
-import { closeSync, symlinkSync } from 'node:fs';
+import { closeSync, symlinkSync, writeFileSync } from 'node:fs';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
+import { type StartedPager, startPager } from '../pager';
 import type { Pod } from '../pod';
 import { Process, pidOf } from '../process';
 import { CRIU_FDS, CRIU_PATHS, type CriuCommand, FIRST_INHERITED_FD, restoreProgram } from '../programs/criu';
@@ -33,9 +34,11 @@ export function criuOptions(
   { plan, image }: RestoreRequest,
   holder: Process,
   inherited: readonly InheritedFile[],
+  lazy: boolean,
 ): object {
   const { options } = image.manifest;
   return {
+    ...(lazy ? { lazyPages: true, configFile: `${CRIU_PATHS.run}/${CONFIGURATION}` } : {}),
     imagesDir: `${CRIU_PATHS.run}/${IMAGES_LINK}`,
     rstSibling: true,
     manageCgroupsMode: CGROUPS_IGNORED,
@@ -52,7 +55,10 @@ export function criuOptions(
 
 /** CRIU 4.1 wants the image directory to be a symlink, as it is in /proc. */
 const IMAGES_LINK = 'images';
+/** CRIU's working directory, where it looks for the pager, can be given to it in a file only (or by an fd of a process that it sees). */
+const CONFIGURATION = 'restore.conf';
 
+/** @param lazy the memory is brought by a pager, which is started too */
 export async function startRestorer(
   kernel: Kernel,
   pod: Pod,
@@ -60,7 +66,8 @@ export async function startRestorer(
   criu: CriuCommand,
   inherited: readonly InheritedFile[],
   handover: number,
-): Promise<{ session: CriuSession; holder: Process; started: Started }> {
+  lazy: boolean,
+): Promise<{ session: CriuSession; holder: Process; started: Started; pager: StartedPager | undefined }> {
   const { plan, image } = request;
   const [mine, rpc] = kernel.socketPair();
   const run = makeCriuRun(kernel, plan.root.owner);
@@ -68,6 +75,7 @@ export async function startRestorer(
   symlinkSync(CRIU_PATHS.images, `/proc/self/fd/${run}/${IMAGES_LINK}`);
   const names = inherited.map((_, i) => `inherited-${i}`);
   const processes: Partial<Record<string, Process>> = {};
+  let pager: StartedPager | undefined;
   const onReport = ({ name, fds }: Report): boolean => {
     if (name !== 'criu' && name !== 'holder') return false;
     processes[name] = new Process(kernel, pidOf(fds[0]!), fds[0]!);
@@ -77,6 +85,11 @@ export async function startRestorer(
     for (const process of Object.values(processes)) if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
   };
   try {
+    if (lazy) {
+      writeFileSync(`/proc/self/fd/${run}/${CONFIGURATION}`, `work-dir ${CRIU_PATHS.run}\n`, { mode: 0o644 });
+      const { stateDirectory: directory, lifetime } = request;
+      pager = startPager(kernel, { image: image.directory, run, directory, lifetime });
+    }
     const started = kernel.start(restoreProgram(plan, criu, image.process, names), {
       [LAUNCH_FDS.sandbox]: pod.sandbox.fd,
       [CRIU_FDS.rpc]: rpc,
@@ -87,8 +100,9 @@ export async function startRestorer(
     });
     await awaitReports(kernel, started, ['holder', 'criu'], { what: 'starting CRIU', onReport, abort });
     const session = new CriuSession(kernel, processes['criu']!, mine, run);
-    return { session, holder: processes['holder']!, started };
+    return { session, holder: processes['holder']!, started, pager };
   } catch (error) {
+    await pager?.end();
     closeSync(mine);
     for (const process of Object.values(processes)) await process?.exited;
     closeSync(run);

@@ -48,6 +48,11 @@ export class CriuSession {
     }
   }
 
+  /** CRIU's, as the host numbers it. */
+  get pid(): number {
+    return this.criu.pid;
+  }
+
   /** CRIU's /run, as this process reaches it. */
   get runPath(): string {
     return `/proc/self/fd/${this.run}`;

@@ -58,9 +58,15 @@ export class TracerControl {
     return new TracerControl(kernel, connectIn(kernel, directory, NAME, 'the tracer of its CPUID is gone'));
   }
 
-  /** Makes all threads stand still. @throws SiltError CHECKPOINT_FAILED when one does not; they go on at {@link close}. */
-  hold(): Promise<void> {
-    return this.#ask('h', 'its threads do not stand still: one may be waiting for a child that it made with vfork(2)');
+  /**
+   * Makes all threads stand still. What `told` does comes after they have been told to: it may thaw frozen ones, which then do
+   * before they run on.
+   * @throws SiltError CHECKPOINT_FAILED when one does not; they go on at {@link close}.
+   */
+  async hold(told: () => void = () => undefined): Promise<void> {
+    await this.#ask('i', 'silt-cpuid does not answer');
+    told();
+    await this.#ask('h', 'its threads do not stand still: one may be waiting for a child that it made with vfork(2)');
   }
 
   /** Lets go of the threads, which are held and must be kept from running. */

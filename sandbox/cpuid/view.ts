@@ -71,6 +71,11 @@ export function planCpuView(
   };
 }
 
+/** The features that a container's programs may find. @param cpuinfo as above. @throws SiltError as {@link planCpuView}. */
+export function shownFeatures(annotations: Readonly<Record<string, string>>, cpuinfo: string): readonly string[] {
+  return planCpuView(annotations, () => cpuinfo)?.features ?? cpuFeatures(cpuinfo);
+}
+
 function bitsOf(names: readonly string[], shown: ReadonlySet<string>): number {
   return names.reduce((bits, name, i) => (shown.has(name) ? bits | (1 << i) : bits), 0) >>> 0;
 }

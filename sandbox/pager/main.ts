@@ -1,0 +1,142 @@
+/**
+ * The pager's process: reads what of the checkpoint it needs to know, leaves the host's filesystem, takes the processes'
+ * userfaultfds from CRIU and brings their memory. See programs/page.ts for what it is given.
+ */
+import { openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../../errors';
+import { loadNative, type WatchHandle } from '../../native';
+import {
+  capset,
+  chdir,
+  Kernel,
+  mount,
+  pivotRoot,
+  ProgramBuilder,
+  receivedFds,
+  receiveMessage,
+  sendMessage,
+  setSeccompFilter,
+  umount,
+} from '../../syscall';
+import { PROCESS, readManifest, readVerified } from '../checkpoint/manifest';
+import { PAGER } from '../programs/page';
+import { nodeFilter } from '../unpacker-filter';
+import { errorReport } from '../unpacker-report';
+import { Pager } from './pager';
+import { parsePagemap, type PageRun } from './pagemap';
+import { VerifiedFile } from './verified-file';
+
+/** What CRIU says when the last process is there (LAZY_PAGES_RESTORE_FINISHED of its uffd.c). */
+const FINISHED = 0x52535446;
+const READABLE = 1;
+
+const kernel = new Kernel(loadNative(`/proc/self/fd/${PAGER.addon}`), -1);
+
+interface Memory {
+  readonly runs: readonly PageRun[];
+  readonly file: VerifiedFile;
+}
+
+/** What every process's memory is to be, by the pid that it has within its pid namespace. */
+function readImage(named: string): Map<number, Memory> {
+  const directory = `/proc/self/fd/${PAGER.image}`;
+  const { files } = readManifest(directory);
+  const found = new Map<number, Memory>();
+  for (const map of files) {
+    const pid = /^process\/pagemap-(\d+)\.img$/.exec(map.path)?.[1];
+    if (pid === undefined) continue;
+    const { pages, runs } = parsePagemap(readVerified(directory, map));
+    const file = files.find(({ path }) => path === join(PROCESS, pages));
+    if (file === undefined) continue;
+    const fd = openSync(join(directory, file.path), 'r');
+    found.set(Number(pid), { runs: runs.filter(({ lazy }) => lazy), file: new VerifiedFile(fd, named, file) });
+  }
+  return found;
+}
+
+/** Into an empty root, without any right, and under a filter: from here on only its fds lead anywhere. */
+function confine(): void {
+  const p = new ProgramBuilder();
+  p.step('leaving the host’s filesystem');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_RDONLY', 'mode=500,size=4k');
+  chdir(p, '/proc');
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
+  capset(p, { effective: 0n, permitted: 0n, inheritable: 0n });
+  p.step('confining the pager to what bringing memory takes');
+  const { bpf, flags } = nodeFilter(['accept4']);
+  setSeccompFilter(p, bpf, flags);
+  kernel.run(p.build());
+}
+
+function send(socket: number, text: string, fds: readonly number[] = []): void {
+  const p = new ProgramBuilder();
+  const options = { tolerate: ['EPIPE', 'EAGAIN', 'ETOOMANYREFS', 'ECONNREFUSED'] };
+  sendMessage(p, socket, p.bytes(Buffer.from(text), 'message', 1), fds, options);
+  kernel.run(p.build());
+}
+
+function accept(): number {
+  const p = new ProgramBuilder();
+  const connection = p.slot('connection');
+  p.step('waiting for CRIU').call('accept4', [PAGER.listener, 0, 0, 0], { out: connection, retry: true });
+  return kernel.run(p.build()).get(connection);
+}
+
+/** Receives from CRIU: a pid, then its userfaultfd, and so on; a negative pid is that of a process without memory. */
+function receive(connection: number): { readonly number: number; readonly fd: number | undefined } | undefined {
+  const p = new ProgramBuilder();
+  const message = receiveMessage(p, connection, 4, 1);
+  const result = kernel.run(p.build());
+  if (result.get(message.count) === 0) return undefined;
+  return { number: result.at(message.payload).readInt32LE(), fd: receivedFds(result.image, message)[0] };
+}
+
+function fail(error: unknown): never {
+  const report = errorReport(error);
+  writeSync(PAGER.failure, error instanceof SiltError ? `${error.message}\n` : `${report}\n`);
+  send(PAGER.report, report);
+  // The keeper, which hears of this end, ends the container.
+  process.exit(1);
+}
+
+function serve(memories: ReadonlyMap<number, Memory>): void {
+  const pager = new Pager(kernel, {
+    hold: (fd) => send(PAGER.hold, 'fd', [fd]),
+    onComplete: () => {
+      send(PAGER.report, 'complete');
+      send(PAGER.end, 'complete');
+      process.exit(0);
+    },
+    onFailure: fail,
+  });
+  const connection = accept();
+  let pid: number | undefined;
+  const watch: WatchHandle = kernel.watch(connection, READABLE, () => {
+    try {
+      const message = receive(connection);
+      if (message === undefined) throw new SiltError('CHECKPOINT_FAILED', 'CRIU ended before all processes were there');
+      if (message.fd !== undefined) {
+        const memory = memories.get(pid ?? 0);
+        if (memory === undefined) throw new SiltError('CHECKPOINT_INVALID', `there is no memory of process ${pid}`);
+        pager.add(message.fd, memory.runs, memory.file);
+      } else if (message.number === FINISHED) {
+        watch.close();
+        pager.start();
+      } else pid = message.number;
+    } catch (error) {
+      fail(error);
+    }
+  });
+}
+
+try {
+  const memories = readImage(process.argv[2] ?? '');
+  confine();
+  serve(memories);
+} catch (error) {
+  fail(error);
+}

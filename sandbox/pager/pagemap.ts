@@ -1,0 +1,49 @@
+/** Where the memory of a checkpoint's processes lies: CRIU's pagemap images (images/pagemap.proto). */
+import { numberOf, parseFields, parseImage } from '../checkpoint/image-file';
+
+export const PAGE = 4096;
+
+/** Pages that follow each other both in memory and in the file. */
+export interface PageRun {
+  /** Address of the first. */
+  readonly start: number;
+  /** Behind the last. */
+  readonly end: number;
+  /** Where the first lies in the file, in bytes. */
+  readonly offset: number;
+  /** Whether CRIU leaves them out of a restore with lazy pages. */
+  readonly lazy: boolean;
+}
+
+/** One process's memory, or one piece of shared memory. */
+export interface Pagemap {
+  /** Name of the file with its pages. */
+  readonly pages: string;
+  readonly runs: readonly PageRun[];
+}
+
+/** PE_LAZY and PE_PRESENT of CRIU's pagemap.h. */
+const LAZY = 1 << 1;
+const PRESENT = 1 << 2;
+const ENTRY = { address: 1, pages32: 2, flags: 4, pages: 5 } as const;
+
+/** Parses a pagemap image. @throws SiltError CHECKPOINT_FAILED when it is none. */
+export function parsePagemap(bytes: Buffer): Pagemap {
+  const [head = Buffer.alloc(0), ...entries] = parseImage(bytes, 'pagemap').entries;
+  return { pages: `pages-${numberOf(parseFields(head), 1)}.img`, runs: runsOf(entries) };
+}
+
+function runsOf(entries: readonly Buffer[]): PageRun[] {
+  const runs: PageRun[] = [];
+  let offset = 0;
+  for (const entry of entries) {
+    const fields = parseFields(entry);
+    const flags = fields.some(({ number }) => number === ENTRY.flags) ? numberOf(fields, ENTRY.flags) : PRESENT;
+    if ((flags & PRESENT) === 0) continue;
+    const size = (numberOf(fields, ENTRY.pages) || numberOf(fields, ENTRY.pages32)) * PAGE;
+    const start = numberOf(fields, ENTRY.address);
+    runs.push({ start, end: start + size, offset, lazy: (flags & LAZY) !== 0 });
+    offset += size;
+  }
+  return runs;
+}
