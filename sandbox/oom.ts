@@ -4,6 +4,9 @@ import { type Cgroup, findOomSource, oomKills, registerOomEvent } from './cgroup
 
 const READABLE = 1;
 
+/** When to look again after a notice of v1: it comes when memory is short, the kill is counted once it has been done (mm/memcontrol-v1.c). */
+const LOOK_AGAIN_MS = [10, 100, 1000];
+
 /** A watch for kills of the OOM killer. */
 export interface OomWatch {
   /**
@@ -22,7 +25,9 @@ export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): Oom
   const source = findOomSource(cgroup);
   if (source === undefined) return { look: () => undefined, stop: () => undefined };
   let seen = oomKills(cgroup);
+  let stopped = false;
   const look = (): void => {
+    if (stopped) return;
     const kills = oomKills(cgroup);
     if (kills > seen) onOom();
     seen = kills;
@@ -40,10 +45,12 @@ export function watchOom(kernel: Kernel, cgroup: Cgroup, onOom: () => void): Oom
   const handle = kernel.watch(fd, READABLE, () => {
     kernel.run(clear);
     look();
+    for (const ms of LOOK_AGAIN_MS) setTimeout(look, ms).unref();
   });
   return {
     look,
     stop: () => {
+      stopped = true;
       handle.close();
       closeSync(fd);
     },

@@ -44,9 +44,10 @@ async function watch(frame: Frame, id: string, { stats, interval }: EventsOption
   };
   const sayStats = (): void =>
     say({ type: 'stats', id: container.id, data: runcStats(cgroups.readMetrics(container.cgroup)) });
+  // Before the first line, after which a reader may have the container run out of memory.
+  if (!stats) watchOom(workshop.kernel, container.cgroup, () => say({ type: 'oom', id: container.id }));
   sayStats();
   if (stats) process.exit(0);
-  watchOom(workshop.kernel, container.cgroup, () => say({ type: 'oom', id: container.id }));
   void container.ended().then(() => process.exit(0));
   for (;;) {
     await sleep(everyMs);
