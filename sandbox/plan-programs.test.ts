@@ -265,7 +265,7 @@ describe('the launcher’s last steps', () => {
   });
 
   test.each(USERNS)(
-    'without it have the filter while the right to install one is there, with userns = %s',
+    'without it have the filter last too, and drop the right to install one behind it, with userns = %s',
     (userns) => {
       expect(stepsOf({ process: { noNewPrivileges: false } }, { userns })).toEqual([
         'setsid',
@@ -273,10 +273,11 @@ describe('the launcher’s last steps', () => {
         'chdir',
         'umask',
         'prctl(PR_CAPBSET_DROP',
-        'seccomp',
         ...DROPPING,
         'sendmsg',
         'read',
+        'seccomp',
+        'capset',
         'execve',
       ]);
     },

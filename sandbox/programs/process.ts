@@ -131,7 +131,8 @@ export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
  * Adds the way from a process of silt inside the container's namespaces to the container's program: stdio, ids,
  * capabilities, seccomp, exec. The order is forced by who may do what:
  * the terminal and the working directory while still root, the bounding set before the ids, ids before the capability sets
- * (keeping them over setresuid), the filter last, or before the capabilities go when `no_new_privs` is off.
+ * (keeping them over setresuid), the filter last: a profile need not allow what silt does. Without `no_new_privs` that takes
+ * CAP_SYS_ADMIN (seccomp(2)), which goes right after it: of capset(2) and execve(2) nobody can be spared.
  *
  * `park` adds what the process does once all is checked and before exec.
  */
@@ -157,7 +158,6 @@ export function becomeProcess(
   }
   setScheduling(p, plan);
   dropBounding(p, plan);
-  if (!plan.noNewPrivileges) applySeccomp(p, plan);
   setCredentials(p, plan);
   for (const limit of plan.rlimits) {
     p.step(`setting ${limit.name}`);
@@ -169,11 +169,11 @@ export function becomeProcess(
   execFirst(p, plan, () => {
     if (plan.traced) askToBeTraced(p);
     const early = listens(plan);
-    if (plan.noNewPrivileges && early) applySeccomp(p, plan);
+    if (early) applySeccomp(p, plan);
     park();
     const report = plan.passFds.includes(REPORT_FD) ? duplicate(p, p.report, 'report') : undefined;
     for (const [number, fd] of passed) dupTo(p, fd, number);
-    if (plan.noNewPrivileges && !early) applySeccomp(p, plan);
+    if (!early) applySeccomp(p, plan);
     return report;
   });
 }
@@ -258,8 +258,21 @@ function capabilityName(cap: number): string {
   return found?.[0] ?? `${cap}`;
 }
 
-/** Both filters, when there are two: the kernel asks each and takes the stricter answer. The spec's may have no `seccomp`. */
+/** Whether CAP_SYS_ADMIN stays until the filters are installed. */
+function keepsAdmin({ noNewPrivileges, baseline, seccomp }: ProcessPlan): boolean {
+  return !noNewPrivileges && (baseline !== undefined || seccomp !== undefined);
+}
+
+/** The filters, and what had to wait for them. */
 function applySeccomp(p: ProgramBuilder, plan: ProcessPlan): void {
+  installFilters(p, plan);
+  if (!keepsAdmin(plan)) return;
+  p.step('dropping CAP_SYS_ADMIN behind the seccomp filter');
+  capset(p, plan.capabilities);
+}
+
+/** Both filters, when there are two: the kernel asks each and takes the stricter answer. The spec's may have no `seccomp`. */
+function installFilters(p: ProgramBuilder, plan: ProcessPlan): void {
   if (plan.baseline) {
     p.step('installing the baseline seccomp filter');
     setSeccompFilter(p, plan.baseline.bpf, plan.baseline.flags);
@@ -285,13 +298,17 @@ function listens({ seccomp }: ProcessPlan): boolean {
   return seccomp !== undefined && (seccomp.flags & C.SECCOMP_FILTER_FLAG_NEW_LISTENER) !== 0;
 }
 
+const ADMIN = 1n << BigInt(C.CAP_SYS_ADMIN);
+
 function setCredentials(p: ProgramBuilder, plan: ProcessPlan): void {
   p.step(`becoming user ${plan.uid}:${plan.gid}`);
   prctl(p, 'PR_SET_KEEPCAPS', 1);
   setIds(p, plan.uid, plan.gid, plan.additionalGids);
   prctl(p, 'PR_SET_KEEPCAPS', 0);
   p.step('setting the capability sets');
-  capset(p, plan.capabilities);
+  const { capabilities } = plan;
+  const admin = keepsAdmin(plan) ? ADMIN : 0n;
+  capset(p, { ...capabilities, effective: capabilities.effective | admin, permitted: capabilities.permitted | admin });
   for (let cap = 0; cap <= plan.lastCapability; cap++) {
     if (!((plan.capabilities.ambient >> BigInt(cap)) & 1n)) continue;
     prctl(p, 'PR_CAP_AMBIENT', flags('PR_CAP_AMBIENT_RAISE'), { arg3: cap });
