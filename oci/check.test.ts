@@ -352,14 +352,14 @@ describe('what is refused', () => {
     expect(refusal(document({ mounts: [mount], linux })).details).toEqual({ jsonPath: '$.mounts[0].options' });
   });
 
-  test('a mount namespace to join', () => {
-    const namespaces = [
-      ...NAMESPACES.filter(({ type }) => type !== 'mount'),
-      { type: 'mount', path: '/proc/1/ns/mnt' },
-    ];
-    expect(refusal(document({ linux: { namespaces } }))).toMatchObject({
-      code: 'SPEC_UNSUPPORTED',
-      details: { jsonPath: '$.linux.namespaces[6].path' },
+  test.each([
+    ['without a time namespace', []],
+    ['of one that is joined', [{ type: 'time', path: '/proc/1/ns/time' }]],
+  ])('offsets of clocks %s', (_, time) => {
+    const linux = { namespaces: [...NAMESPACES, ...time], timeOffsets: { boottime: { secs: 1 } } };
+    expect(refusal(document({ linux }))).toMatchObject({
+      code: 'SPEC_INVALID',
+      details: { jsonPath: '$.linux.timeOffsets' },
     });
   });
 });

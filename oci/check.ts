@@ -111,17 +111,20 @@ function checkNamespaces(spec: Spec): void {
     if (spec[key] && !find('uts'))
       throw refuse(`$.${key}`, 'needs a uts namespace, and $.linux.namespaces has none: it would rename the host');
   }
-  const mount = find('mount');
-  if (!mount) throw refuse('$.linux.namespaces', 'must have a mount namespace: silt builds the root filesystem in one');
-  if (mount.path !== undefined) {
-    const i = namespaces.indexOf(mount);
-    throw refuse(
-      `$.linux.namespaces[${i}].path`,
-      'is not supported: silt does not join mount namespaces',
-      'SPEC_UNSUPPORTED',
-    );
-  }
+  if (!find('mount'))
+    throw refuse('$.linux.namespaces', 'must have a mount namespace: silt builds the root filesystem in one');
+  checkTimeOffsets(spec, find('time'));
   checkUserNamespace(spec, find('user'));
+}
+
+function checkTimeOffsets({ linux }: Spec, time: { path?: string } | undefined): void {
+  if (Object.keys(linux?.timeOffsets ?? {}).length === 0) return;
+  if (!time) throw refuse('$.linux.timeOffsets', 'needs a time namespace, and $.linux.namespaces has none');
+  if (time.path !== undefined)
+    throw refuse(
+      '$.linux.timeOffsets',
+      `the offsets of ${time.path}, which is to be joined, are what they are; leave them out`,
+    );
 }
 
 function checkUserNamespace(spec: Spec, user: { path?: string } | undefined): void {

@@ -21,8 +21,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'freebsd', reason: 'it is for another platform' },
   { field: 'vm', reason: 'it is for runtimes that start virtual machines' },
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
-  { field: 'linux.namespaces[].type', value: 'time', reason: 'silt does not make time namespaces yet' },
-  { field: 'linux.timeOffsets', reason: 'silt does not make time namespaces yet' },
   { field: 'linux.mountLabel', reason: 'silt does not label mounts yet' },
   { field: 'linux.intelRdt', reason: 'silt does not manage resctrl' },
   { field: 'linux.memoryPolicy', reason: 'silt does not set memory policies yet' },

@@ -15,7 +15,7 @@ import type { CheckpointImage } from './checkpoint';
 import { type ContainerCgroupPlan, planContainerCgroup } from './container-cgroup';
 import { containerIdMaps } from './container-ids';
 import { CPUINFO, type CpuView, planCpuView } from './cpuid';
-import { hasOwn, pidMode } from './exec-plan';
+import { namespaceSource, pidMode } from './exec-plan';
 import { withFlagAnnotations } from './flag-annotations';
 import { refuseAnnotations } from './gvisor-annotations';
 import type { Host } from './host';
@@ -26,6 +26,7 @@ import type { PodTraits } from './pod';
 import type { Lifetime } from './process';
 import { planProcess, type ProcessExtras } from './process-plan';
 import type { LaunchPlan } from './programs/launch';
+import type { OwnNamespaces } from './programs/own-namespaces';
 import { needsCover, planUpper, type UpperPlan, upperNames } from './upper';
 import type { Config } from './config';
 import type { Workshop } from './workshop';
@@ -94,7 +95,6 @@ export function planContainer(
   const { layers } = rootfs;
   const idMaps = containerIdMaps(pod, spec);
   const cgroup = planContainerCgroup(host, workshop.config, request);
-  const cgroupNamespace = hasOwn(spec, 'cgroup');
   const below = [...(seedLayer === undefined ? [] : [seedLayer]), ...layersBelow(upper, rootfs)];
   refuseLinkedViews(below, spec.mounts ?? []);
   const places = mountPlaces(workshop.kernel, below, (spec.mounts ?? []).map(mountDestination));
@@ -127,7 +127,7 @@ export function planContainer(
     userns: idMaps !== null,
     podRoot: hostOwner(pod.idMaps, 0, 0, '$.linux.uidMappings'),
     gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
-    cgroupNamespace,
+    own: ownNamespaces(spec),
     join: pod.namespaces,
     hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroupFiles: joinFiles(cgroup.cgroup),
@@ -136,6 +136,16 @@ export function planContainer(
     process: planProcess(workshop, spec, process, { layers, userns: idMaps !== null, ...request.extras }),
   };
   return { idMaps, upper, cgroup, cpu, launch };
+}
+
+function ownNamespaces(spec: Spec): OwnNamespaces {
+  const offsets = Object.entries(spec.linux?.timeOffsets ?? {});
+  return {
+    mount: namespaceSource(spec, 'mount') === 'joined' ? 'joined' : 'new',
+    cgroup: namespaceSource(spec, 'cgroup'),
+    time: namespaceSource(spec, 'time'),
+    timeOffsets: offsets.map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}`),
+  };
 }
 
 /** A /proc/cpuinfo of the container's own, if it has a /proc. */

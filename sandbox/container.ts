@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
@@ -23,6 +23,7 @@ import { idmapFailure } from './idmap-failure';
 import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
 import { openMountFds } from './mount-fds';
+import { openOwnNamespaces, refuseForeignNamespaces } from './namespace-paths';
 import { handOverListener } from './seccomp-listener';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
@@ -30,18 +31,6 @@ import { createCover, createUpper, filestorePath, modeBits } from './upper';
 import type { Workshop } from './workshop';
 
 export type ContainerStatus = 'created' | 'running' | 'stopped';
-
-/** The pid namespace that the spec names by path. @throws SiltError SPEC_INVALID when it cannot be opened. */
-function openPidNamespace(spec: Spec): number | undefined {
-  const path = spec.linux?.namespaces?.find(({ type }) => type === 'pid')?.path;
-  if (!path) return undefined;
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    const message = `$.linux.namespaces: cannot open the pid namespace ${path}: ${(error as Error).message}`;
-    throw new SiltError('SPEC_INVALID', message, { path }, { cause: error });
-  }
-}
 
 /** Steps to take back when a creation fails, newest first. */
 class UndoStack {
@@ -152,6 +141,7 @@ export class Container {
     // A creation that fails once there is something for hooks to see ends as a deletion does (runtime.md, "Lifecycle").
     undo.add(() => (launched ? hooks.deleted(warningsOf(workshop)) : undefined));
     try {
+      refuseForeignNamespaces(workshop.kernel, state, pod, request.id, request.spec);
       const mountPoint = state.addContainer(pod.id, request.id);
       undo.add(() => state.removeContainer(pod.id, request.id));
       const seeding = await Seeding.open(workshop, pod, request);
@@ -224,7 +214,7 @@ export class Container {
   ): Promise<Container> {
     const { kernel } = workshop;
     const program = launchProgram(plan.launch);
-    const pidns = openPidNamespace(request.spec);
+    const namespaces = openOwnNamespaces(request.spec);
     const lifetime = request.lifetime ?? 'with-caller';
     const directory = workshop.state.containerPath(pod.id, request.id);
     const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
@@ -238,13 +228,13 @@ export class Container {
       const donations: Record<string, number> = {
         ...request.stdio,
         ...mountFds,
+        ...namespaces,
         sandbox: pod.sandbox.fd,
         start: startRead,
       };
       if (upper !== undefined) donations['upper'] = upper;
       if (cover !== undefined) donations['cover'] = cover;
       if (plan.idMaps && pod.userns !== undefined) donations['userns'] = pod.userns;
-      if (pidns !== undefined) donations['pidns'] = pidns;
       if (socket !== undefined) donations[START_SOCKET] = socket;
       const started = kernel.start(program, donations);
       undo.add(async () => {
@@ -281,7 +271,7 @@ export class Container {
       throw idmapFailure(kernel, execFailure(error, plan.launch.process), pod.userns);
     } finally {
       closeSync(startRead);
-      for (const fd of [pidns, socket, cover]) if (fd !== undefined) closeSync(fd);
+      for (const fd of [...Object.values(namespaces), socket, cover]) if (fd !== undefined) closeSync(fd);
     }
   }
 

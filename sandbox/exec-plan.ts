@@ -1,4 +1,4 @@
-import type { Process as ProcessSpec, Spec } from '../oci';
+import type { NamespaceType, Process as ProcessSpec, Spec } from '../oci';
 import { type Cgroup, execJoinFiles } from './cgroup';
 import { containerIdMaps } from './container-ids';
 import { type CpuView, planCpuView } from './cpuid';
@@ -6,6 +6,7 @@ import type { PodTraits } from './pod';
 import { planProcess, type ProcessExtras, type ProcessSurroundings } from './process-plan';
 import type { EnterPlan } from './programs/enter';
 import type { PidMode } from './programs/launch';
+import type { NamespaceSource } from './programs/sandbox';
 
 export interface ExecPlan extends EnterPlan {
   /** What its programs are shown of the CPU; undefined for all. */
@@ -57,19 +58,21 @@ export function namespacesOf(spec: Spec, pod: ExecTarget['pod']): string[] {
     CLONE_NEWNET: namespaces.network,
     CLONE_NEWIPC: namespaces.ipc,
     CLONE_NEWUTS: namespaces.uts,
-    CLONE_NEWCGROUP: hasOwn(spec, 'cgroup'),
+    CLONE_NEWCGROUP: namespaceSource(spec, 'cgroup') !== 'host',
+    CLONE_NEWTIME: namespaceSource(spec, 'time') !== 'host',
   };
   return Object.keys(wanted).filter((name) => wanted[name]);
 }
 
-/** Whether the spec asks for a new namespace of this type. */
-export function hasOwn(spec: Spec, type: string): boolean {
-  return (spec.linux?.namespaces ?? []).some((namespace) => namespace.type === type && !namespace.path);
+/** Where the spec has a namespace of this type from. */
+export function namespaceSource(spec: Spec, type: NamespaceType): NamespaceSource {
+  const namespace = spec.linux?.namespaces?.find((one) => one.type === type);
+  if (!namespace) return 'host';
+  return namespace.path ? 'joined' : 'new';
 }
 
 /** Which pid namespace the spec asks for. */
 export function pidMode(spec: Spec): PidMode {
-  const namespace = (spec.linux?.namespaces ?? []).find(({ type }) => type === 'pid');
-  if (!namespace) return 'host';
-  return namespace.path ? 'pod' : 'container';
+  const modes = { host: 'host', joined: 'pod', new: 'container' } as const;
+  return modes[namespaceSource(spec, 'pid')];
 }

@@ -1,7 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
-import { SiltError } from '../errors';
+import { closeSync } from 'node:fs';
 import type { Spec } from '../oci';
 import { podIdRanges } from './id-ranges';
+import { openListed } from './namespace-paths';
 import { Pod, podNamespaces } from './pod';
 import { joinedPath, type JoinedKind, podPlan } from './pod-plan';
 import { siltRoot } from './root';
@@ -33,13 +33,13 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
     return idMaps;
   };
   const fds: Partial<Record<JoinedKind, number>> = {};
-  const open = (kind: JoinedKind, path: string): number => (fds[kind] ??= openNamespace(kind, path));
+  const open = (kind: JoinedKind): number => (fds[kind] ??= openListed(given, kind)!);
   try {
     const spec = inOwnerOfNetwork(kernel, given, fds);
     const userns = joinedPath(spec, 'user');
-    const joinedIds = userns === undefined ? null : await readIdMaps(kernel, open('user', userns));
+    const joinedIds = userns === undefined ? null : await readIdMaps(kernel, open('user'));
     const plan = podPlan({ id, spec, config, claimIds, joinedIds });
-    for (const [kind, path] of Object.entries(plan.paths) as [JoinedKind, string][]) open(kind, path);
+    for (const kind of Object.keys(plan.paths) as JoinedKind[]) open(kind);
     const record = {
       id,
       idMaps: plan.sandbox.idMaps,
@@ -83,17 +83,4 @@ function inOwnerOfNetwork(kernel: Kernel, spec: Spec, fds: Partial<Record<Joined
   fds.user = owner;
   const joined = namespaces.map((one) => (one.type === 'user' ? { ...one, path: `/proc/self/fd/${owner}` } : one));
   return { ...spec, linux: { ...spec.linux, namespaces: joined } };
-}
-
-function openNamespace(kind: string, path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    throw new SiltError(
-      'SPEC_INVALID',
-      `$.linux.namespaces: cannot open the ${kind} namespace ${path}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    );
-  }
 }

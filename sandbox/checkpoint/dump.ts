@@ -118,6 +118,7 @@ class Dump {
     const { kernel, config } = this.workshop;
     const { container, spec } = this.source;
     this.#refuseStrangers();
+    refuseNamespaces(spec);
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
     const pids = listPids(container.cgroup);
@@ -261,6 +262,17 @@ class Dump {
     sync(this.#images);
     this.target.finish();
   }
+}
+
+/** What CRIU would not give back as it was. @throws SiltError CHECKPOINT_FAILED naming the namespace. */
+function refuseNamespaces({ linux }: Spec): void {
+  const hinders = linux?.namespaces?.find(
+    ({ type, path }) => type === 'time' || ((type === 'mount' || type === 'cgroup') && path !== undefined),
+  );
+  if (hinders === undefined) return;
+  const { type, path } = hinders;
+  const message = `it has a ${type} namespace ${path === undefined ? 'of its own' : `of the path ${path}`}, which would not be restored`;
+  throw new SiltError('CHECKPOINT_FAILED', message);
 }
 
 function freezerDirectory({ cgroup }: ContainerState): string | undefined {

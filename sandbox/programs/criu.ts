@@ -123,7 +123,7 @@ export function restoreProgram(
     enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
     fork(p, 'holder', { flags: 'CLONE_PARENT' }, () => hold(p));
     p.step('starting CRIU');
-    const flags = plan.cgroupNamespace ? 'CLONE_PARENT|CLONE_NEWCGROUP' : 'CLONE_PARENT';
+    const flags = plan.own.cgroup === 'new' ? 'CLONE_PARENT|CLONE_NEWCGROUP' : 'CLONE_PARENT';
     fork(p, 'criu', { flags }, () => {
       introduce(p, 'criu');
       becomeCriu(p, criu, inherited);
@@ -276,7 +276,7 @@ export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
 
 function restoredNamespaces(plan: LaunchPlan): string {
   const kinds = ['CLONE_NEWIPC', 'CLONE_NEWUTS', 'CLONE_NEWNET', 'CLONE_NEWPID'];
-  if (plan.cgroupNamespace) kinds.push('CLONE_NEWCGROUP');
+  if (plan.own.cgroup === 'new') kinds.push('CLONE_NEWCGROUP');
   return kinds.join('|');
 }
 

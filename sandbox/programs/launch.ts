@@ -3,6 +3,7 @@ import { buildRoot, type Owner, type RootPlan, setRootPropagation, UPPER } from 
 import {
   attachAt,
   C,
+  chdir,
   close,
   type Fd,
   fork,
@@ -33,6 +34,7 @@ import {
   STDIO,
 } from './process';
 import { capabilityMask, confine, keepOnly } from './confine';
+import { enterOwnNamespaces, JOINED_FDS, type OwnNamespaces } from './own-namespaces';
 import { enterPodNamespaces } from './pod-namespaces';
 import { report } from './reports';
 
@@ -54,8 +56,8 @@ export interface LaunchPlan {
   /** The pod's root, as the host numbers it: the sandbox's files are its. */
   readonly podRoot: Owner;
   readonly gate: StartGate;
-  /** A cgroup namespace of the container's own. */
-  readonly cgroupNamespace: boolean;
+  /** Namespaces that are the container's and not the pod's. */
+  readonly own: OwnNamespaces;
   /** The pod's sandbox holds namespaces of these kinds, to be joined. */
   readonly join: { readonly network: boolean; readonly ipc: boolean; readonly uts: boolean };
   /** Hooks run before the pivot: the gofer reports that all is mounted, and waits. */
@@ -69,7 +71,7 @@ export interface LaunchPlan {
 }
 
 /** Names of the fds that the program is given, besides the stdio and `start` of {@link ProcessPlan} and the gofer's. */
-export const LAUNCH_FDS = { sandbox: 'sandbox', pidns: 'pidns' } as const;
+export const LAUNCH_FDS = { sandbox: 'sandbox', pidns: JOINED_FDS.pid } as const;
 
 /**
  * The program that makes a container in a pod whose sandbox runs: three processes that live for milliseconds, and the
@@ -87,7 +89,8 @@ export function launchProgram(plan: LaunchPlan): Program {
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
   // One mount namespace for all three: the launcher's pid, which hooks are given, is in the one where the root is built.
-  unshare(p, 'CLONE_NEWNS');
+  if (plan.own.mount === 'new') unshare(p, 'CLONE_NEWNS');
+  else setns(p, p.donated(JOINED_FDS.mount), 'CLONE_NEWNS');
   const pair = p.space(8, 'handover');
   p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
   const mine = p.word(pair, 32, 'handover_starter');
@@ -121,7 +124,7 @@ function enterPidNamespaceForChildren(p: ProgramBuilder, plan: LaunchPlan): void
 function goferNamespaces(plan: LaunchPlan): string {
   const kinds = ['CLONE_NEWIPC', 'CLONE_NEWUTS', 'CLONE_NEWNET'];
   if (plan.pid !== 'host') kinds.push('CLONE_NEWPID');
-  if (plan.cgroupNamespace) kinds.push('CLONE_NEWCGROUP');
+  if (plan.own.cgroup !== 'host') kinds.push('CLONE_NEWCGROUP');
   return kinds.join('|');
 }
 
@@ -138,10 +141,10 @@ function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): 
   for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
   setAffinity(p, everyCpu(), 'to all that the cgroup allows');
   p.scope(() => prepareAsHostRoot(p, plan.process));
-  enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
+  p.scope(() => enterOwnNamespaces(p, plan.own, () => enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan)));
   const cloneFlags = ['CLONE_PARENT'];
   if (plan.pid === 'container' || plan.pid === 'apart') cloneFlags.push('CLONE_NEWPID');
-  if (plan.cgroupNamespace) cloneFlags.push('CLONE_NEWCGROUP');
+  if (plan.own.cgroup === 'new') cloneFlags.push('CLONE_NEWCGROUP');
   p.step('cloning the launcher');
   const launcher = fork(p, 'launcher', { flags: cloneFlags.join('|'), pidfd: true }, () =>
     launcherProcess(p, plan, mine, theirs),
@@ -158,11 +161,14 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   const root = receiveMessage(p, theirs, 16, 1, 'root');
   endIfNothingCame(p, root.count);
   p.step('entering the root filesystem');
-  setns(p, root.fds[0]!, 'CLONE_NEWNS');
+  if (plan.own.mount === 'new') setns(p, root.fds[0]!, 'CLONE_NEWNS');
+  // In a joined one this process is since it was cloned, and pivot_root(2) has moved its root; its rights there are those of a stranger.
+  else chdir(p, '/');
   // It may be parked for long: until its exec, nothing of the host and of other namespaces is to be found with it.
   close(p, root.fds[0]!);
   if (plan.root.upper) close(p, p.donated(UPPER));
   if (plan.userns) close(p, p.donated('userns'));
+  for (const name of joinedFds(plan)) close(p, p.donated(name));
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
   if (plan.pid === 'host' || plan.pid === 'apart') dieWithParent(p);
   becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));
@@ -201,11 +207,17 @@ const GOFER_CAPABILITIES = capabilityMask([
   'CAP_NET_ADMIN',
 ]);
 
+/** The fds of namespaces that the container joins by their paths. */
+function joinedFds({ pid, own }: LaunchPlan): string[] {
+  const joined = (['mount', 'cgroup', 'time'] as const).filter((kind) => own[kind] === 'joined');
+  return [...(pid === 'pod' ? [LAUNCH_FDS.pidns] : []), ...joined.map((kind) => JOINED_FDS[kind])];
+}
+
 /** Fds of the program that are other processes'. */
 function notForGofer(plan: LaunchPlan): string[] {
   const stdio = plan.process.terminal ? [] : STDIO;
   const gate = plan.gate === 'socket' ? [START, START_SOCKET] : [START];
-  return [...stdio, ...gate, LAUNCH_FDS.sandbox, ...(plan.pid === 'pod' ? [LAUNCH_FDS.pidns] : [])];
+  return [...stdio, ...gate, LAUNCH_FDS.sandbox, ...joinedFds(plan)];
 }
 
 export interface GoferOptions {
@@ -276,14 +288,15 @@ function gofer(
       if (plan.hooks) waitForHooks(p);
     },
   });
-  if (plan.userns) {
+  // In a namespace that is not the pod's its root has no say over mounts: nothing is to be locked.
+  if (plan.userns && plan.own.mount === 'new') {
     // Host root made the mounts; a copy of them that a process in the pod's user namespace makes is locked: no flag can
     // be cleared and no mount taken away in it (mount_namespaces(7), "Restrictions on mount namespaces").
     p.step('locking the root filesystem');
     setns(p, p.donated('userns'), 'CLONE_NEWUSER');
     unshare(p, 'CLONE_NEWNS');
-    // The copy of a shared mount is a slave of what goes away with this process.
-    if (plan.root.propagation.type === C.MS_SHARED) setRootPropagation(p, plan.root);
+    // The copy of a shared mount is a slave of what goes away with this process, that of an unbindable one is bindable (6.18).
+    if (plan.root.propagation.type !== C.MS_SLAVE) setRootPropagation(p, plan.root);
   }
   p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');

@@ -1,0 +1,137 @@
+/** `linux.namespaces` of the spec: new ones, those of a path, and those that are not the pod's; the same cases with runc where it has them. */
+import { readlinkSync } from 'node:fs';
+import { type BackgroundCommand, commandLineSuite, type Runtime, startCommand, waitFor } from '../harness';
+
+const OWN = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }));
+const KERNEL_NAMES: Readonly<Record<string, string>> = { network: 'net', mount: 'mnt' };
+const linkOf = (type: string): string => KERNEL_NAMES[type] ?? type;
+/** The usual ones, with this one of a path, or a new one. */
+const withOne = (type: string, path?: string): object[] => [
+  ...OWN.filter((one) => one.type !== type),
+  { type, ...(path === undefined ? {} : { path }) },
+];
+const OFFSETS = { monotonic: { secs: 7881, nanosecs: 2718281 }, boottime: { secs: 1337 } };
+
+commandLineSuite('namespaces', (host) => {
+  const running: [Runtime, string][] = [];
+  const others: BackgroundCommand[] = [];
+  afterEach(async () => {
+    for (const [runtime, id] of running.splice(0)) await runtime.must(['delete', '--force', id]);
+    for (const other of others.splice(0)) await other.stop('SIGKILL');
+  });
+
+  const start = async (runtime: Runtime, bundle: string): Promise<{ id: string; pid: number }> => {
+    const id = host().newId();
+    await runtime.must(['run', '--detach', '--bundle', bundle, id]);
+    running.push([runtime, id]);
+    return { id, pid: (JSON.parse(await runtime.must(['state', id])) as { pid: number }).pid };
+  };
+  const namespaceOf = (pid: number | string, type: string): string => readlinkSync(`/proc/${pid}/ns/${linkOf(type)}`);
+  /** A process in a new namespace of this kind; not of silt's. */
+  const unshared = async (type: string): Promise<number> => {
+    const other = startCommand(['unshare', `--${type === 'network' ? 'net' : type}`, 'sleep', '1000']);
+    others.push(other);
+    const pid = other.child.pid!;
+    await waitFor(`a new ${type} namespace`, () =>
+      namespaceOf(pid, type) !== namespaceOf('self', type) ? true : undefined,
+    );
+    return pid;
+  };
+
+  test.each(['network', 'ipc', 'uts', 'mount', 'cgroup'])(
+    'a %s namespace of a path is the container’s, as with runc',
+    async (type) => {
+      for (const runtime of [host().silt, host().runc]) {
+        const path = `/proc/${await unshared(type)}/ns/${linkOf(type)}`;
+        const expected = readlinkSync(path);
+        const { pid } = await start(runtime, host().sleeper({ namespaces: withOne(type, path) }));
+        expect(namespaceOf(pid, type)).toBe(expected);
+      }
+    },
+  );
+
+  test('a time namespace has the offsets of the spec, for what is executed in it too', async () => {
+    const changes = { namespaces: [...OWN, { type: 'time' }], linux: { timeOffsets: OFFSETS } };
+    const { id, pid } = await start(host().silt, host().sleeper(changes));
+    expect(namespaceOf(pid, 'time')).not.toBe(namespaceOf('self', 'time'));
+    const offsets = await host().silt.must(['exec', id, 'cat', '/proc/self/timens_offsets']);
+    expect(offsets.trim().split(/\s+/)).toEqual(['monotonic', '7881', '2718281', 'boottime', '1337', '0']);
+
+    const joining = host().sleeper({ namespaces: [...OWN, { type: 'time', path: `/proc/${pid}/ns/time` }] });
+    const joined = await start(host().silt, joining);
+    expect(namespaceOf(joined.pid, 'time')).toBe(namespaceOf(pid, 'time'));
+  });
+
+  test('without offsets a time namespace has the host’s clocks', async () => {
+    const bundle = host().bundle(['cat', '/proc/self/timens_offsets'], { namespaces: [...OWN, { type: 'time' }] });
+    expect((await host().silt.must(['run', '--bundle', bundle, host().newId()])).trim().split(/\s+/)).toEqual([
+      ...['monotonic', '0', '0', 'boottime', '0', '0'],
+    ]);
+  });
+
+  const refusal = async (runtime: Runtime, bundle: string): Promise<string> => {
+    const { code, stderr } = await runtime.run(['run', '--bundle', bundle, host().newId()]);
+    expect(code).toBe(1);
+    return stderr;
+  };
+
+  test.each([
+    ['without a time namespace', OWN, 'needs a time namespace'],
+    ['with one that is joined', [...OWN, { type: 'time', path: '/proc/self/ns/time' }], 'which is to be joined'],
+  ])('offsets %s are refused', async (_, namespaces, words) => {
+    const bundle = host().bundle(['true'], { namespaces, linux: { timeOffsets: OFFSETS } });
+    expect(await refusal(host().silt, bundle)).toContain(words);
+  });
+
+  test('a path of another kind of namespace is refused by both, and by its JSON path', async () => {
+    const path = '/proc/self/ns/ipc';
+    for (const type of ['network', 'pid', 'cgroup']) {
+      const bundle = host().bundle(['true'], { namespaces: withOne(type, path) });
+      const { length } = withOne(type, path);
+      expect(await refusal(host().silt, bundle)).toContain(
+        `$.linux.namespaces[${length - 1}].path: ${path} is not a ${type} namespace, but ipc:[`,
+      );
+      await refusal(host().runc, bundle);
+    }
+  });
+
+  test('the mount namespace of the host is refused', async () => {
+    const bundle = host().bundle(['true'], { namespaces: withOne('mount', '/proc/self/ns/mnt') });
+    expect(await refusal(host().silt, bundle)).toContain('is the mount namespace of the host');
+  });
+
+  describe('of a container that comes to a pod', () => {
+    const annotations = (pod: string): Record<string, string> => ({
+      'io.kubernetes.cri.container-type': 'container',
+      'io.kubernetes.cri.sandbox-id': pod,
+    });
+
+    test('a namespace that is not the pod’s is refused by its JSON path, of every kind', async () => {
+      const pod = await start(host().silt, host().sleeper());
+      const others = [...OWN, { type: 'cgroup' }, { type: 'time' }];
+      const stranger = await start(host().silt, host().sleeper({ namespaces: others }));
+      for (const type of ['network', 'ipc', 'uts', 'pid', 'user', 'mount', 'cgroup', 'time']) {
+        const path = `/proc/${stranger.pid}/ns/${linkOf(type)}`;
+        const namespaces = withOne(type, path);
+        const bundle = host().bundle(['true'], { annotations: annotations(pod.id), namespaces });
+        expect(await refusal(host().silt, bundle)).toContain(
+          `$.linux.namespaces[${namespaces.length - 1}].path: ${path} is not a ${type} namespace of the pod ${pod.id}`,
+        );
+      }
+    });
+
+    test('those of the pod and of its other containers are taken', async () => {
+      const pod = await start(host().silt, host().sleeper());
+      const namespaces = ['network', 'ipc', 'uts', 'pid', 'user'].map((type) => ({
+        type,
+        path: `/proc/${pod.pid}/ns/${linkOf(type)}`,
+      }));
+      const bundle = host().sleeper({
+        annotations: annotations(pod.id),
+        namespaces: [...namespaces, { type: 'mount' }],
+      });
+      const { pid } = await start(host().silt, bundle);
+      for (const { type } of namespaces) expect(namespaceOf(pid, type)).toBe(namespaceOf(pod.pid, type));
+    });
+  });
+});

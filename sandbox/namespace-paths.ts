@@ -1,0 +1,136 @@
+import { closeSync, existsSync, openSync, readlinkSync } from 'node:fs';
+import { SiltError } from '../errors';
+import type { Namespace, NamespaceType, Spec } from '../oci';
+import { C, type Kernel, ProgramBuilder } from '../syscall';
+import type { Pod } from './pod';
+import { JOINED_FDS } from './programs/own-namespaces';
+import { isSameProcess, type StateDirectory } from './state';
+
+/** What the kernel calls a kind of namespace in /proc/PID/ns, and in the link that stands there (namespaces(7)). */
+const KERNEL_NAMES: Readonly<Record<NamespaceType, string>> = {
+  cgroup: 'cgroup',
+  ipc: 'ipc',
+  mount: 'mnt',
+  network: 'net',
+  pid: 'pid',
+  time: 'time',
+  user: 'user',
+  uts: 'uts',
+};
+
+/** The namespace of this kind that the spec lists, and where in it. */
+export function listedNamespace(spec: Spec, type: NamespaceType): { listed: Namespace; jsonPath: string } | undefined {
+  const namespaces = spec.linux?.namespaces ?? [];
+  const i = namespaces.findIndex((one) => one.type === type);
+  return i < 0 ? undefined : { listed: namespaces[i]!, jsonPath: `$.linux.namespaces[${i}].path` };
+}
+
+/**
+ * Opens the namespace that the spec names by a path; undefined when it names none of this kind. The fd is the caller's.
+ * @throws SiltError SPEC_INVALID when there is no such file, or it is of another kind of namespace or of none.
+ */
+export function openListed(spec: Spec, type: NamespaceType): number | undefined {
+  const { listed, jsonPath } = listedNamespace(spec, type) ?? {};
+  const path = listed?.path;
+  if (!path) return undefined;
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    const message = `${jsonPath}: cannot open the ${type} namespace ${path}: ${(error as Error).message}`;
+    throw new SiltError('SPEC_INVALID', message, { path, jsonPath: jsonPath! }, { cause: error });
+  }
+  const kind = identityOf(fd);
+  if (kind.startsWith(`${KERNEL_NAMES[type]}:[`)) return fd;
+  closeSync(fd);
+  const message = `${jsonPath}: ${path} is not a ${type} namespace, but ${kind}; give the path of one, such as /proc/PID/ns/${KERNEL_NAMES[type]}`;
+  throw new SiltError('SPEC_INVALID', message, { path, jsonPath: jsonPath! });
+}
+
+/**
+ * Opens the namespaces that a container joins by itself, by the names of {@link JOINED_FDS}; the fds are the caller's.
+ * @throws SiltError SPEC_INVALID, also for silt's own mount namespace, whose root would become the container's.
+ */
+export function openOwnNamespaces(spec: Spec): Record<string, number> {
+  const fds: Record<string, number> = {};
+  try {
+    for (const type of ['pid', 'mount', 'cgroup', 'time'] as const) {
+      const fd = openListed(spec, type);
+      if (fd !== undefined) fds[JOINED_FDS[type]] = fd;
+    }
+    const mount = fds[JOINED_FDS.mount];
+    if (mount === undefined || identityOf(mount) !== namespaceOf('self', 'mount')) return fds;
+    const { listed, jsonPath } = listedNamespace(spec, 'mount')!;
+    const message = `${jsonPath}: ${listed.path} is the mount namespace of the host, in which the container’s root filesystem would take the place of the host’s; leave the path out`;
+    throw new SiltError('SPEC_INVALID', message, { path: listed.path!, jsonPath });
+  } catch (error) {
+    for (const fd of Object.values(fds)) closeSync(fd);
+    throw error;
+  }
+}
+
+/** `KIND:[INODE]` of an open namespace, by which the kernel names it; the path of a file that is none. */
+function identityOf(fd: number): string {
+  return readlinkSync(`/proc/self/fd/${fd}`);
+}
+
+/** The same of the namespace that a process is in. */
+function namespaceOf(pid: number | 'self', type: NamespaceType): string {
+  return readlinkSync(`/proc/${pid}/ns/${KERNEL_NAMES[type]}`);
+}
+
+/**
+ * A container that comes to a pod shares the pod's namespaces, whatever its spec names: what it names must be these, or those of another
+ * container of the pod. A path of somebody else's would not have been honoured, and is refused.
+ * @throws SiltError SPEC_INVALID naming the first that is not the pod's.
+ */
+export function refuseForeignNamespaces(kernel: Kernel, state: StateDirectory, pod: Pod, id: string, spec: Spec): void {
+  if (pod.id === id) return;
+  for (const { type, path } of spec.linux?.namespaces ?? []) {
+    const fd = path ? openListed(spec, type) : undefined;
+    if (fd === undefined) continue;
+    try {
+      const own = namespaceOf(pod.sandbox.pid, type);
+      if (identityOf(fd) === own || (type === 'pid' && isBelow(kernel, fd, own))) continue;
+      if (ofContainers(state, pod.id, type).includes(identityOf(fd))) continue;
+    } finally {
+      closeSync(fd);
+    }
+    const { jsonPath } = listedNamespace(spec, type)!;
+    const message = `${jsonPath}: ${path} is not a ${type} namespace of the pod ${pod.id}, which container ${id} is to join; give the pod’s, or leave the path out`;
+    throw new SiltError('SPEC_INVALID', message, { path: path!, jsonPath, id });
+  }
+}
+
+function ofContainers(state: StateDirectory, pod: string, type: NamespaceType): string[] {
+  return state.containersOf(pod).flatMap((id) => {
+    const init = state.containerIfAny(id)?.init;
+    if (init === undefined || !isSameProcess(init) || !existsSync(`/proc/${init.pid}/ns`)) return [];
+    return [namespaceOf(init.pid, type)];
+  });
+}
+
+/** Whether a pid namespace is somewhere below another one, where only those are that the pod has made. */
+function isBelow(kernel: Kernel, fd: number, ancestor: string): boolean {
+  const parent = parentOf(kernel, fd);
+  if (parent === undefined) return false;
+  try {
+    return identityOf(parent) === ancestor || isBelow(kernel, parent, ancestor);
+  } finally {
+    closeSync(parent);
+  }
+}
+
+/** ioctl_nsfs(2), NS_GET_PARENT (Linux 4.9); undefined at the top of what this process may see. */
+function parentOf(kernel: Kernel, fd: number): number | undefined {
+  const p = new ProgramBuilder();
+  p.step('looking for the pid namespace above');
+  const parent = p.slot('parent');
+  p.call('ioctl', [fd, C.NS_GET_PARENT, 0], { out: parent });
+  try {
+    return kernel.run(p.build()).get(parent);
+  } catch (error) {
+    if (error instanceof SiltError && error.details.errno === 'EPERM') return undefined;
+    throw error;
+  }
+}
