@@ -296,7 +296,7 @@ function gofer(
     setns(p, p.donated('userns'), 'CLONE_NEWUSER');
     unshare(p, 'CLONE_NEWNS');
     // The copy of a shared mount is a slave of what goes away with this process, that of an unbindable one is bindable (6.18).
-    if (plan.root.propagation.type !== C.MS_SLAVE) setRootPropagation(p, plan.root);
+    if ([C.MS_SHARED, C.MS_UNBINDABLE].includes(plan.root.propagation.type)) setRootPropagation(p, plan.root);
   }
   p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
