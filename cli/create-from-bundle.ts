@@ -16,6 +16,7 @@ import type { CheckpointImage } from '../sandbox/checkpoint';
 import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
+import { withBar } from './progress-bar';
 import { Streams } from './streams';
 import { type PassedFd, passedFds } from './passed-fds';
 import { openWorkshop } from './workshop';
@@ -29,6 +30,13 @@ export interface Created {
   readonly pod: Pod;
   readonly streams: Streams;
 }
+
+export type CreateOptions = BundleOptions & {
+  readonly detach: boolean;
+  readonly imagePath?: string;
+  readonly workPath?: string;
+  readonly background?: boolean;
+};
 
 /** What a container goes on from. Few commands have it, and its room is loaded by those only. */
 async function checkpointFor(
@@ -44,19 +52,23 @@ async function checkpointFor(
  * Creates a container from a bundle, as `create` and `run` do it, up to its parked first process.
  * @throws SiltError; nothing is left then.
  */
-export async function createFromBundle(
-  frame: Frame,
-  id: string,
-  options: BundleOptions & {
-    readonly detach: boolean;
-    readonly imagePath?: string;
-    readonly workPath?: string;
-    readonly background?: boolean;
-  },
-): Promise<Created> {
+export async function createFromBundle(frame: Frame, id: string, options: CreateOptions): Promise<Created> {
   const bundle = resolve(options.bundle);
   const spec = readBundle(bundle);
-  const workshop = openWorkshop(frame);
+  const { imagePath } = options;
+  const seed = imagePath === undefined ? seedOf(spec.annotations ?? {}) : undefined;
+  const label = imagePath !== undefined ? `restoring ${id}` : seed !== undefined ? `seeding ${id}` : undefined;
+  return withBar(label, (onProgress) =>
+    createWith(openWorkshop(frame, onProgress), id, options, { bundle, spec, seed }),
+  );
+}
+
+async function createWith(
+  workshop: Workshop,
+  id: string,
+  options: CreateOptions,
+  { bundle, spec, seed }: { readonly bundle: string; readonly spec: Spec; readonly seed: string | undefined },
+): Promise<Created> {
   const { imagePath } = options;
   const checkpoint = imagePath === undefined ? undefined : await checkpointFor({ ...options, imagePath }, id, spec);
   const passed = passedFds(options);
@@ -72,7 +84,7 @@ export async function createFromBundle(
     bundle,
     spec,
     rootfs: takeApart([], spec.root?.path, bundle),
-    seed: checkpoint ? undefined : seedOf(spec.annotations ?? {}),
+    seed,
     checkpoint,
     workPath: options.workPath,
     stdio: { ...streams.stdio, ...donated(passed) },

@@ -16,8 +16,8 @@ const MEBIBYTE = 1 << 20;
 test('a bar grows with what is done', () => {
   const output = terminal();
   const bar = new ProgressBar('saving', output);
-  bar.update(0, 4 * MEBIBYTE);
-  bar.update(2 * MEBIBYTE, 4 * MEBIBYTE);
+  bar.update({ done: 0, total: 4 * MEBIBYTE });
+  bar.update({ done: 2 * MEBIBYTE, total: 4 * MEBIBYTE });
   const lines = output.text.split('\r\u001b[K').slice(1);
   expect(lines).toEqual(['saving [                 ]  0% 0.0 MiB', 'saving [=========        ] 50% 2.0 MiB']);
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(40);
@@ -25,7 +25,7 @@ test('a bar grows with what is done', () => {
 
 test('it does not say that all is done before it is', () => {
   const output = terminal();
-  new ProgressBar('saving', output).update(9 * MEBIBYTE, 4 * MEBIBYTE);
+  new ProgressBar('saving', output).update({ done: 9 * MEBIBYTE, total: 4 * MEBIBYTE });
   expect(output.text).toContain('99% 9.0 MiB');
 });
 
@@ -34,7 +34,7 @@ test('it is taken away, once', () => {
   const bar = new ProgressBar('saving', output);
   bar.clear();
   expect(output.text).toBe('');
-  bar.update(0, 0);
+  bar.update({ done: 0, total: 0 });
   output.text = '';
   bar.clear();
   bar.clear();
@@ -44,7 +44,7 @@ test('it is taken away, once', () => {
 test('nothing is drawn on what is no terminal', () => {
   const output = terminal({ isTTY: false });
   const bar = new ProgressBar('saving', output);
-  bar.update(1, 2);
+  bar.update({ done: 1, total: 2 });
   bar.clear();
-  expect([bar.visible, output.text]).toEqual([false, '']);
+  expect(output.text).toBe('');
 });

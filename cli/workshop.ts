@@ -4,6 +4,7 @@ import { SiltError } from '../errors';
 import {
   type Config,
   Host,
+  type OnProgress,
   parseOverlay2,
   readConfig,
   RecordedContainer,
@@ -15,7 +16,7 @@ import type { Frame } from './frame';
 import type { GlobalOptions } from './global-flags';
 
 /** The workshop that the global flags describe. @throws SiltError CONFIG_INVALID, REQUEST_INVALID for a flag's value. */
-export function openWorkshop(frame: Frame): Workshop {
+export function openWorkshop(frame: Frame, onProgress?: OnProgress): Workshop {
   const native = loadNative();
   return {
     kernel: new Kernel(native, openInterpreter(undefined, native)),
@@ -23,6 +24,7 @@ export function openWorkshop(frame: Frame): Workshop {
     config: configFor(frame.options),
     state: new StateDirectory(frame.options.root),
     warn: (message) => frame.log.warning(message),
+    onProgress,
   };
 }
 

@@ -4,7 +4,7 @@ import { SiltError, withContext } from '../errors';
 import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
-import type { Cgroup } from './cgroup';
+import { type Cgroup, memoryInUse } from './cgroup';
 import { makeContainerCgroup, removeContainerCgroup } from './container-cgroup';
 import { idsWarning } from './container-ids';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
@@ -14,6 +14,7 @@ import { namespacesOf, planExec } from './exec-plan';
 import type { StartedPager } from './pager';
 import type { Pod } from './pod';
 import { Process, pidOf } from './process';
+import { watchProgress } from './progress';
 import { launchProgram } from './programs/launch';
 import { START_SOCKET, START_STEP } from './programs/process';
 import { REPORTS } from './programs/reports';
@@ -175,6 +176,7 @@ export class Container {
       const mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
       seeding?.close();
       launched = true;
+      const stopWatching = watchRestore(workshop, request, plan);
       try {
         const make = request.checkpoint ? Container.#restore : Container.#launch;
         const container = await make(workshop, pod, request, plan, hooks, upper, undo, mountFds);
@@ -193,6 +195,7 @@ export class Container {
         }
         return container;
       } finally {
+        stopWatching();
         if (upper !== undefined) closeSync(upper);
         for (const fd of Object.values(mountFds)) closeSync(fd);
       }
@@ -393,6 +396,13 @@ export class Container {
 
 function warningsOf({ warn }: Workshop): (message: string) => void {
   return warn ?? (() => undefined);
+}
+
+/** How far a restore is, by the memory that is in use again. */
+function watchRestore({ onProgress }: Workshop, { checkpoint }: ContainerRequest, plan: ContainerPlan): () => void {
+  if (!checkpoint) return () => undefined;
+  const total = checkpoint.manifest.files.reduce((sum, { size }) => sum + size, 0);
+  return watchProgress(onProgress, () => ({ done: Number(memoryInUse(plan.cgroup.cgroup)), total }));
 }
 
 /** Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. */

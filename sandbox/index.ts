@@ -15,6 +15,7 @@ export { type OomWatch, watchOom } from './oom';
 export { type OverlayMode, parseOverlay, parseOverlay2 } from './overlay-mode';
 export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
+export type { OnProgress, Progress } from './progress';
 export { planPrograms } from './plan-programs';
 export { Process } from './process';
 export { passedName } from './programs/process';

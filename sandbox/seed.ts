@@ -2,8 +2,8 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { IdMaps } from '../gofer';
 import { C, type Kernel, ProgramBuilder } from '../syscall';
-import type { Host } from './host';
 import { type AllowedDevice, runUnpacker } from './unpacker';
+import type { Workshop } from './workshop';
 
 export interface SeedRequest {
   /** The archive: a plain, gzip or zstd tar, see {@link openSeed}. Borrowed. */
@@ -29,7 +29,10 @@ const ALL_IDS = [{ containerID: 0, hostID: 0, size: 0xffff_ffff }];
  * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE with the entry and its byte offset. What was made until then stays
  * in the upper, which the caller throws away.
  */
-export async function seedUpper(workshop: { kernel: Kernel; host: Host }, request: SeedRequest): Promise<void> {
+export async function seedUpper(
+  workshop: Pick<Workshop, 'kernel' | 'host' | 'onProgress'>,
+  request: SeedRequest,
+): Promise<void> {
   const directory = openUpper(workshop.kernel, request);
   const { archive, cgroupFiles, devices, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };

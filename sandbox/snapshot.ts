@@ -5,6 +5,7 @@ import { type OnWarning, pack, type SharedSeed } from './archive';
 import { FreezeRecord } from './freeze';
 import { ImageView } from './image-view';
 import { mountLayer } from './layers';
+import { type OnProgress, watchProgress } from './progress';
 import { SnapshotTarget } from './snapshot-target';
 import { type ContainerState, isSameProcess, type PodState, type StateDirectory } from './state';
 
@@ -17,8 +18,8 @@ export interface SnapshotOptions {
   readonly live: boolean;
   /** Told of files that an archive cannot hold or that changed while they were read. */
   readonly onWarning: (message: string) => void;
-  /** Told ten times a second how many bytes are in the file, and about how many it will be. Not for pipes. */
-  readonly onProgress?: (done: number, total: number) => void;
+  /** Told how many bytes are in the file, and about how many it will be. Not for pipes. */
+  readonly onProgress?: OnProgress | undefined;
 }
 
 /**
@@ -56,35 +57,21 @@ function replaceable(path: string): string {
 
 /** Writes a container's upper to an open file or pipe. @throws SiltError. */
 export async function snapshotToFd(options: SnapshotOptions, fd: number): Promise<void> {
-  const { kernel, state, id, live, onWarning } = options;
+  const { kernel, state, id, live, onWarning, onProgress } = options;
   const container = state.findContainer(id);
   const pod = state.readPod(container.pod);
   const thaw = live ? undefined : await freezeLease(kernel, state, container);
-  const stopWatching = watchProgress(options, `/proc/${pod.sandbox.pid}/root${container.upper.path}`, fd);
+  const stopWatching = watchProgress(fstatSync(fd).isFile() ? onProgress : undefined, () => {
+    // By the space that the upper takes on its own filesystem.
+    const { blocks, bfree, bsize } = statfsSync(`/proc/${pod.sandbox.pid}/root${container.upper.path}`);
+    return { done: fstatSync(fd).size, total: (blocks - bfree) * bsize };
+  });
   try {
     await packUpper(kernel, { container, pod }, fd, onWarning);
   } finally {
     stopWatching();
     await thaw?.();
   }
-}
-
-const PROGRESS_MS = 100;
-
-/** Tells how far the archive is, by the space that the upper takes on its own filesystem. */
-function watchProgress({ onProgress }: SnapshotOptions, upper: string, fd: number): () => void {
-  if (!onProgress || !fstatSync(fd).isFile()) return () => undefined;
-  const tell = (): void => {
-    try {
-      const { blocks, bfree, bsize } = statfsSync(upper);
-      onProgress(fstatSync(fd).size, (blocks - bfree) * bsize);
-    } catch {
-      // A pod that ended meanwhile: the packing says so.
-    }
-  };
-  tell();
-  const timer = setInterval(tell, PROGRESS_MS);
-  return () => clearInterval(timer);
 }
 
 /** Writes the upper of a container that stands still, or is to be read as it runs. @throws SiltError. */

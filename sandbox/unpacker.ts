@@ -5,11 +5,12 @@ import type { IdMaps } from '../gofer';
 import { nativeDirectory } from '../native';
 import { C, type Kernel, type Report, type Started } from '../syscall';
 import { performPrivileged, type PrivilegedRequest } from './archive/unpack/privileged';
-import type { Host } from './host';
 import { Process, pidOf } from './process';
+import { watchProgress } from './progress';
 import { UNPACK_FDS, unpackProgram } from './programs/unpack';
 import { awaitReports } from './started';
 import type { UnpackerOrders, UnpackerResult } from './unpacker-main';
+import type { Workshop } from './workshop';
 
 export interface UnpackRequest {
   /** A plain, gzip or zstd tar, in a regular file. Borrowed. */
@@ -43,7 +44,7 @@ export const NODE_OPTIONS = ['--max-old-space-size=64', '--max-semi-space-size=4
  * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE with the entry and its byte offset.
  */
 export async function runUnpacker(
-  { kernel, host }: { kernel: Kernel; host: Host },
+  { kernel, host, onProgress }: Pick<Workshop, 'kernel' | 'host' | 'onProgress'>,
   request: UnpackRequest,
 ): Promise<UnpackerResult> {
   const open: number[] = [];
@@ -70,7 +71,12 @@ export async function runUnpacker(
       [UNPACK_FDS.upper]: directory,
     });
     const before = request.oomKills();
-    return await follow(kernel, started, mountOf(directory), () => request.oomKills() > before);
+    const total = fstatSync(archive).size;
+    return await follow(kernel, started, {
+      mount: mountOf(directory),
+      ranOutOfMemory: () => request.oomKills() > before,
+      watch: ({ pid }) => watchProgress(onProgress, () => ({ done: bytesRead(pid), total })),
+    });
   } finally {
     open.forEach((fd) => closeSync(fd));
   }
@@ -81,12 +87,24 @@ function mountOf(fd: number): string {
   return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '';
 }
 
+/** What a process has read, by whichever call (proc_pid_io(5)). */
+function bytesRead(pid: number): number {
+  return Number(/^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))?.[1]);
+}
+
+interface Following {
+  /** See {@link mountOf}. */
+  readonly mount: string;
+  readonly ranOutOfMemory: () => boolean;
+  /** Begins to watch how far the unpacker is; returns what ends that. */
+  readonly watch: (unpacker: Process) => () => void;
+}
+
 /** Answers the unpacker until it is done. */
 async function follow(
   kernel: Kernel,
   started: Started,
-  mount: string,
-  ranOutOfMemory: () => boolean,
+  { mount, ranOutOfMemory, watch }: Following,
 ): Promise<UnpackerResult> {
   let unpacker: Process | undefined;
   const abort = (): void => {
@@ -98,6 +116,7 @@ async function follow(
     return true;
   };
   await awaitReports(kernel, started, ['process', 'ready'], { what: 'starting the unpacker', onReport, abort });
+  const stopWatching = watch(unpacker!);
   try {
     for (;;) {
       const report = await started.reports.next();
@@ -115,6 +134,7 @@ async function follow(
       answer(kernel, started, report, mount);
     }
   } finally {
+    stopWatching();
     abort();
     await unpacker?.exited;
     started.reports.close();

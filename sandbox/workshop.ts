@@ -1,6 +1,7 @@
 import type { Kernel } from '../syscall';
 import type { Config } from './config';
 import type { Host } from './host';
+import type { OnProgress } from './progress';
 import type { StateDirectory } from './state';
 
 /** What containers are made with: the same for all containers of a process. */
@@ -11,4 +12,6 @@ export interface Workshop {
   readonly state: StateDirectory;
   /** Told what is no reason to fail. */
   readonly warn?: (message: string) => void;
+  /** Told how far what takes long is: a seed, a checkpoint, a restore. */
+  readonly onProgress?: OnProgress | undefined;
 }

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Frame } from '../frame';
+import { withBar } from '../progress-bar';
 
 interface CheckpointFlags {
   readonly imagePath: string;
@@ -33,21 +34,27 @@ function readCompression(text: string): string {
 }
 
 async function save(frame: Frame, id: string, flags: CheckpointFlags): Promise<void> {
-  const { openContainer, openWorkshop } = await import('../workshop');
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer } = await import('../../sandbox');
   const { checkpointPod, isPod } = await import('../../sandbox/pod-checkpoint');
   // A signal ends the process by way of its exit handlers, which remove what was half written; CRIU lets the container go on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  const options = {
-    imagePath: flags.imagePath,
-    workPath: flags.workPath,
-    leaveRunning: flags.leaveRunning,
-    tcpEstablished: flags.tcpEstablished,
-    externalUnixSockets: flags.extUnixSk,
-    onWarning: (message: string) => void process.stderr.write(`silt: warning: ${message}\n`),
-  };
-  const container = openContainer(frame, id);
-  const workshop = openWorkshop(frame);
-  if (isPod(workshop, container.state)) await checkpointPod(workshop, container.id, options);
-  else await container.checkpoint(options);
+  await withBar(`saving ${id}`, async (onProgress, clear) => {
+    const options = {
+      imagePath: flags.imagePath,
+      workPath: flags.workPath,
+      leaveRunning: flags.leaveRunning,
+      tcpEstablished: flags.tcpEstablished,
+      externalUnixSockets: flags.extUnixSk,
+      onWarning: (message: string) => {
+        clear();
+        process.stderr.write(`silt: warning: ${message}\n`);
+      },
+    };
+    const workshop = openWorkshop(frame, onProgress);
+    const container = RecordedContainer.find(workshop, id);
+    if (isPod(workshop, container.state)) await checkpointPod(workshop, container.id, options);
+    else await container.checkpoint(options);
+  });
   process.exit(0);
 }

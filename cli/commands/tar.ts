@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
 import { isTerminal } from '../is-terminal';
-import { ProgressBar } from '../progress-bar';
+import { withBar } from '../progress-bar';
 
 const STDOUT = 1;
 
@@ -33,23 +33,14 @@ async function writeRootfsUpper(
   expectShortRun();
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  const bar = new ProgressBar(`saving ${id}`);
   const { kernel, state } = openWorkshop(frame);
-  const options = {
-    kernel,
-    state,
-    id,
-    live,
-    onWarning: (message: string) => {
-      bar.clear();
+  await withBar(`saving ${id}`, async (onProgress, clear) => {
+    const onWarning = (message: string): void => {
+      clear();
       process.stderr.write(`silt: warning: ${message}\n`);
-    },
-    ...(bar.visible ? { onProgress: (done: number, total: number) => bar.update(done, total) } : {}),
-  };
-  try {
+    };
+    const options = { kernel, state, id, live, onWarning, onProgress };
     if (file === undefined || file === '-') await snapshotToFd(options, STDOUT);
     else await snapshotToFile(options, file);
-  } finally {
-    bar.clear();
-  }
+  });
 }

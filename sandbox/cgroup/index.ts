@@ -18,7 +18,7 @@ export { parseDevicePolicy } from './device-rules';
 export type { DevicePolicy, PolicyRule } from './device-rules';
 export { allowsEverything, compileDeviceProgram } from './device-program';
 export { applyWrites, createCgroup, removeCreated } from './create';
-export { planChange, readLimitsInForce } from './update';
+export { memoryInUse, planChange, readLimitsInForce } from './update';
 export { freeze, isFrozen, readFreezerState, thaw } from './freezer';
 export type { FreezerState } from './freezer';
 export { killAll, listPids, signalAll } from './processes';

@@ -53,6 +53,11 @@ function known(limits: Readonly<Record<keyof LimitsInForce, bigint | undefined>>
   return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
+/** Bytes that the cgroup uses; 0 where nobody counts them. Raises SYSCALL_FAILED. */
+export function memoryInUse(cgroup: Cgroup): bigint {
+  return readLimitsInForce(cgroup).memoryUsage ?? 0n;
+}
+
 /** The limits that decide about the order and validity of a change. Raises SYSCALL_FAILED. */
 export function readLimitsInForce(cgroup: Cgroup): LimitsInForce {
   const memory = findDirectory(cgroup, 'memory')?.path;

@@ -15,9 +15,10 @@ import { basename, dirname, join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
 import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
-import { isFrozen, listPids } from '../cgroup';
+import { isFrozen, listPids, memoryInUse } from '../cgroup';
 import { shownFeatures } from '../cpuid';
 import { awaitMemory } from '../pager/record';
+import { watchProgress } from '../progress';
 import { packUpper } from '../snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state';
 import { VERSION } from '../version';
@@ -92,11 +93,19 @@ export async function checkpoint(
   try {
     // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
     mkdirSync(join(target.temporary, PROCESS), { mode: 0o755 });
-    await new Dump(workshop, source, options, target).run();
+    const total = Number(memoryInUse(container.cgroup));
+    const stopWatching = watchProgress(workshop.onProgress, () => ({ done: sizeBelow(target.temporary), total }));
+    await new Dump(workshop, source, options, target).run().finally(stopWatching);
   } catch (error) {
     target.remove();
     throw withContext(`cannot checkpoint container ${container.id}`, error);
   }
+}
+
+/** Bytes of the files in a directory and beneath it. */
+function sizeBelow(directory: string): number {
+  const files = readdirSync(directory, { recursive: true }).map((name) => join(directory, name.toString()));
+  return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
 /** One checkpoint in the making. */

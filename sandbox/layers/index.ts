@@ -5,11 +5,11 @@
 import { closeSync, statfsSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
-import { C, type Kernel } from '../../syscall';
+import { C } from '../../syscall';
 import { createCgroup, joinFiles, oomKills, planCgroup, removeCgroup } from '../cgroup';
 import { type Config, RANGE_SIZE } from '../config';
-import type { Host } from '../host';
 import { runUnpacker } from '../unpacker';
+import type { Workshop } from '../workshop';
 import { LayerCache, type LayerNotes, type LayerUser, type UsedLayer } from './cache';
 import { identify, isBeingWritten } from './identity';
 import { mountLayer } from './mount';
@@ -25,6 +25,8 @@ export interface LayerRequest extends LayerUser {
   readonly idMaps: IdMaps | null;
 }
 
+type LayerWorkshop = Pick<Workshop, 'kernel' | 'host' | 'config' | 'onProgress'>;
+
 /** An entry without contents takes an inode and its part of a directory. */
 const BYTES_PER_ENTRY = 512;
 const UNPACKER_MEMORY = 2 * 2 ** 30;
@@ -37,10 +39,7 @@ const NOT_SHAREABLE: readonly string[] = ['ARCHIVE_INVALID', 'ARCHIVE_TRUNCATED'
  * into the container's upper instead. That is so when sharing is off, when somebody is writing to the archive, when it holds what
  * 65536 ids without device nodes cannot, or when there is no room for it.
  */
-export async function useLayer(
-  workshop: { kernel: Kernel; host: Host; config: Config },
-  request: LayerRequest,
-): Promise<UsedLayer | undefined> {
+export async function useLayer(workshop: LayerWorkshop, request: LayerRequest): Promise<UsedLayer | undefined> {
   const { kernel, config } = workshop;
   if (config.seed === 'copy' || !covers(request.idMaps)) return undefined;
   const cache = new LayerCache(kernel, config.seedLayers);
@@ -69,12 +68,7 @@ function covers(idMaps: IdMaps | null): boolean {
   return idMaps === null || (whole(idMaps.uids) && whole(idMaps.gids));
 }
 
-async function makeLayer(
-  workshop: { kernel: Kernel; host: Host; config: Config },
-  cache: LayerCache,
-  key: string,
-  archive: number,
-): Promise<void> {
+async function makeLayer(workshop: LayerWorkshop, cache: LayerCache, key: string, archive: number): Promise<void> {
   const { kernel, config } = workshop;
   const maxBytes = config.seedLayersSize - cache.bytesInUse();
   try {
@@ -94,7 +88,7 @@ async function makeLayer(
 
 /** Runs the unpacker in a cgroup of its own and with ids of its own: what no pod has a part in no pod can get at. */
 async function unpackTo(
-  workshop: { kernel: Kernel; host: Host; config: Config },
+  workshop: LayerWorkshop,
   root: string,
   { archive, key, maxBytes }: { archive: number; key: string; maxBytes: number },
 ): Promise<LayerNotes> {
