@@ -16,7 +16,7 @@ import {
   setSeccompFilter,
   umount,
 } from '../syscall';
-import { expectShortRun, type PrivilegedRequest, unpack } from './archive';
+import { type PrivilegedRequest, unpack } from './archive';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
 import type { AllowedDevice } from './unpacker';
 import { errorReport } from './unpacker-report';
@@ -80,7 +80,6 @@ function ask(request: PrivilegedRequest): void {
 }
 
 async function main(): Promise<UnpackerResult> {
-  expectShortRun();
   confine();
   const { devices, maxBytes } = JSON.parse(process.argv[2] ?? '{}') as UnpackerOrders;
   return unpack({

@@ -4,6 +4,7 @@ import { SiltError, type ErrorCode, errorTable, type ErrorDetails } from '../err
 import type { IdMaps } from '../gofer';
 import { nativeDirectory } from '../native';
 import { C, type Kernel, type Report, type Started } from '../syscall';
+import { SHORT_RUN_FLAGS } from './archive/short-run';
 import { performPrivileged, type PrivilegedRequest } from './archive/unpack/privileged';
 import { Process, pidOf } from './process';
 import { watchProgress } from './progress';
@@ -36,8 +37,16 @@ export interface AllowedDevice {
   readonly minor: number;
 }
 
-/** V8 keeps what it may; the archive's bodies are not in its heap. */
-export const NODE_OPTIONS = ['--max-old-space-size=64', '--max-semi-space-size=4', '--no-warnings'];
+/** Of an entry there are objects until a later batch has run: with as much room for young ones as this, hardly any becomes an old one. */
+const YOUNG_MIB = 4;
+/** The archive's bodies are not in V8's heap. */
+export const NODE_OPTIONS = [
+  '--max-old-space-size=64',
+  `--min-semi-space-size=${YOUNG_MIB}`,
+  `--max-semi-space-size=${YOUNG_MIB}`,
+  '--no-warnings',
+  ...SHORT_RUN_FLAGS,
+];
 
 /**
  * Unpacks an archive in a process of its own that has nothing but the archive and the directory.

@@ -6,7 +6,6 @@
  * Prints the most memory that the process had, in KiB.
  */
 import { closeSync, constants, createReadStream, createWriteStream, openSync, readFileSync } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import { loadNative } from '../../native';
 import { expectShortRun, pack, performPrivileged, unpack } from '../../sandbox/archive';
 
@@ -16,10 +15,12 @@ const EVERY_LINK = { validateSymlinks: false } as object;
 async function main([who, what, directory = '', archive = '']: readonly string[]): Promise<void> {
   if (who === 'tar-fs') {
     const tar = await import('tar-fs');
+    const { pipeline } = await import('node:stream/promises');
     if (what === 'pack') await pipeline(tar.pack(directory), createWriteStream(archive));
     else await pipeline(createReadStream(archive), tar.extract(directory, EVERY_LINK));
   } else {
-    expectShortRun();
+    // An unpacker is started with the flags.
+    if (what === 'pack') expectShortRun();
     const runner = loadNative();
     const upperFd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
     const fd = openSync(archive, what === 'pack' ? 'w' : 'r');

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { NODE_OPTIONS } from '../../sandbox/unpacker';
 import { checkout } from '../harness/checkout';
 import { type Contestant, measure, report } from './measure';
 import { type Tree, trees } from './trees';
@@ -72,7 +73,7 @@ function archivers(tree: Tree): Archiver[] {
   const node = (who: string): Archiver => make(
     who,
     ({ from, archive }) => [process.execPath, archiver, who, 'pack', from, archive],
-    ({ to, archive }) => [process.execPath, archiver, who, 'unpack', to, archive],
+    ({ to, archive }) => [process.execPath, ...(who === 'silt' ? NODE_OPTIONS : []), archiver, who, 'unpack', to, archive],
   ); // prettier-ignore
   const gnu = make(
     'GNU tar',

@@ -38,6 +38,12 @@ export class Contents {
     this.#output.pad();
   }
 
+  /** As {@link read}, of a larger file that the output says it sends. */
+  send(fd: number, size: number, onShort: (missing: number) => void): void {
+    this.#output.sendFile(fd, size, onShort);
+    this.#output.pad();
+  }
+
   /** Writes the contents of any file as they were laid out. */
   async write({ fd, stat }: Inspected, { map, encodedMap }: Layout, onShort: (missing: number) => void): Promise<void> {
     if (encodedMap) this.#output.write(encodedMap);

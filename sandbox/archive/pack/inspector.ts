@@ -2,7 +2,7 @@
 import { C, errnoName } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { type Xattr, splitNames } from '../codec/xattrs';
-import { Batch, slotOf, type SyscallRunner } from '../io/batch';
+import { type Arg, Batch, slotOf, type SyscallRunner, word64At } from '../io/batch';
 import {
   allocHow,
   allocStatx,
@@ -59,6 +59,8 @@ const STATX_ROOM = 256;
 const FRAME = NAME_ROOM + STATX_ROOM + NAMES;
 /** Results: of opening it or reading the link, of statx, of listing its attributes. */
 const RESULTS = 3;
+/** Calls for a file or a directory. */
+const PROBES = 3;
 /** Places in struct statx, in words of 32 bits. */
 const NLINK = 4;
 const UID = 5;
@@ -84,6 +86,10 @@ export class Inspector {
   readonly #targets = new Uint32Array(AT_ONCE);
   #dir = -1;
   #count = 0;
+  /** Where the directory's fd is for the calls, which are the same for the files of any other. */
+  readonly #dirAt: number;
+  /** How many of the first names' calls are those for a file. */
+  #ready = 0;
 
   /** `here` is the process's working directory: what cannot be opened is looked at from within its own. */
   constructor(runner: SyscallRunner, here: number) {
@@ -94,6 +100,7 @@ export class Inspector {
     this.#openFile = allocHow(this.#batch, C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY, 0, C.RESOLVE_NO_XDEV);
     this.#openDirectory = allocHow(this.#batch, C.O_RDONLY | C.O_DIRECTORY, 0, C.RESOLVE_NO_XDEV);
     this.#itself = this.#batch.string('');
+    this.#dirAt = this.#batch.word64(-1);
     this.#frames = this.#batch.space(FRAME * AT_ONCE);
     for (let i = 0; i < RESULTS * AT_ONCE; i++) this.#batch.newSlot();
     this.#batch.keep();
@@ -108,11 +115,17 @@ export class Inspector {
     batch.clear();
     this.#dir = dir;
     this.#count = count;
+    batch.setWord64(this.#dirAt, dir);
     for (let i = 0; i < count; i++) {
       this.#types[i] = types[i]!;
       this.#lengths[i] = names.copyName(first + i, batch.image, this.nameAt(i));
-      this.#probe(dir, i, types[i]!);
     }
+    let files = 0;
+    while (files < count && types[files] === DT.file) files++;
+    const ready = Math.min(files, this.#ready);
+    batch.reuse(PROBES * ready);
+    for (let i = ready; i < count; i++) this.#probe(i, types[i]!);
+    this.#ready = count > files ? files : Math.max(files, this.#ready);
     this.#run(batch);
   }
 
@@ -168,6 +181,7 @@ export class Inspector {
   typeOf(dir: number, name: ByteString): number {
     const batch = this.#batch;
     batch.clear();
+    this.#ready = 0;
     const at = allocStatx(batch);
     const result = batch.newSlot();
     statx(batch, result, dir, batch.string(name), at);
@@ -214,8 +228,9 @@ export class Inspector {
     if (failure) throw new Error(`${failure.step}: ${failure.errno}`);
   }
 
-  #probe(dir: number, i: number, type: number): void {
+  #probe(i: number, type: number): void {
     const batch = this.#batch;
+    const dir = word64At(this.#dirAt);
     const name = this.nameAt(i);
     const stat = name + NAME_ROOM;
     const result = RESULTS * i;
@@ -239,7 +254,7 @@ export class Inspector {
   }
 
   /** A call with a path from within the directory; nothing else of this process runs before it is back. */
-  #inDirectory(batch: Batch, dir: number, call: () => number): void {
+  #inDirectory(batch: Batch, dir: Arg, call: () => number): void {
     fchdir(batch, dir);
     call();
     batch.tolerateAll();

@@ -1,20 +1,34 @@
 /**
  * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled with headers, the other
- * one's files are read into their places in it and all of it is written, by one program on another thread. Large files go by
- * sendfile(2).
+ * one's files are read into their places in it and all of it is written, by one program on another thread. Larger files are sent by
+ * sendfile(2), between what stands in front of them in the buffer and what comes behind; the largest in pieces of their own.
  */
-import { readSync, writeSync } from 'node:fs';
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import { type ErrorCode, SiltError } from '../../../errors';
-import { errnoName } from '../../../syscall';
+import { C, errnoName } from '../../../syscall';
 import { BLOCK } from '../codec/header';
 import { Batch, type Failure, type SyscallRunner } from '../io/batch';
-import { close, failed, pread, readAll, sendfileOnce, waitWritable, writeOnce } from '../io/calls';
+import {
+  close,
+  failed,
+  lseek,
+  pread,
+  readAll,
+  sendfile,
+  sendfileOnce,
+  waitWritable,
+  write,
+  writeOnce,
+} from '../io/calls';
 
 const BUFFER = 1 << 20;
 /** Files that one buffer takes; each is open until it has been read. */
 const FILES = 250;
 /** Contents up to this size go through a buffer. */
 export const LARGEST_BUFFERED = 128 << 10;
+/** Files up to this size are sent between two parts of a buffer, as many as come to it together. */
+export const LARGEST_SENT = 4 << 20;
+const MOST_SENT = 16 << 20;
 /** How much one call moves, so that the process is not deaf for long. */
 const PIECE = 64 << 20;
 const COPY = 256 << 10;
@@ -35,15 +49,30 @@ interface Reading {
  */
 export type OnShort = (missing: number, image: Buffer, at: number) => void;
 
+/** A file that is sent, and where in the archive it ends. */
+interface Sending {
+  readonly fd: number;
+  readonly call: number;
+  readonly offset: number;
+  readonly size: number;
+  readonly onShort: (missing: number) => void;
+}
+
 interface Half {
   readonly batch: Batch;
   /** The batch's image. */
   readonly bytes: Uint8Array;
   /** Where in the batch's image the buffer begins. */
   readonly start: number;
-  readonly written: number;
+  /** Slot for how much the last write has written. */
+  readonly result: number;
   readonly readings: Reading[];
+  readonly sendings: Sending[];
   used: number;
+  /** How much of `used` is in front of the last file that is sent, and written before it. */
+  written: number;
+  /** Bytes of the files that are sent. */
+  sent: number;
 }
 
 export class Output {
@@ -54,12 +83,15 @@ export class Output {
   /** The half that is being read and written. */
   #running: Half | undefined;
   #offset = 0;
+  /** Where in the output, a regular file, the archive begins; for others nothing can be sent in between, because they may write less. */
+  readonly #base: number | undefined;
   /** Cleared when the kernel cannot send to this kind of file, such as one that is open for appending. */
   #canSend = true;
 
   constructor(runner: SyscallRunner, fd: number) {
     this.#fd = fd;
     this.#batch = new Batch(runner, { imageSize: COPY + 4096, maxCalls: 4 });
+    this.#base = fstatSync(fd).isFile() ? this.#position() : undefined;
     this.#halves = [newHalf(runner), newHalf(runner)];
     this.#filling = this.#halves[0];
   }
@@ -110,12 +142,36 @@ export class Output {
    * the fd is closed.
    */
   file(fd: number, size: number, onShort: OnShort): void {
-    if (this.#filling.used + size > BUFFER || this.#filling.readings.length === FILES) this.#submit();
+    if (this.#filling.used + size > BUFFER || this.#filling.readings.length + this.#filling.sendings.length === FILES)
+      this.#submit();
     const { batch, start, used, readings } = this.#filling;
     const at = start + used;
     readings.push({ fd, call: readAll(batch, fd, at, size), at, size, onShort });
     close(batch, fd);
     this.#filling.used += size;
+    this.#offset += size;
+  }
+
+  /** Can a file of this size be given to {@link sendFile}? */
+  sends(size: number): boolean {
+    return this.#base !== undefined && this.#canSend && size <= LARGEST_SENT;
+  }
+
+  /** As {@link file}, of a larger file: {@link sends} has said yes to its size. */
+  sendFile(fd: number, size: number, onShort: (missing: number) => void): void {
+    if (
+      this.#filling.sent + size > MOST_SENT ||
+      this.#filling.readings.length + this.#filling.sendings.length === FILES
+    )
+      this.#submit();
+    const half = this.#filling;
+    const { batch, start, sendings } = half;
+    if (half.used > half.written) write(batch, this.#fd, start + half.written, half.used - half.written);
+    half.written = half.used;
+    sendings.push({ fd, call: batch.calls, offset: this.#offset, size, onShort });
+    sendfile(batch, this.#fd, fd, batch.word64(0), size);
+    close(batch, fd);
+    half.sent += size;
     this.#offset += size;
   }
 
@@ -142,28 +198,28 @@ export class Output {
     if (this.#running) this.#closeFrom(this.#running, failure);
     this.#running = undefined;
     this.#closeFrom(this.#filling, { index: 0 });
-    this.#filling.readings.length = 0;
   }
 
-  #closeFrom({ batch, readings }: Half, from: { readonly index: number } | undefined): void {
+  #closeFrom({ batch, readings, sendings }: Half, from: { readonly index: number } | undefined): void {
     if (!from) return;
     batch.clear();
-    for (const { fd, call } of readings) if (call >= from.index) close(batch, fd);
+    for (const { fd, call } of [...readings, ...sendings]) if (call >= from.index) close(batch, fd);
     batch.run();
-    readings.length = 0;
+    readings.length = sendings.length = 0;
   }
 
   /** Begins to read and write what there is, and turns to the other buffer. */
   #submit(): void {
     const half = this.#filling;
-    if (half.used === 0 && half.readings.length === 0) return;
+    const { batch, start, used, written, result } = half;
+    if (used === written && batch.calls === 0) return;
     this.#finish();
-    if (half.used > 0) writeOnce(half.batch, half.written, this.#fd, half.start, half.used);
-    half.batch.start();
+    if (used > written) writeOnce(batch, result, this.#fd, start + written, used - written);
+    batch.start();
     this.#running = half;
     const other = half === this.#halves[0] ? this.#halves[1] : this.#halves[0];
     other.batch.clear();
-    other.readings.length = other.used = 0;
+    other.readings.length = other.sendings.length = other.used = other.written = other.sent = 0;
     this.#filling = other;
   }
 
@@ -172,27 +228,53 @@ export class Output {
     const half = this.#running;
     if (!half) return;
     this.#running = undefined;
-    const { batch } = half;
+    const { batch, readings, sendings } = half;
     for (let failure = batch.finish(); failure; failure = batch.run(failure.index + 1)) {
-      const reading = half.readings.find(({ call }) => call === failure.index);
-      if (!reading) {
-        if (failure.errno !== 'EAGAIN') throw writeFailure(failure.errno);
-        this.#writeAll(half, 0);
-        return;
-      }
+      const { index } = failure;
+      const reading = readings.find(({ call }) => call === index);
+      const sending = sendings.find(({ call }) => call === index);
       try {
-        readAgain(reading, batch.image, failure);
+        if (reading) readAgain(reading, batch.image, failure);
+        else if (sending) this.#sendAgain(sending, failure);
+        else if (failure.errno !== 'EAGAIN') throw writeFailure(failure.errno);
+        else {
+          this.#writeAll(half, 0);
+          return;
+        }
       } catch (error) {
         this.#closeFrom(half, failure);
         throw error;
       }
     }
-    if (half.used > 0) this.#writeAll(half, batch.slot(half.written));
+    if (half.used > half.written) this.#writeAll(half, batch.slot(half.result));
+  }
+
+  /** Sends what is left of a file, if there is more of it, and zeros for the rest. */
+  #sendAgain({ fd, offset, size, onShort }: Sending, { errno }: Failure): void {
+    if (errno === 'EINVAL') this.#canSend = false;
+    else if (errno !== 'ENODATA') throw writeFailure(errno);
+    // A file that is open for appending takes nothing, and what its offset is says nothing.
+    let at = errno === 'EINVAL' ? 0 : this.#position() - this.#base! - offset;
+    for (let count = 1; count > 0 && at < size; at += count) count = this.#copy(fd, at, size - at);
+    if (at === size) return;
+    for (let left = size - at; left > 0;) left -= this.#writeSome(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
+    onShort(size - at);
+  }
+
+  /** The file's offset. */
+  #position(): number {
+    const batch = this.#batch;
+    batch.clear();
+    const result = batch.newSlot();
+    lseek(batch, result, this.#fd, 0, C.SEEK_CUR);
+    const failure = batch.run();
+    if (failure) throw writeFailure(failure.errno);
+    return batch.slot(result);
   }
 
   /** What one call has not written. */
-  #writeAll({ batch, start, used }: Half, written: number): void {
-    for (let at = written; at < used;) at += this.#writeSome(batch.image.subarray(start + at, start + used));
+  #writeAll({ batch, start, used, written }: Half, done: number): void {
+    for (let at = written + done; at < used;) at += this.#writeSome(batch.image.subarray(start + at, start + used));
   }
 
   #send(from: number, offset: number, length: number): number {
@@ -248,10 +330,11 @@ export class Output {
 }
 
 function newHalf(runner: SyscallRunner): Half {
-  const batch = new Batch(runner, { imageSize: BUFFER + 64, maxCalls: 2 * FILES + 1 });
+  const batch = new Batch(runner, { imageSize: BUFFER + 16 * (FILES + 1), maxCalls: 3 * FILES + 1 });
   const { buffer, byteOffset, length } = batch.image;
   const bytes = new Uint8Array(buffer, byteOffset, length);
-  const half = { batch, bytes, start: batch.space(BUFFER), written: batch.newSlot(), readings: [], used: 0 };
+  const places = { start: batch.space(BUFFER), result: batch.newSlot() };
+  const half = { batch, bytes, ...places, readings: [], sendings: [], used: 0, written: 0, sent: 0 };
   batch.keep();
   return half;
 }

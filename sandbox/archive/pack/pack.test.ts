@@ -388,6 +388,7 @@ describe('headers', () => {
   test('into a pipe, also one that is slow and in non-blocking mode, and into a file that is open for appending', async () => {
     makeEverything();
     unlinkSync(at('sparse'));
+    for (const name of ['sent', 'sent too']) writeFileSync(at(name), Buffer.alloc(300_001, name));
     const expected = await packed();
     const reader = spawn('sh', ['-c', `sleep 0.2; cat > ${join(dir, 'through')}`], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -425,6 +426,31 @@ describe('headers', () => {
     expect(readFileSync(`${other.path}/a001`).equals(Buffer.concat([Buffer.alloc(5, 1), Buffer.alloc(19_995)]))).toBe(
       true,
     );
+    other.close();
+  });
+
+  test('and so is one that is sent between others', async () => {
+    for (let i = 0; i < 10; i++) writeFileSync(at(`a00${i}`), Buffer.alloc(300_000, i + 1));
+    let shrunk = false;
+    makeNode(at('a0000'), 'S_IFSOCK');
+    const shrinking: OnWarning = (message, warning) => {
+      onWarning(message, warning);
+      if (!shrunk) [5, 0].forEach((size, i) => truncateSync(at(`a00${i + 1}`), size));
+      shrunk = true;
+    };
+    const data = await packed(upper, { onWarning: shrinking });
+    expect(warnings.slice(1)).toEqual(
+      [299_995, 300_000].map(
+        (missing, i) =>
+          `changed: ./a00${i + 1}: it shrank by ${missing} bytes while it was read; zeros are written for them`,
+      ),
+    );
+    const other = await unpacked(data);
+    for (let i = 0; i < 10; i++) {
+      const kept = i === 1 ? 5 : i === 2 ? 0 : 300_000;
+      const expected = Buffer.concat([Buffer.alloc(kept, i + 1), Buffer.alloc(300_000 - kept)]);
+      expect(readFileSync(`${other.path}/a00${i}`).equals(expected)).toBe(true);
+    }
     other.close();
   });
 

@@ -255,9 +255,11 @@ export class Packer {
     const { stored, map } = layout;
     this.#write({ name, type: '0', ...metadata, stored, ...(map && { realSize: found.stat.size }) });
     const onShort = (missing: number): void => this.#short(name, missing);
-    if (map || stored > LARGEST_BUFFERED) return this.#contents.write(found, layout, onShort);
+    if (map || (stored > LARGEST_BUFFERED && !this.#output.sends(stored)))
+      return this.#contents.write(found, layout, onShort);
     this.#inspector.take(i);
-    this.#contents.read(found.fd, stored, onShort);
+    if (stored > LARGEST_BUFFERED) this.#contents.send(found.fd, stored, onShort);
+    else this.#contents.read(found.fd, stored, onShort);
     return undefined;
   }
 

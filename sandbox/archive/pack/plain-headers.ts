@@ -14,12 +14,14 @@ const PAX_NAME = 'PaxHeaders.0/';
 const MOST_NAME = FIELD.name[1] - PAX_NAME.length;
 const MOST_ID = 0o7777777;
 const NEWLINE = 0x0a;
+const PAX = 0x78;
 const ZERO = 0x30;
 /** `ustar`, a NUL, and the version. */
 const MAGIC = Buffer.from('ustar\x0000', 'latin1');
 const MTIME = Buffer.from(' mtime=', 'latin1');
 /** Octal digits that bit operations are safe for. */
 const LOW_DIGITS = 8;
+const LOW = 8 ** LOW_DIGITS;
 
 /** The most that {@link PlainHeaders.write} writes: a pax header, its records, the entry's own header. */
 export const MOST_HEADERS = 3 * BLOCK;
@@ -41,6 +43,13 @@ export class PlainHeaders {
   #prefix = new Uint8Array(0);
   #paxPrefix = new Uint8Array(0);
   #usable = false;
+  /** What a block has but for name, size and time, the sum of its bytes, and for what it is. */
+  readonly #block = new Uint8Array(BLOCK);
+  #sum = 0;
+  #mode = -1;
+  #uid = -1;
+  #gid = -1;
+  #type = -1;
 
   /** The directory that the next names are in, `./a/`. */
   enter(directory: ByteString): void {
@@ -62,21 +71,41 @@ export class PlainHeaders {
     if (!fitsOctal(size, FIELD.size[1]) || !fitsOctal(seconds, FIELD.mtime[1])) return 0;
     for (let i = nameAt; i < nameAt + length; i++) if (names[i]! > 0x7f) return 0;
     if (nanoseconds === 0) {
-      into.fill(0, at, at + BLOCK);
-      const sum = copy(this.#prefix, 0, this.#prefix.length, into, at);
-      const sumOfName = copy(names, nameAt, length, into, at + this.#prefix.length);
-      finish(into, at, sum + sumOfName, fields);
+      this.#writeBlock(into, at, names, nameAt, length, fields);
       return BLOCK;
     }
-    into.fill(0, at, at + MOST_HEADERS);
+    into.set(paxBlock, at);
+    into.fill(0, at + BLOCK, at + 2 * BLOCK);
     const pax = this.#paxPrefix.length - (length === 0 ? 1 : 0);
     const paxSum = copy(this.#paxPrefix, 0, pax, into, at) + copy(names, nameAt, length, into, at + pax);
     const recordLength = writeTimeRecord(into, at + BLOCK, seconds, nanoseconds);
     finishPax(into, at, paxSum, recordLength);
-    const own = at + 2 * BLOCK;
-    const sum = copy(this.#prefix, 0, this.#prefix.length, into, own);
-    finish(into, own, sum + copy(names, nameAt, length, into, own + this.#prefix.length), fields);
+    this.#writeBlock(into, at + 2 * BLOCK, names, nameAt, length, fields);
     return MOST_HEADERS;
+  }
+
+  #writeBlock(
+    into: Uint8Array,
+    at: number,
+    names: Uint8Array,
+    nameAt: number,
+    length: number,
+    fields: PlainFields,
+  ): void {
+    const { mode, uid, gid, type } = fields;
+    if (mode !== this.#mode || uid !== this.#uid || gid !== this.#gid || type !== this.#type) this.#prepare(fields);
+    into.set(this.#block, at);
+    const prefix = this.#prefix.length;
+    let sum = this.#sum + copy(this.#prefix, 0, prefix, into, at) + copy(names, nameAt, length, into, at + prefix);
+    sum += octal(into, at + FIELD.size[0], FIELD.size[1], fields.size);
+    sum += octal(into, at + FIELD.mtime[0], FIELD.mtime[1], fields.seconds);
+    writeSum(into, at, sum);
+  }
+
+  /** Makes the block for entries like this one: in a directory they often have the same owner and mode. */
+  #prepare({ mode, uid, gid, type }: PlainFields): void {
+    [this.#mode, this.#uid, this.#gid, this.#type] = [mode, uid, gid, type];
+    this.#sum = prepare(this.#block, type, mode & 0o7777, uid, gid);
   }
 }
 
@@ -121,46 +150,51 @@ function copy(from: Uint8Array, start: number, length: number, into: Uint8Array,
 function octal(into: Uint8Array, at: number, length: number, value: number): number {
   let sum = (length - 1) * ZERO;
   let i = at + length - 2;
-  let left = value % 8 ** LOW_DIGITS;
+  let left = value % LOW;
   const low = Math.max(at, i - LOW_DIGITS + 1);
   for (; i >= low; i--, left >>= 3) {
     into[i] = ZERO + (left & 7);
     sum += left & 7;
   }
-  for (left = Math.floor(value / 8 ** LOW_DIGITS); i >= at; i--, left >>= 3) {
+  for (left = Math.floor(value / LOW); i >= at; i--, left >>= 3) {
     into[i] = ZERO + (left & 7);
     sum += left & 7;
   }
   return sum;
 }
 
+/** Fills a block but for name, size, time and checksum. @returns the sum of its bytes. */
+function prepare(block: Uint8Array, type: number, mode: number, uid: number, gid: number): number {
+  block.fill(0);
+  block[FIELD.typeflag[0]] = type;
+  let sum = type + octal(block, FIELD.mode[0], FIELD.mode[1], mode);
+  sum += octal(block, FIELD.uid[0], FIELD.uid[1], uid);
+  sum += octal(block, FIELD.gid[0], FIELD.gid[1], gid);
+  sum += octal(block, FIELD.devmajor[0], FIELD.devmajor[1], 0);
+  sum += octal(block, FIELD.devminor[0], FIELD.devminor[1], 0);
+  return sum + copy(MAGIC, 0, MAGIC.length, block, FIELD.magic[0]);
+}
+
+/** The block of a pax header. As in Go's archive/tar, it has no device numbers. */
+function preparePax(block: Uint8Array): number {
+  let sum = prepare(block, PAX, 0, 0, 0) + octal(block, FIELD.mtime[0], FIELD.mtime[1], 0);
+  for (const [at, length] of [FIELD.devmajor, FIELD.devminor]) {
+    sum -= (length - 1) * ZERO;
+    block.fill(0, at, at + length);
+  }
+  return sum;
+}
+
+const paxBlock = new Uint8Array(BLOCK);
+const paxBlockSum = preparePax(paxBlock);
+
 /** `sum` is that of the name, which stands there. */
-function finish(into: Uint8Array, at: number, sum: number, fields: PlainFields): void {
-  let total = sum + fields.type + octal(into, at + FIELD.mode[0], FIELD.mode[1], fields.mode & 0o7777);
-  total += octal(into, at + FIELD.uid[0], FIELD.uid[1], fields.uid);
-  total += octal(into, at + FIELD.gid[0], FIELD.gid[1], fields.gid);
-  total += octal(into, at + FIELD.size[0], FIELD.size[1], fields.size);
-  total += octal(into, at + FIELD.mtime[0], FIELD.mtime[1], fields.seconds);
-  total += octal(into, at + FIELD.devmajor[0], FIELD.devmajor[1], 0);
-  total += octal(into, at + FIELD.devminor[0], FIELD.devminor[1], 0);
-  into[at + FIELD.typeflag[0]] = fields.type;
-  seal(into, at, total);
-}
-
-/** As in Go's archive/tar, a pax header has no device numbers. */
 function finishPax(into: Uint8Array, at: number, sum: number, size: number): void {
-  let total = sum + 0x78 + octal(into, at + FIELD.mode[0], FIELD.mode[1], 0);
-  total += octal(into, at + FIELD.uid[0], FIELD.uid[1], 0);
-  total += octal(into, at + FIELD.gid[0], FIELD.gid[1], 0);
-  total += octal(into, at + FIELD.size[0], FIELD.size[1], size);
-  total += octal(into, at + FIELD.mtime[0], FIELD.mtime[1], 0);
-  into[at + FIELD.typeflag[0]] = 0x78;
-  seal(into, at, total);
+  writeSum(into, at, sum + paxBlockSum + octal(into, at + FIELD.size[0], FIELD.size[1], size));
 }
 
-function seal(into: Uint8Array, at: number, sum: number): void {
-  const total = sum + copy(MAGIC, 0, MAGIC.length, into, at + FIELD.magic[0]) + CHECKSUM_LENGTH * 0x20;
-  octal(into, at + CHECKSUM, CHECKSUM_LENGTH - 1, total);
+function writeSum(into: Uint8Array, at: number, sum: number): void {
+  octal(into, at + CHECKSUM, CHECKSUM_LENGTH - 1, sum + CHECKSUM_LENGTH * 0x20);
   into[at + CHECKSUM + CHECKSUM_LENGTH - 1] = 0x20;
 }
 

@@ -1,6 +1,6 @@
 /** Compressed archives, recognised by their first bytes: gzip and zstd are read, others are named in the error. */
 import { pipeline, Readable } from 'node:stream';
-import * as zlib from 'node:zlib';
+import type * as zlib from 'node:zlib';
 import { SiltError } from '../../../errors';
 import { archiveInvalid, archiveTruncated } from '../faults';
 
@@ -94,12 +94,14 @@ class Input {
   }
 }
 
+/** zstd: of Node 22.15 and later. */
+type Compressions = Pick<typeof zlib, 'createGunzip'> & Partial<Pick<typeof zlib, 'createZstdDecompress'>>;
 type Decompressor = zlib.Gunzip | zlib.ZstdDecompress;
 
 function create(format: Compression): Decompressor {
-  if (format === 'gzip') return zlib.createGunzip({ chunkSize: CHUNK });
-  // Node 22.15 and later.
-  const { createZstdDecompress } = zlib as Partial<typeof zlib>;
+  // Loaded for those archives that need it.
+  const { createGunzip, createZstdDecompress } = process.getBuiltinModule('node:zlib') as Compressions;
+  if (format === 'gzip') return createGunzip({ chunkSize: CHUNK });
   if (createZstdDecompress) return createZstdDecompress({ chunkSize: CHUNK });
   const problem = `the archive is compressed with zstd, which Node ${process.version} cannot read`;
   throw new SiltError('HOST_UNSUPPORTED', `${problem}; use gzip or Node 22.15 or later`);
