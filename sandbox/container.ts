@@ -135,6 +135,7 @@ export class Container {
    * @throws SiltError; nothing of the container is left then.
    */
   static async create(workshop: Workshop, pod: Pod, request: ContainerRequest): Promise<Container> {
+    if (pod.isEnding()) throw podEnding(pod.id, request.id);
     const { state } = workshop;
     const undo = new UndoStack();
     const hooks = new Hooks(workshop.kernel, request);
@@ -201,6 +202,7 @@ export class Container {
       }
     } catch (error) {
       await undo.run();
+      if (pod.isEnding()) throw podEnding(pod.id, request.id, error);
       throw withContext(`cannot create container ${request.id}`, error);
     }
   }
@@ -350,6 +352,7 @@ export class Container {
       if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
       await this.parked.abandon();
       await this.init.exited;
+      if ((error as NodeJS.ErrnoException).code === 'EPIPE') throw endedBeforeStart(this.id, error);
       throw execFailure(error, this.plan.launch.process);
     }
   }
@@ -392,6 +395,17 @@ export class Container {
     this.workshop.state.removeContainer(this.pod.id, this.id);
     await this.hooks.deleted(warningsOf(this.workshop));
   }
+}
+
+/** What a container hears that comes while its pod goes, at whichever step it noticed. */
+export function podEnding(pod: string, id: string, cause?: unknown): SiltError {
+  const message = `cannot create container ${id}: its pod ${pod} is ending`;
+  return new SiltError('WRONG_STATE', message, { id }, cause === undefined ? undefined : { cause });
+}
+
+/** Nobody reads the pipe that lets a container go. */
+function endedBeforeStart(id: string, cause: unknown): SiltError {
+  return new SiltError('WRONG_STATE', `cannot start container ${id}: it has been killed`, { id }, { cause });
 }
 
 function warningsOf({ warn }: Workshop): (message: string) => void {

@@ -55,6 +55,7 @@ export class Pod implements PodTraits {
   readonly idMaps: IdMaps | null;
   readonly namespaces: PodNamespaces;
   #attached = false;
+  #closed = false;
   #control: number | undefined;
   #userns: number | undefined;
   /** The control pipe of the holder, if there is one. */
@@ -131,6 +132,12 @@ export class Pod implements PodTraits {
     }
   }
 
+  /** It has ended, or is about to: nothing can join it any more. */
+  isEnding(): boolean {
+    // The namespaces of a killed process go before the process does, which waits for the others of its pid namespace.
+    return this.#closed || this.sandbox.exit !== undefined || !existsSync(`/proc/${this.sandbox.pid}/ns/mnt`);
+  }
+
   /**
    * Starts process 1 of a pid namespace for all containers of the pod. It ends with the pod, and the pod should end with it.
    * @throws SiltError of the step that failed.
@@ -191,6 +198,7 @@ export class Pod implements PodTraits {
    * the sandbox has let go of its namespaces: as process 1 it ends only when its last child has been reaped, whoever does that.
    */
   async close(): Promise<void> {
+    this.#closed = true;
     this.#letGo();
     if (!this.sandbox.exit) this.kernel.signal(this.sandbox.fd, C.SIGKILL);
     const { exited } = this.sandbox;

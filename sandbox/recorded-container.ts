@@ -33,6 +33,12 @@ export class RecordedContainer {
     readonly state: ContainerState,
   ) {}
 
+  /** All of a root, by id. */
+  static all(workshop: Workshop): RecordedContainer[] {
+    const states = workshop.state.containers().sort((a, b) => (a.id < b.id ? -1 : 1));
+    return states.map((state) => new RecordedContainer(workshop, state));
+  }
+
   /** By its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND, REQUEST_INVALID. */
   static find(workshop: Workshop, idOrPrefix: string): RecordedContainer {
     return new RecordedContainer(workshop, workshop.state.findContainer(idOrPrefix));

@@ -1,6 +1,6 @@
 import type { Spec } from '../oci';
 import { removeLeftPod } from './leftovers';
-import { type Config, endPod, type Pod, startPod, type Workshop } from '../sandbox';
+import { type Config, endPod, joinedPod, type Pod, podEnding, startPod, type Workshop } from '../sandbox';
 
 /** The shim's one pod: started for its first container, ended with its last. */
 export class PodKeeper {
@@ -15,8 +15,12 @@ export class PodKeeper {
     private readonly socket: string,
   ) {}
 
-  /** The pod, started by this call if it is the first, with this configuration. @throws SiltError. */
-  get(spec: Spec, config = this.workshop.config): Promise<Pod> {
+  /**
+   * The pod of a container, started by this call if it is the first, with this configuration. @throws SiltError; WRONG_STATE for a
+   * container that comes to a pod that has ended.
+   */
+  get(spec: Spec, container = this.id, config = this.workshop.config): Promise<Pod> {
+    if (!this.#pod && joinedPod(container, spec) === this.id) return Promise.reject(podEnding(this.id, container));
     this.#pod ??= this.#start(spec, config).catch((error: unknown) => {
       this.#pod = undefined;
       throw error;

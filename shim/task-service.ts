@@ -103,7 +103,7 @@ export class TaskService implements Handlers {
       this.#unmatchedSeeds.add(spec.annotations ?? {});
       const allowed = seed === undefined ? undefined : allowSeed(seed, config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
-      const pod = await this.options.pod.get(spec, config);
+      const pod = await this.options.pod.get(spec, id, config);
       const given = stdio;
       const container = await Container.create(workshop, pod, {
         id,

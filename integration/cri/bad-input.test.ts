@@ -1,7 +1,7 @@
 /** Pods and containers that cannot be: one clear error each, and the rest of the pod runs on. */
 import { Client } from 'ttrpc';
 import { taskMethods, taskServiceNames } from '../../proto';
-import { shimSocket, siltTest } from '../harness';
+import { isSilt, shimSocket, siltTest } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 criSuite('bad input to pods', {}, (kubelet) => {
@@ -52,6 +52,28 @@ criSuite('bad input to pods', {}, (kubelet) => {
       await expect(pod.exec(id, ['sleep', '1000'], 1)).rejects.toThrow(/timed? ?out|deadline|exceeded/i);
       expect(await pod.sh(id, 'ps -o args | grep -c "^sleep 1000"')).toBe('1');
     });
+  });
+
+  test('containers that come while their pod is stopped run or are refused in words, and nothing of them stays', async () => {
+    const outcomes: string[] = [];
+    for (let round = 0; round < 3; round++) {
+      const pod = await kubelet().runPod();
+      const told = (call: Promise<unknown>): Promise<void> =>
+        call.then(
+          () => void outcomes.push('runs'),
+          (error: unknown) => void outcomes.push((error as Error).message),
+        );
+      const ids = await Promise.all(Array.from({ length: 6 }, () => pod.create(['sleep', '1000'])));
+      const calls = [...ids.map((id) => told(pod.start(id))), ...ids.map(() => told(pod.run()))];
+      await pod.stop();
+      await Promise.all(calls);
+      await pod.remove();
+    }
+    // The last two are containerd's own, of a pod that it knows to have ended and of a shim that has.
+    const words = isSilt
+      ? /^runs$|its pod \S+ is ending|it has been killed|it is stopped|not (running|ready|found)|ttrpc: closed/
+      : /./;
+    expect(outcomes.filter((outcome) => !words.test(outcome))).toEqual([]);
   });
 
   test('a container for a pod that has been stopped is refused', async () => {
