@@ -25,6 +25,7 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
   const { printedState } = await import('../container-state');
+  const { criNames } = await import('../pod-table');
   const { table } = await import('../table');
   const workshop = openWorkshop(frame);
   // A root that somebody names is one that is there; runc has it so too.
@@ -32,11 +33,7 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
     const path = workshop.state.root;
     throw new SiltError('REQUEST_INVALID', `cannot list ${path}: no such file or directory`, { path });
   }
-  const containers = workshop.state
-    .containers()
-    .filter(({ id, pod }) => !options.sandbox || id === pod)
-    .map((state) => new RecordedContainer(workshop, state))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  const containers = RecordedContainer.all(workshop).filter(({ id, state }) => !options.sandbox || id === state.pod);
   if (options.quiet) {
     process.stdout.write(containers.map(({ id }) => `${id}\n`).join(''));
     return;
@@ -47,6 +44,13 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
     process.stdout.write(states.length === 0 ? 'null\n' : `${JSON.stringify(states)}\n`);
     return;
   }
-  const rows = states.map(({ id, pid, status, bundle, created }) => [id, `${pid}`, status, bundle, created, 'root']);
-  process.stdout.write(table([['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER'], ...rows]));
+  const names = containers.map(criNames);
+  // runc's table; where Kubernetes has given names, with these behind it.
+  const named = names.some(({ pod }) => pod !== '');
+  const rows = states.map(({ id, pid, status, bundle, created }, i) => {
+    const { name, pod, namespace } = names[i]!;
+    return [id, `${pid}`, status, bundle, created, 'root', ...(named ? [name, pod, namespace] : [])];
+  });
+  const header = ['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER', ...(named ? ['NAME', 'POD', 'NAMESPACE'] : [])];
+  process.stdout.write(table([header, ...rows]));
 }

@@ -12,12 +12,23 @@ interface PsOptions {
 export function registerPs(silt: Command, frame: Frame): void {
   const ps = silt
     .command('ps')
-    .description('list the processes of a container, as ps(1) of the host shows them')
+    .description(
+      'list the processes of a container, as ps(1) of the host shows them; without one, containers by pod as crictl shows them',
+    )
     .addOption(new Option('-f, --format <format>', 'how').choices(['table', 'json']).default('table'))
     .option('--json', 'their pids as JSON', false)
-    .argument('<container-id>', 'the container')
+    .argument('[container-id]', 'the container')
     .argument('[ps-options...]', 'options for ps(1)', ['-ef']);
-  passOn(ps).action((id: string, flags: readonly string[], options: PsOptions) => list(frame, id, flags, options));
+  passOn(ps).action((id: string | undefined, flags: readonly string[], options: PsOptions) =>
+    id === undefined ? listPods(frame) : list(frame, id, flags, options),
+  );
+}
+
+async function listPods(frame: Frame): Promise<void> {
+  const { openWorkshop } = await import('../workshop');
+  const { RecordedContainer } = await import('../../sandbox');
+  const { podTable } = await import('../pod-table');
+  process.stdout.write(podTable(RecordedContainer.all(openWorkshop(frame))));
 }
 
 async function list(frame: Frame, id: string, flags: readonly string[], options: PsOptions): Promise<void> {
