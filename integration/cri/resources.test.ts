@@ -1,7 +1,7 @@
 /** Limits of pods and containers as a kubelet lays them out, changed while they run, and the figures that it reads. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { onMachinesContainerd } from '../harness';
+import { onMachinesContainerd, peerRelease, testIf } from '../harness';
 import type { TestPod } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
@@ -78,6 +78,21 @@ criSuite('resources of a pod', {}, (kubelet) => {
       expect(linux.containers).toHaveLength(2);
     });
   });
+
+  testIf(peerRelease() >= 2, 'containerd has the policy from 2.0 on')(
+    'groups that the image gives a user are merged with those asked for, or not (SupplementalGroupsPolicy)',
+    async () => {
+      await kubelet().withPod({}, async (pod) => {
+        const groups = async (supplementalGroupsPolicy: string): Promise<string> => {
+          const security = { runAsUser: { value: 1000 }, supplementalGroups: [3000], supplementalGroupsPolicy };
+          return pod.sh(await pod.run(['sleep', '1000'], { security }), 'id -G');
+        };
+        // 2000 is a group of the image that lists the user.
+        expect((await groups('Merge')).split(' ').sort()).toEqual(['1000', '2000', '3000']);
+        expect((await groups('Strict')).split(' ').sort()).toEqual(['1000', '3000']);
+      });
+    },
+  );
 
   onMachinesContainerd('what a container may do follows its security context', async () => {
     await kubelet().withPod({}, async (pod) => {

@@ -1,5 +1,7 @@
 /** Exec, attach and port forwarding as kubectl uses them, and the log files that it reads. */
+import { once } from 'node:events';
 import { readFileSync, renameSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { waitFor } from '../harness';
 import { StreamingSession } from '../harness/cri/streaming';
@@ -66,6 +68,23 @@ criSuite('streams of a pod', { onlyPeer: 'system' }, (kubelet) => {
       const session = await StreamingSession.open(`${url}?port=8080`);
       session.send('GET /motd HTTP/1.0\r\n\r\n');
       // Of a forwarded port, data is channel 0, which here is called stdin.
+      await session.waitFor(/second layer\n$/, 'stdin');
+      session.close();
+    });
+  });
+
+  test('port forwarding reaches a server of a pod with the host’s network', async () => {
+    await kubelet().withPod({ network: 'NODE' }, async (pod) => {
+      // A port that the kernel has chosen, so that runs do not meet.
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      server.close();
+      await once(server, 'close');
+      await pod.run(['httpd', '-f', '-p', `127.0.0.1:${port}`, '-h', '/etc']);
+      const { url } = await pod.client.call<{ url: string }>('PortForward', { id: pod.id, port: [port] });
+      const session = await StreamingSession.open(`${url}?port=${port}`);
+      session.send('GET /motd HTTP/1.0\r\n\r\n');
       await session.waitFor(/second layer\n$/, 'stdin');
       session.close();
     });

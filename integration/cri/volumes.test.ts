@@ -38,25 +38,30 @@ criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
     }
   });
 
-  test('hostPath: directory, file, socket, character device, and what lies beneath a symlink', async () => {
+  test('hostPath: directory, file, socket, character and block device, and what lies beneath a symlink', async () => {
     const directory = volume();
     writeFileSync(join(directory, 'file'), 'a file\n');
     mkdirSync(join(directory, 'sub'));
     writeFileSync(join(directory, 'sub/inner'), 'inner\n');
     symlinkSync('sub', join(directory, 'link'));
+    // A node is enough for it to be there: nobody may open it.
+    const block = join(directory, 'block');
+    await mustRun(['mknod', block, 'b', '7', '250']);
     const server = createServer((socket) => socket.end('hello\n')).listen(join(directory, 'socket'));
     try {
       await kubelet().withPod({}, async (pod) => {
         const names = ['file', 'socket', 'sub', 'link'];
         const mounts = names.map((name) => at(`/mnt/${name}`, join(directory, name)));
-        const id = await pod.run(['sleep', '1000'], { mounts: [...mounts, at('/mnt/null', '/dev/null')] });
+        const id = await pod.run(['sleep', '1000'], {
+          mounts: [...mounts, at('/mnt/null', '/dev/null'), at('/mnt/disk', block)],
+        });
         expect(
           await pod.sh(
             id,
             'cat /mnt/file /mnt/sub/inner /mnt/link/inner; nc local:/mnt/socket </dev/null || test -S /mnt/socket',
           ),
         ).toContain('a file\ninner\ninner');
-        expect(await pod.sh(id, 'test -c /mnt/null && echo device')).toBe('device');
+        expect(await pod.sh(id, 'test -c /mnt/null && test -b /mnt/disk && echo devices')).toBe('devices');
       });
     } finally {
       server.close();

@@ -79,6 +79,8 @@ export class Containerd {
   private readonly network: PodNetwork | undefined;
   private readonly shimProtocol: string | undefined;
   private readonly kernelVersion: string | undefined;
+  /** In a network namespace of its own. */
+  private readonly apart: boolean;
   private child: ChildProcess | undefined;
   private nextId = 0;
 
@@ -90,7 +92,8 @@ export class Containerd {
     this.namespace = options.cri === undefined ? this.mark : 'k8s.io';
     this.shimProtocol = options.cri?.shimProtocol;
     this.kernelVersion = options.silt?.kernelVersion;
-    this.network = options.cri && new PodNetwork(this.directory, this.mark);
+    this.network = options.cri && new PodNetwork(this.directory, this.mark, options.cri.hostPorts);
+    this.apart = options.cri?.hostPorts === true;
     const { version } = this.peer;
     const cri =
       options.cri &&
@@ -148,15 +151,17 @@ export class Containerd {
   async start(): Promise<void> {
     const log = openSync(this.logPath, 'a');
     // setpriv: containerd must not outlive a test runner that is killed. A session of its own: Ctrl-C reaches only us.
-    const child = spawn(
+    const words = [
       'setpriv',
-      ['--pdeathsig', 'KILL', this.peer.containerd, '--config', join(this.directory, 'config.toml')],
-      {
-        stdio: ['ignore', log, log],
-        detached: true,
-        env: this.environment,
-      },
-    );
+      '--pdeathsig',
+      'KILL',
+      this.peer.containerd,
+      '--config',
+      join(this.directory, 'config.toml'),
+    ];
+    const apart = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
+    const [program, ...args] = this.apart ? [...apart, ...words] : words;
+    const child = spawn(program!, args, { stdio: ['ignore', log, log], detached: true, env: this.environment });
     closeSync(log);
     this.child = child;
     let failure: Error | undefined;

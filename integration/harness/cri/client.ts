@@ -41,8 +41,7 @@ export class CriClient {
       this.#client.makeUnaryRequest(
         path,
         (message: CriMessage) => Buffer.from(requestType.encode(requestType.fromObject(message)).finish()),
-        (bytes: Buffer) =>
-          responseType.toObject(responseType.decode(bytes), { longs: Number, enums: String, defaults: true }),
+        (bytes: Buffer) => decode(responseType, bytes),
         { ...request },
         new Metadata(),
         { deadline: Date.now() + timeoutMs },
@@ -54,9 +53,30 @@ export class CriClient {
     });
   }
 
+  /**
+   * Calls a method whose answer is a stream; each message goes to `onMessage`. Returns what ends the stream.
+   */
+  stream(method: string, request: object, onMessage: (message: CriMessage) => void): () => void {
+    const { path, requestType, responseType } = lookUp(method);
+    const call = this.#client.makeServerStreamRequest(
+      path,
+      (message: CriMessage) => Buffer.from(requestType.encode(requestType.fromObject(message)).finish()),
+      (bytes: Buffer) => decode(responseType, bytes),
+      { ...request },
+    );
+    call.on('data', onMessage);
+    // Ended here or with containerd.
+    call.on('error', () => undefined);
+    return () => call.cancel();
+  }
+
   close(): void {
     this.#client.close();
   }
+}
+
+function decode(type: protobuf.Type, bytes: Buffer): CriMessage {
+  return type.toObject(type.decode(bytes), { longs: Number, enums: String, defaults: true });
 }
 
 /** Names the method, which gRPC's own error does not. */

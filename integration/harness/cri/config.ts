@@ -10,6 +10,8 @@ export interface CriSettings {
   readonly shimProtocol?: 'ttrpc' | 'grpc';
   /** Leaves it to the runtime what becomes of an oom_score_adj that the host does not permit. */
   readonly anyOomScoreAdj?: boolean;
+  /** containerd runs in a network of its own, in which pods may have ports of the host (the plugin portmap). */
+  readonly hostPorts?: boolean;
   /** Takes plugins of NRI, at a socket of its own (see {@link Containerd}). */
   readonly nri?: boolean;
 }

@@ -11,8 +11,8 @@ export class PodNetwork {
   readonly bridge: string;
   readonly configurations: string;
 
-  /** Writes the network's configuration below `directory`. The bridge comes with the first pod. */
-  constructor(directory: string, mark: string) {
+  /** Writes the network's configuration below `directory`; with the plugin for ports of the host if told. The bridge comes with the first pod. */
+  constructor(directory: string, mark: string, hostPorts = false) {
     if (!existsSync(join(cniPlugins, 'bridge')))
       throw new Error(`no CNI plugins in ${cniPlugins}: install the Debian package containernetworking-plugins`);
     this.bridge = `st${mark.slice(-8).replace(/[^A-Za-z0-9]/g, '0')}`;
@@ -31,7 +31,8 @@ export class PodNetwork {
         routes: [{ dst: '0.0.0.0/0' }],
       },
     };
-    const network = { cniVersion: '1.0.0', name: mark, plugins: [bridge] };
+    const portmap = { type: 'portmap', capabilities: { portMappings: true }, snat: true };
+    const network = { cniVersion: '1.0.0', name: mark, plugins: [bridge, ...(hostPorts ? [portmap] : [])] };
     writeFileSync(join(this.configurations, '10-test.conflist'), JSON.stringify(network));
   }
 
