@@ -1,37 +1,82 @@
 /**
- * Boots a virtual machine with a newer Debian kernel and a unified cgroup hierarchy under QEMU's software emulation, runs
- * integration/vm/test in it, and prints what that says. The machine's root is an initramfs: busybox, silt as installed, a bundle.
+ * Boots a virtual machine with a newer Debian kernel, Debian's systemd and a unified cgroup hierarchy under QEMU's software emulation, runs
+ * integration/vm/test in it, and prints what that says. The machine's root is an initramfs: the packages of this machine's Debian release,
+ * busybox, silt as installed, a bundle.
  *
  *   vm-test [SUITE]     of the kernel; sid unless given
  *
  * Exit status 1 when a line says FAILED or the end is missing. Minutes long, so it is no part of `make test`.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
+  existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { checkout } from '../integration/harness/checkout';
 import { mustRun } from '../integration/harness/command';
 import { prepareApt } from '../integration/harness/peers';
 
-const TIMEOUT_MS = 900_000;
+const TIMEOUT_MS = 1_800_000;
+const MEMORY_MIB = 3000;
 const busybox = '/bin/busybox';
+const vmFiles = join(checkout, 'integration/vm');
+
+/** What runs in the machine besides silt; all that they depend on comes with them. */
+const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd'];
+/** Of the kernel: the layers of root filesystems, and a device for limits of I/O. */
+const MODULES = ['overlay', 'loop'];
+/** Of the packages nothing reads these. */
+const LEFT_OUT = [
+  'usr/share/doc',
+  'usr/share/man',
+  'usr/share/locale',
+  'usr/share/perl',
+  'usr/lib/x86_64-linux-gnu/perl',
+];
+
+const UNIT = `[Unit]
+Description=tests of silt
+After=dbus.socket
+Requires=dbus.socket
+[Service]
+Type=oneshot
+ExecStart=/test
+StandardInput=null
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+Delegate=no
+`;
+/** Where the service's word is the last one: nothing else of the machine has to start. */
+const TARGET = `[Unit]
+Requires=basic.target silt-test.service
+After=basic.target
+`;
+const ACCOUNTS: Readonly<Record<string, string>> = {
+  passwd: 'root:x:0:0:root:/root:/bin/sh\nmessagebus:x:101:101::/nonexistent:/bin/false\n',
+  group: 'root:x:0:\nmessagebus:x:101:\n',
+  'machine-id': '',
+};
 
 async function output(words: readonly string[], cwd?: string): Promise<string> {
   return (await mustRun([...words], { timeoutMs: 300_000, ...(cwd ? { cwd } : {}) })).stdout.toString();
 }
 
-/** Unpacks the suite's cloud kernel into `directory`; returns the paths of its image and of the overlay module. */
-async function fetchKernel(suite: string, directory: string): Promise<{ image: string; module: string }> {
+/** Unpacks the suite's cloud kernel into `directory`; returns the paths of its image and of the modules. */
+async function fetchKernel(suite: string, directory: string): Promise<{ image: string; modules: string[] }> {
   const apt = prepareApt(suite);
   await output(['apt-get', ...apt, 'update']);
   const dependsOn = async (name: string): Promise<string[]> => {
@@ -47,45 +92,85 @@ async function fetchKernel(suite: string, directory: string): Promise<{ image: s
     if (found === undefined || found === '') throw new Error(`the kernel of ${suite} has no ${name}`);
     return found;
   };
-  const module = await find('overlay.ko*');
-  if (module.endsWith('.xz')) await output(['xz', '-d', module]);
-  return { image: await find('vmlinuz*'), module: module.replace(/\.xz$/, '') };
+  const modules: string[] = [];
+  for (const name of MODULES) {
+    const module = await find(`${name}.ko*`);
+    if (module.endsWith('.xz')) await output(['xz', '-d', module]);
+    modules.push(module.replace(/\.xz$/, ''));
+  }
+  return { image: await find('vmlinuz*'), modules };
 }
 
-/** Busybox with its applets in `directory`/bin. */
+/** Unpacks {@link PACKAGES} of this machine's release into `root`, whose shared libraries silt's Node is made for. */
+async function unpackUserland(root: string, archives: string): Promise<void> {
+  const [, release = ''] = /^VERSION_CODENAME=(.+)$/m.exec(readFileSync('/etc/os-release', 'utf8')) ?? [];
+  mkdirSync(join(archives, 'partial'), { recursive: true });
+  const apt = [...prepareApt(release), '-o', `Dir::Cache::archives=${archives}`];
+  await output(['apt-get', ...apt, 'update']);
+  await output(['apt-get', ...apt, '--no-install-recommends', '--yes', '--download-only', 'install', ...PACKAGES]);
+  for (const file of readdirSync(archives)) {
+    if (file.endsWith('.deb')) await output(['dpkg', '-x', join(archives, file), root]);
+  }
+  for (const path of LEFT_OUT) rmSync(join(root, path), { recursive: true, force: true });
+}
+
+/** Busybox with its applets in `directory`/bin, beside what is there already. */
 async function installBusybox(directory: string): Promise<void> {
   const bin = join(directory, 'bin');
   mkdirSync(bin, { recursive: true });
   copyFileSync(busybox, join(bin, 'busybox'));
   const applets = (await output([busybox, '--list'])).trim().split('\n');
-  for (const name of applets) if (name !== 'busybox') symlinkSync('busybox', join(bin, name));
+  for (const name of applets) {
+    const path = join(bin, name);
+    if (!lstatSync(path, { throwIfNoEntry: false })) symlinkSync('busybox', path);
+  }
 }
 
-async function makeRoot(root: string, module: string): Promise<void> {
+async function makeRoot(root: string, modules: readonly string[]): Promise<void> {
   await installBusybox(root);
   await installBusybox(join(root, 'bundle/rootfs'));
   for (const name of [
-    'proc',
     'dev',
     'modules',
-    'lib/x86_64-linux-gnu',
-    'lib64',
+    'proc',
+    'tmp',
     'bundle/rootfs/dev',
     'bundle/rootfs/proc',
+    'bundle/rootfs/sys/fs/cgroup',
   ])
     mkdirSync(join(root, name), { recursive: true });
-  mkdirSync(join(root, 'bundle/rootfs/sys/fs/cgroup'), { recursive: true });
-  copyFileSync(module, join(root, 'modules/overlay.ko'));
+  for (const module of modules) copyFileSync(module, join(root, 'modules', module.replace(/^.*\//, '')));
   await mustRun([join(checkout, 'tools/install'), '/usr/local'], {
     env: { ...process.env, DESTDIR: root },
     cwd: checkout,
   });
+  symlinkSync('../lib/silt/node', join(root, 'usr/local/bin/node'));
   const libraries = (await output(['ldd', process.execPath])).matchAll(/(\/lib\S+) \(/g);
-  for (const [, path = ''] of libraries) copyFileSync(path, join(root, path));
-  for (const name of ['init', 'test']) {
-    copyFileSync(join(checkout, 'integration/vm', name), join(root, name));
-    chmodSync(join(root, name), 0o755);
+  for (const [, path = ''] of libraries) {
+    if (existsSync(join(root, path))) continue;
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    copyFileSync(path, join(root, path));
   }
+  cpSync(vmFiles, root, { recursive: true });
+  for (const name of ['init', 'test']) chmodSync(join(root, name), 0o755);
+  const units = join(root, 'etc/systemd/system');
+  mkdirSync(units, { recursive: true });
+  writeFileSync(join(units, 'silt-test.service'), UNIT);
+  writeFileSync(join(units, 'silt-test.target'), TARGET);
+  symlinkSync('silt-test.target', join(units, 'default.target'));
+  for (const [name, text] of Object.entries(ACCOUNTS)) writeFileSync(join(root, 'etc', name), text);
+}
+
+/** Runs the machine to its end, prints what its tests say, and returns all lines of its console. */
+async function runMachine(options: readonly string[]): Promise<string[]> {
+  const machine = spawn('qemu-system-x86_64', options, { stdio: ['ignore', 'pipe', 'inherit'], timeout: TIMEOUT_MS });
+  machine.on('error', (error) => console.error(error.message));
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: machine.stdout })) {
+    lines.push(line);
+    if (/^(ok|FAILED|KERNEL|VM-DONE)/.test(line)) console.log(line);
+  }
+  return lines;
 }
 
 async function main(): Promise<void> {
@@ -95,37 +180,17 @@ async function main(): Promise<void> {
     const kernel = join(directory, 'kernel');
     const root = join(directory, 'root');
     mkdirSync(kernel);
-    const { image, module } = await fetchKernel(suite, kernel);
-    await makeRoot(root, module);
+    const { image, modules } = await fetchKernel(suite, kernel);
+    await unpackUserland(root, join(directory, 'archives'));
+    await makeRoot(root, modules);
     const initrd = join(directory, 'initrd');
     await output(['sh', '-c', `${busybox} find . | ${busybox} cpio -o -H newc | gzip -1 > ${initrd}`], root);
-    const machine = [
-      '-machine',
-      'q35,accel=tcg',
-      '-cpu',
-      'max',
-      '-m',
-      '1500',
-      '-smp',
-      '2',
-      '-nic',
-      'none',
-      '-nographic',
-      '-no-reboot',
-    ];
+    const machine = ['-machine', 'q35,accel=tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`, '-smp', '2'];
+    const devices = ['-nic', 'none', '-nographic', '-no-reboot'];
     const boot = ['-kernel', image, '-initrd', initrd, '-append', 'console=ttyS0 quiet panic=-1 mitigations=off'];
-    const { stdout, error } = spawnSync('qemu-system-x86_64', [...machine, ...boot], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      encoding: 'utf8',
-      timeout: TIMEOUT_MS,
-    });
-    if (error) console.error(error.message);
-    const said = stdout
-      .split(/\r?\n/)
-      .filter((line) => /^(ok|FAILED|KERNEL|VM-DONE)/.test(line.replace(/^.*?(?=KERNEL)/, '')));
-    console.log(said.join('\n'));
-    if (said.some((line) => line.startsWith('FAILED')) || !said.includes('VM-DONE')) {
-      writeFileSync(join(tmpdir(), 'silt-vm.log'), stdout);
+    const lines = await runMachine([...machine, ...devices, ...boot]);
+    if (lines.some((line) => line.startsWith('FAILED')) || !lines.includes('VM-DONE')) {
+      writeFileSync(join(tmpdir(), 'silt-vm.log'), lines.join('\n'));
       console.log(`the machine's console: ${join(tmpdir(), 'silt-vm.log')}`);
       process.exitCode = 1;
     }
