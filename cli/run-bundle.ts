@@ -29,7 +29,7 @@ export async function runBundle(frame: Frame, id: string, options: RunOptions): 
     if (!container.init.exit) workshop.kernel.signal(container.init.fd, C.SIGKILL);
     await container.init.exited;
     // Nobody else reaps it, and the sandbox, process 1 of its pid namespace, does not end before that.
-    workshop.kernel.reapGroup(container.init.pid, false);
+    workshop.kernel.reapChild(container.init.pid);
     await streams.finish();
     await recorded.delete({ force: true });
     throw error;
@@ -37,7 +37,7 @@ export async function runBundle(frame: Frame, id: string, options: RunOptions): 
   if (options.detach) process.exit(0);
   const { status } = await container.init.exited;
   // Its end was left for a subreaper to see, which here is nobody else.
-  workshop.kernel.reapGroup(container.init.pid, false);
+  workshop.kernel.reapChild(container.init.pid);
   await streams.finish();
   const { memoryFailure } = recorded;
   if (!options.keep) {

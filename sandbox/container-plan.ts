@@ -42,7 +42,7 @@ export interface ContainerRequest {
   readonly seed: string | undefined;
   /** What the container goes on from, instead of running its program from the beginning. */
   readonly checkpoint?: CheckpointImage | undefined;
-  /** Where CRIU's log goes when that fails; the bundle unless told. */
+  /** Where the caller wants the log of that. */
   readonly workPath?: string | undefined;
   /** Fds for the process, by the names in STDIO; none when it has a terminal. Borrowed. */
   readonly stdio: Readonly<Record<string, number>>;

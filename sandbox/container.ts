@@ -310,7 +310,7 @@ export class Container {
         cgroup: plan.cgroup.cgroup,
         cpu: plan.cpu,
         stateDirectory: workshop.state.containerPath(pod.id, request.id),
-        workPath: request.workPath ?? request.bundle,
+        workPath: request.workPath,
         onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
       });
       return new Container(workshop, pod, request, plan, hooks, restored.init, restored, undefined);

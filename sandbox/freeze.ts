@@ -60,9 +60,9 @@ export class FreezeRecord {
   /**
    * Freezes the container until the returned function is called, or this process ends. A container that the user paused
    * stays paused.
+   * @param control a pipe whose end ends the lease, kept: another process that has its second fd prolongs the lease
    */
-  async lease(): Promise<() => Promise<void>> {
-    const [controlRead, controlWrite] = this.kernel.pipe();
+  async lease([controlRead, controlWrite] = this.kernel.pipe()): Promise<() => Promise<void>> {
     const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
     closeSync(controlRead);
     const release = async (): Promise<void> => {

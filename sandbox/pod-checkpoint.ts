@@ -69,8 +69,8 @@ async function saveAll(
       const imagePath = join(target.temporary, id);
       // They go on together or end together: none is let go or killed by its own dump.
       await checkpoint(workshop, source, {
-        workPath: join(target.path, '..'),
         ...options,
+        workPath: options.workPath === undefined ? undefined : join(options.workPath, id),
         imagePath,
         leaveRunning: true,
         still: true,

@@ -172,6 +172,15 @@ export class Kernel {
     return this.#wait(C.P_PIDFD, pidfd, C.WNOHANG | C.WNOWAIT);
   }
 
+  /** Reaps one child that has ended and was only looked at so far, if it is still there. */
+  reapChild(pid: number): void {
+    try {
+      this.#wait(C.P_PID, pid, C.WNOHANG);
+    } catch {
+      // ECHILD: somebody else has.
+    }
+  }
+
   /**
    * Reaps all children in a process group that have ended. With `wait` it blocks until none is left: only for groups
    * whose processes are known to be on their last instruction.

@@ -177,7 +177,7 @@ export class CommandLine {
         { path: this.silt.root, depth: 6 },
         { path: join(this.directory, 'host'), depth: 3 },
       ],
-      keptDirectories: [join(this.directory, 'host/cache')],
+      keptDirectories: [join(this.directory, 'host/cache'), join(this.directory, 'host/criu-logs')],
     };
   }
 

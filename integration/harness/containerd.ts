@@ -138,7 +138,7 @@ export class Containerd {
         { path: '/run/silt', depth: 3 },
       ],
       // V8's compile cache: one file per bundle and Node.
-      keptDirectories: [join(this.siltRoot, 'cache'), '/run/silt/cache'],
+      keptDirectories: [join(this.siltRoot, 'cache'), join(this.siltRoot, 'criu-logs'), '/run/silt/cache'],
     };
   }
 

@@ -3,7 +3,16 @@
  * cache with its libraries and run with its own loader. Never installed.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from './command';
 import { cacheDirectory, findProgram, messageOf, prepareApt } from './peers';
@@ -39,6 +48,15 @@ export function findCriu(): Criu | MissingCriu {
   return {
     reason: `no CRIU ${least.join('.')} or later: CRIU of Debian ${suite} has not been fetched (make peers fetches it)`,
   };
+}
+
+/** The machine's own CRIU where it is older than what silt needs. */
+export function tooOldCriu(): Criu | MissingCriu {
+  const path = findProgram('criu');
+  const version = path === undefined ? undefined : versionOf(path);
+  if (path === undefined || version === undefined) return { reason: 'this machine has no CRIU of its own' };
+  if (isEnough(version)) return { reason: `CRIU ${version} of this machine is new enough` };
+  return { path: realpathSync(path), version };
 }
 
 /** Like findCriu, but fetches the packages. */

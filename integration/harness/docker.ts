@@ -158,7 +158,7 @@ export class Docker {
       namespace: this.mark,
       except: () => [this.pid],
       fileRoots: [{ path: join(this.directory, 'silt'), depth: 6 }],
-      keptDirectories: [join(this.directory, 'silt', 'cache')],
+      keptDirectories: [join(this.directory, 'silt', 'cache'), join(this.directory, 'silt', 'criu-logs')],
     };
   }
 

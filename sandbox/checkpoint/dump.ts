@@ -11,12 +11,13 @@ import {
   statSync,
 } from 'node:fs';
 import { release } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
 import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids, memoryInUse } from '../cgroup';
 import { shownFeatures } from '../cpuid';
+import { FreezeRecord } from '../freeze';
 import { awaitMemory } from '../pager/record';
 import { watchProgress } from '../progress';
 import { packUpper } from '../snapshot';
@@ -27,6 +28,7 @@ import { findCriu, requireVersion } from './criu';
 import { nameOfDeleted, saveDeleted } from './deleted';
 import { startDumper } from './dumper';
 import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
+import { keepFailure, keepLog, type LogSubject } from './kept-log';
 import {
   CHECKPOINT_VERSION,
   describeFile,
@@ -39,14 +41,15 @@ import {
 } from './manifest';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
-import { isTraced, keepStill } from './standstill';
+import { keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
+import type { CriuSession } from './session';
 import { describeWatches, IRMAP_CACHE } from './watches';
 
 export interface CheckpointOptions {
   /** The directory that the checkpoint becomes; it may be there and empty. */
   readonly imagePath: string;
-  /** Where CRIU's log goes; beside the checkpoint's directory when it fails and nothing is said. */
+  /** Where the caller wants CRIU's log. */
   readonly workPath?: string | undefined;
   readonly leaveRunning: boolean;
   /** Save established TCP connections; without it there must be none. */
@@ -68,6 +71,8 @@ export interface CheckpointSource {
 
 /** CRIU's `manage_cgroups_mode` that leaves cgroups alone: they are silt's. */
 export const CGROUPS_IGNORED = 0;
+/** What CRIU tells of its own work. */
+const STATISTICS = ['stats-dump'];
 /** Unlinked files up to this size are saved along. */
 const GHOST_LIMIT = 2 ** 30;
 
@@ -97,8 +102,12 @@ export async function checkpoint(
     const stopWatching = watchProgress(workshop.onProgress, () => ({ done: sizeBelow(target.temporary), total }));
     await new Dump(workshop, source, options, target).run().finally(stopWatching);
   } catch (error) {
+    const what = `cannot checkpoint container ${container.id}`;
+    // CRIU may fail when the checkpoint has its name already: whichever of the two is left is the container.
+    if (target.finished && !isSameProcess(container.init))
+      throw withContext(`${what} as it should be: it has ended, and ${target.path} is complete`, error);
     target.remove();
-    throw withContext(`cannot checkpoint container ${container.id}`, error);
+    throw withContext(what, error);
   }
 }
 
@@ -124,7 +133,43 @@ class Dump {
   }
 
   async run(): Promise<void> {
-    const { kernel, config } = this.workshop;
+    const { kernel, config, state } = this.workshop;
+    const { container } = this.source;
+    const criu = findCriu(config);
+    const version = await requireVersion(kernel, criu);
+    const images = openSync(this.#images, 'r');
+    // CRIU has its end too: should this process die, it still needs them frozen to take everything back.
+    const control = kernel.pipe();
+    const session = await startDumper(kernel, criu, control[1]).catch((error: unknown) => {
+      for (const fd of [images, ...control]) closeSync(fd);
+      throw error;
+    });
+    const freezer = new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id));
+    let thaw: (() => Promise<void>) | undefined;
+    const goOn = async (): Promise<void> => {
+      await session.end();
+      // CRIU thaws what it has stopped; one that dies in the middle does not freeze it again.
+      if (freezer.paused && !isFrozen(container.cgroup)) await freezer.pause();
+      await thaw?.();
+      thaw = undefined;
+    };
+    try {
+      // What is found out of its processes must be so still when CRIU comes to them.
+      thaw = await (this.options.still ? freezer.lease(control) : keepStill(this.workshop, this.source, control));
+      const finish = await this.#dump(session, version, images);
+      keepLog(session.log, this.#log);
+      await goOn();
+      await finish();
+    } catch (error) {
+      throw keepFailure(session.log, this.#log, error);
+    } finally {
+      await goOn();
+      closeSync(images);
+    }
+  }
+
+  /** @returns what is left to do when its processes stand still no more. */
+  async #dump(session: CriuSession, version: string, images: number): Promise<() => Promise<void>> {
     const { container, spec } = this.source;
     this.#refuseStrangers();
     refuseNamespaces(spec);
@@ -139,36 +184,28 @@ class Dump {
       upperDevice: container.upper.device,
     });
     await describeWatches(pids, mounts, this.#images);
-    const criu = findCriu(config);
-    const version = await requireVersion(kernel, criu);
-    const images = openSync(this.#images, 'r');
-    const session = await startDumper(kernel, criu);
-    let goOn: (() => Promise<void>) | undefined;
-    try {
-      if (isTraced(spec) && !this.options.still) goOn = await keepStill(this.workshop, this.source);
-      const finish = (what: Pick<Manifest, 'filesystems'>): Promise<void> => this.#complete(outside, version, what);
-      let saved: Pick<Manifest, 'filesystems'> | undefined;
-      await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
-        if (script !== 'post-dump') return;
-        this.#refuseIpc();
-        saved = await this.#saveFiles(mounts, outside);
-        // Afterwards CRIU kills the processes: until the checkpoint has its name, they must be able to go on.
-        if (!this.options.leaveRunning) await finish(saved);
-      });
-      if (this.options.leaveRunning) await finish(saved!);
-    } catch (error) {
-      const { path } = this.target;
-      throw session.keepLog(join(this.options.workPath ?? dirname(path), `${basename(path)}.criu.log`), error);
-    } finally {
-      await session.end();
-      closeSync(images);
-      await goOn?.();
-    }
+    let saved: Pick<Manifest, 'filesystems'> | undefined;
+    const finish = (): Promise<void> => this.#complete(outside, version, saved!);
+    await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
+      if (script !== 'post-dump') return;
+      this.#refuseIpc();
+      saved = await this.#saveFiles(mounts, outside);
+      // Afterwards CRIU kills the processes: until the checkpoint has its name, they must be able to go on.
+      if (!this.options.leaveRunning) await finish();
+    });
+    if (this.options.leaveRunning) return finish;
+    // CRIU has written them since.
+    for (const name of STATISTICS) rmSync(join(this.target.path, PROCESS, name), { force: true });
+    return () => Promise.resolve();
+  }
+
+  get #log(): LogSubject {
+    return { id: this.source.container.id, what: 'dump', workPath: this.options.workPath };
   }
 
   #criuOptions(images: number, mounts: readonly MountInfo[], outside: Outside): object {
     const { container } = this.source;
-    const frozen = isFrozen(container.cgroup) ? freezerDirectory(container) : undefined;
+    const frozen = freezerDirectory(container);
     const network = /\d+/.exec(readlinkSync(`/proc/${this.#pid}/ns/net`))?.[0] ?? '';
     return {
       // CRIU opens it through the /proc entry of whoever made the socket: this process.
@@ -243,7 +280,7 @@ class Dump {
     const keys = outside.deleted.map(({ key }) => key);
     const { stdio, deleted } = normaliseImages(this.#images, root, outside, keys);
     for (const name of readdirSync(this.#images)) chmodSync(join(this.#images, name), 0o644);
-    for (const name of ['stats-dump', IRMAP_CACHE]) rmSync(join(this.#images, name), { force: true });
+    for (const name of [...STATISTICS, IRMAP_CACHE]) rmSync(join(this.#images, name), { force: true });
     const { container, spec } = this.source;
     const files = [];
     for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));

@@ -8,17 +8,22 @@ import { awaitReports } from '../started';
 import { makeCriuRun, openCriuLog } from './criu-run';
 import { CriuSession } from './session';
 
-/** Starts CRIU on the host's side, for a dump or a question. @throws SiltError CRIU_UNUSABLE when it cannot be executed. */
-export async function startDumper(kernel: Kernel, criu: CriuCommand): Promise<CriuSession> {
+/**
+ * Starts CRIU on the host's side, for a dump or a question.
+ * @param kept an fd that CRIU keeps open as long as it lives; borrowed
+ * @throws SiltError CRIU_UNUSABLE when it cannot be executed.
+ */
+export async function startDumper(kernel: Kernel, criu: CriuCommand, kept?: number): Promise<CriuSession> {
   const [mine, theirs] = kernel.socketPair();
   const run = makeCriuRun(kernel);
   const log = openCriuLog(run);
   let process: Process | undefined;
   try {
-    const started = kernel.start(dumpProgram(criu), {
+    const started = kernel.start(dumpProgram(criu, kept !== undefined), {
       [CRIU_FDS.rpc]: theirs,
       [CRIU_FDS.run]: run,
       [CRIU_FDS.log]: log,
+      ...(kept === undefined ? {} : { [CRIU_FDS.kept]: kept }),
     });
     const onReport = ({ name, fds }: Report): boolean => {
       if (name !== 'criu') return false;

@@ -1,6 +1,6 @@
 /** A checkpoint that is to be restored: what must be right before anything of it is started. */
 import { readFileSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { missingFeatures } from '../cpu-features';
@@ -9,6 +9,7 @@ import { describeMounts } from './filesystems';
 import { parsePagemap } from '../pager/pagemap';
 import {
   checkSizes,
+  filesIn,
   isMemory,
   type Manifest,
   PROCESS,
@@ -50,6 +51,7 @@ export async function openCheckpoint(
     throw new SiltError('CHECKPOINT_INVALID', `there is no checkpoint ${directory}`, { path: directory });
   const manifest = readManifest(directory);
   checkSizes(directory, manifest);
+  refuseFurther(directory, manifest);
   checkMachine(directory, manifest, spec);
   checkSpec(manifest, spec);
   for (const file of manifest.files.filter((one) => !isMemory(one))) await verifyFile(directory, file);
@@ -87,6 +89,15 @@ async function verify(directory: string, { files }: Manifest, withoutLazy: boole
         [...(needed.get(file.path) ?? [])].sort((a, b) => a - b),
       );
   }
+}
+
+/** CRIU opens its images by their names: one that nobody has vouched for must not be among them. */
+function refuseFurther(directory: string, { files }: Manifest): void {
+  const known = new Set(files.map(({ path }) => path));
+  const further = filesIn(directory).filter((path) => dirname(path) === PROCESS && !known.has(path));
+  if (further.length === 0) return;
+  const message = `the checkpoint ${directory} holds files that its manifest does not list: ${further.join(', ')}; remove them`;
+  throw new SiltError('CHECKPOINT_INVALID', message, { path: join(directory, further[0]!) });
 }
 
 function checkMachine(directory: string, manifest: Manifest, { annotations = {} }: Spec): void {

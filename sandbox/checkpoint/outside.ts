@@ -50,7 +50,7 @@ export interface Outside extends OutsideFiles {
 export interface OutsideSource {
   readonly pids: readonly number[];
   readonly mounts: readonly MountInfo[];
-  /** Inodes of the pipes and sockets that the first process was given. */
+  /** Inodes of the files that the first process was given. */
   readonly stdio: readonly number[];
   /** Its pty is number 0 of the container's devpts. */
   readonly hasTerminal: boolean;
@@ -90,8 +90,10 @@ export function findOutside(source: OutsideSource): Outside {
         continue;
       }
       if (ids.has(mount)) continue;
-      if (stat.isDirectory())
-        throw cannotSave(pid, `has the directory ${target} open, which is outside of the container`, target);
+      if (stat.isDirectory() || !source.stdio.includes(stat.ino)) {
+        const what = stat.isDirectory() ? `the directory ${target}` : target;
+        throw cannotSave(pid, `has ${what} open, which is outside of the container and was not given to it`, target);
+      }
       keys.add(key);
     }
     for (const file of deletedMappings(pid)) deleted.set(file.key, file);

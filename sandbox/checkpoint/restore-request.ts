@@ -26,8 +26,8 @@ export interface RestoreRequest {
   readonly cpu: CpuView | undefined;
   /** Of the container's state. */
   readonly stateDirectory: string;
-  /** Where CRIU's log is put when it fails. */
-  readonly workPath: string;
+  /** Where the caller wants CRIU's log. */
+  readonly workPath: string | undefined;
   /** Called when the root is complete and the gofer waits; see LaunchPlan's hooks. */
   readonly onQuestion: (init: Process) => Promise<void>;
 }

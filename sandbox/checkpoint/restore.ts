@@ -1,6 +1,5 @@
 /** Brings a container's processes back, in a new container. */
 import { closeSync } from 'node:fs';
-import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { CriuRequestType } from '../../proto/criu';
 import { C } from '../../syscall';
@@ -10,6 +9,7 @@ import type { Process } from '../process';
 import type { CriuCommand } from '../programs/criu';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
+import { keepFailure, keepLog, type LogSubject } from './kept-log';
 import type { RestoreRequest } from './restore-request';
 import { type Prepared, prepareMounts } from './restored-mounts';
 import { buildRestoredRoot, uncoverRestoredRoot } from './restored-root';
@@ -67,7 +67,10 @@ export class Restored {
     const { kernel } = workshop;
     const inherited = inheritedFiles(request, prepared);
     const [handover, theirs] = kernel.socketPair();
-    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs, lazy);
+    const running = await startRestorer(kernel, pod, request, criu, inherited, theirs, lazy).catch((error: unknown) => {
+      closeSync(handover);
+      throw error;
+    });
     const { session, holder, started, pager } = running;
     let init: Process | undefined;
     const gate = makeGate();
@@ -105,13 +108,13 @@ export class Restored {
     try {
       await reached;
     } catch (error) {
-      const explained = session.keepLog(logPath(request), error);
+      const explained = keepFailure(session.log, logSubject(request), error);
       if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
       await release();
       await pager?.end();
       await init?.exited;
-      // Unreaped it would keep the sandbox, process 1 above it, from ending.
-      if (init && request.lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
+      // Unreaped it would keep the sandbox, process 1 above it, from ending; it may not lead a process group yet.
+      if (init && request.lifetime === 'of-its-own') kernel.reapChild(init.pid);
       if (prepared.master !== undefined) closeSync(prepared.master);
       throw explained;
     }
@@ -134,9 +137,10 @@ export class Restored {
       this.gate.open();
       await this.done;
       if (cpu !== undefined) await frozen!.trace(cpu, lifetime);
+      keepLog(this.session.log, logSubject(this.request));
     } catch (error) {
       if (!this.init.exit) this.workshop.kernel.signal(this.init.fd, C.SIGKILL);
-      throw this.session.keepLog(logPath(this.request), error);
+      throw keepFailure(this.session.log, logSubject(this.request), error);
     } finally {
       await frozen?.thaw();
       await this.release();
@@ -163,8 +167,8 @@ function refusesPager({ warn }: Workshop, { plan, id }: RestoreRequest): boolean
   return true;
 }
 
-function logPath({ workPath, id }: RestoreRequest): string {
-  return join(workPath, `${id}.criu-restore.log`);
+function logSubject({ workPath, id }: RestoreRequest): LogSubject {
+  return { id, what: 'restore', workPath };
 }
 
 interface Gate {

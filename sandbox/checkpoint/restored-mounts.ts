@@ -5,6 +5,7 @@ import { type FilesystemStep, makeFilesystem, openTerminal, type RootPlan } from
 import { C, ProgramBuilder } from '../../syscall';
 import type { Pod } from '../pod';
 import { openSeed, seedUpper } from '../seed';
+import type { AllowedDevice } from '../unpacker';
 import type { Workshop } from '../workshop';
 import { type InheritedFile, openDeleted } from './deleted';
 import type { RestoreRequest } from './restore-request';
@@ -36,6 +37,7 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
     return { ...step, given };
   };
   const saved = new Map(image.manifest.filesystems.map(({ destination, file }) => [destination, file]));
+  const devices = [...request.devices, ...devicesOf(root)];
   let slave: number | undefined;
   let master: number | undefined;
   try {
@@ -59,7 +61,6 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
         const { cgroupFiles } = request.plan;
         const archive = openSeed(join(image.directory, file));
         try {
-          const { devices } = request;
           await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroupFiles, devices });
         } finally {
           closeSync(archive);
@@ -79,4 +80,11 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
     for (const fd of [...Object.values(fds), slave, master]) if (fd !== undefined) closeSync(fd);
     throw error;
   }
+}
+
+/** The nodes that silt makes in /dev: what is in a tmpfs there has been saved with them. */
+function devicesOf({ devices }: RootPlan): AllowedDevice[] {
+  return devices.flatMap(({ type, major, minor }) =>
+    type === 'S_IFIFO' ? [] : [{ type: type === 'S_IFBLK' ? ('block' as const) : ('char' as const), major, minor }],
+  );
 }

@@ -1,18 +1,22 @@
 /** A conversation with a running `criu swrk`: one request, questions in between, one answer. */
-import { closeSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { WatchHandle } from '../../native';
 import { type CriuOptions, CriuRequest, CriuRequestType, CriuResponse } from '../../proto/criu';
 import type { Draft } from '../../proto';
 import { C, type Kernel, ProgramBuilder, receiveMessage } from '../../syscall';
 import type { Process } from '../process';
-import { errorsOf } from './criu-log';
+import { explainLog } from './criu-log';
 import { keepFindings, LOG } from './criu-run';
+import { commandOf } from './outside';
 
 const MAX_MESSAGE = 65536;
 const READABLE = 1;
 const EAGAIN = 11;
+/** How long a CRIU that has hung up, or has no more work, may take to end. */
+const PATIENCE_MS = 5000;
+const NO_ROOM = /No space left on device|Disk quota exceeded/;
 
 /** What CRIU asks in the middle of its work: `post-dump`, `setup-namespaces`, `post-restore`, … */
 export type OnNotify = (script: string, pid: number) => Promise<void> | void;
@@ -23,6 +27,7 @@ export class CriuSession {
   #waiting: ((response: CriuResponse | undefined) => void) | undefined;
   #watch: WatchHandle | undefined;
   readonly #answered: string[] = [];
+  #ended: Promise<void> | undefined;
 
   /** Keeps `socket`, and `run`, the fd of its /run. */
   constructor(
@@ -39,8 +44,9 @@ export class CriuSession {
     });
   }
 
-  /** Its standard error and log, as far as it has come. */
+  /** Its standard error and log, as far as it has come; nothing once it has been ended. */
   get log(): string {
+    if (this.#ended) return '';
     try {
       return readFileSync(join(this.runPath, LOG), 'utf8');
     } catch {
@@ -61,7 +67,7 @@ export class CriuSession {
   async version(): Promise<{ majorNumber: number; minorNumber: number; sublevel: number }> {
     this.#send({ type: CriuRequestType.VERSION });
     const response = await this.#next();
-    if (response?.version === undefined) throw this.#died();
+    if (response?.version === undefined) throw await this.#died();
     return response.version;
   }
 
@@ -74,10 +80,11 @@ export class CriuSession {
     let failure: Error | undefined;
     for (;;) {
       const response = await this.#next();
-      if (response === undefined) throw failure ?? this.#died();
+      // Its processes are held no more: whatever else failed may have followed from that.
+      if (response === undefined) throw await this.#died();
       if (response.type !== CriuRequestType.NOTIFY) {
         if (response.success) return response;
-        throw failure ?? this.#failed(response);
+        throw failure ?? this.#failed(type, response);
       }
       const { script = '', pid = 0 } = response.notify ?? {};
       try {
@@ -95,16 +102,18 @@ export class CriuSession {
     return this.#answered;
   }
 
-  /** Ends CRIU if it still runs, and frees everything. */
-  async end(): Promise<void> {
+  /** Ends CRIU if it still runs, and frees everything. May be called again. */
+  end(): Promise<void> {
+    return (this.#ended ??= this.#end());
+  }
+
+  async #end(): Promise<void> {
     keepFindings(this.run);
     this.#watch?.close();
     this.#watch = undefined;
     closeSync(this.socket);
     // Its end of work is the end of its socket; if it is stuck in the middle, the tasks that it holds go on when it dies.
-    const timer = setTimeout(() => {
-      if (!this.criu.exit) this.kernel.signal(this.criu.fd, C.SIGKILL);
-    }, 5000);
+    const timer = setTimeout(() => this.kill(), PATIENCE_MS);
     await this.criu.exited;
     clearTimeout(timer);
     closeSync(this.run);
@@ -115,32 +124,25 @@ export class CriuSession {
     if (!this.criu.exit) this.kernel.signal(this.criu.fd, C.SIGKILL);
   }
 
-  /** Keeps the log in a file, and adds to the error where it is. */
-  keepLog(path: string, error: unknown): unknown {
-    if (!(error instanceof SiltError) || error.code !== 'CHECKPOINT_FAILED' || this.log === '') return error;
-    try {
-      mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, this.log, { mode: 0o600 });
-    } catch {
-      return error;
-    }
-    const message = `${error.message}; CRIU's log is ${path}`;
-    return new SiltError(error.code, message, { ...error.details, path }, { cause: error });
+  /** How CRIU has ended, when it did before its work was done. */
+  async #died(): Promise<SiltError> {
+    await Promise.race([this.criu.exited, new Promise((resolve) => setTimeout(resolve, PATIENCE_MS).unref())]);
+    const { exit } = this.criu;
+    const how =
+      exit === undefined ? '' : exit.signaled ? ` by signal ${exit.status - 128}` : ` with status ${exit.status}`;
+    const { reasons } = explainLog(this.log);
+    const text = `CRIU ended${how} in the middle of its work${reasons.length === 0 ? '' : `: ${reasons.slice(0, 3).join('; ')}`}`;
+    return new SiltError('CHECKPOINT_FAILED', text);
   }
 
-  #died(): SiltError {
-    return new SiltError('CHECKPOINT_FAILED', `CRIU ended in the middle of its work${this.#reason()}`);
-  }
-
-  #failed(response: CriuResponse): SiltError {
-    const errno = response.crErrno > 0 ? ` (errno ${response.crErrno})` : '';
-    return new SiltError('CHECKPOINT_FAILED', `CRIU has failed${errno}${this.#reason() || `: ${response.crErrmsg}`}`);
-  }
-
-  /** What CRIU says in its log: the first error is the cause, later ones follow from it. */
-  #reason(): string {
-    const reasons = errorsOf(this.log);
-    return reasons.length === 0 ? '' : `: ${reasons.slice(0, 3).join('; ')}`;
+  #failed(type: number, response: CriuResponse): SiltError {
+    const { process: at, reasons } = explainLog(this.log);
+    const name = at && (at.name ?? (type === CriuRequestType.DUMP ? commandOf(at.pid) : undefined));
+    const whom = at === undefined ? '' : ` process ${at.pid}${name === undefined ? '' : ` (${name})`}`;
+    const cannot = type === CriuRequestType.DUMP ? 'CRIU cannot save' : 'CRIU cannot bring back';
+    const why = reasons.length > 0 ? reasons.slice(0, 3).join('; ') : response.crErrmsg || `errno ${response.crErrno}`;
+    const isFull = reasons.some((reason) => NO_ROOM.test(reason));
+    return new SiltError(isFull ? 'NO_SPACE' : 'CHECKPOINT_FAILED', `${cannot}${whom || ' the processes'}: ${why}`);
   }
 
   #send(request: Draft<CriuRequest>): void {

@@ -2,7 +2,7 @@
  * Keeps a container's processes from running while somebody else than silt's tracer of CPUID traces them, or nobody yet: CPUID
  * faults in them, and none may execute it before the tracer is there to answer.
  */
-import { readdirSync } from 'node:fs';
+import { closeSync, readdirSync } from 'node:fs';
 import type { Spec } from '../../oci';
 import { type Cgroup, escapeFreezer, isFrozen, killAll, listPids, thaw } from '../cgroup';
 import { CPU_FEATURES_ANNOTATION, type CpuView, traceContainer, TracerControl } from '../cpuid';
@@ -19,32 +19,38 @@ export function isTraced({ annotations = {} }: Pick<Spec, 'annotations'>): boole
 /**
  * Freezes a container for CRIU, and has its tracer, if it has one, let go of its threads. The returned function undoes both; it
  * may be called when the processes have been killed.
+ * @param control see {@link FreezeRecord.lease}; kept
  * @throws SiltError CHECKPOINT_FAILED when a thread does not stand still; the container runs on then, or is paused as it was.
  */
 export async function keepStill(
   { kernel, state }: Workshop,
   { container, spec }: { readonly container: ContainerState; readonly spec: Spec },
+  control = kernel.pipe(),
 ): Promise<() => Promise<void>> {
   const { cgroup } = container;
   const directory = state.containerPath(container.pod, container.id);
   const freezer = new FreezeRecord(kernel, cgroup, directory);
-  if (!isTraced(spec)) return freezer.lease();
-  const tracer = TracerControl.connect(kernel, directory);
+  if (!isTraced(spec)) return freezer.lease(control);
   let thawLater: (() => Promise<void>) | undefined;
+  let isLeased = false;
+  let connected: TracerControl | undefined;
   try {
+    const tracer = (connected = TracerControl.connect(kernel, directory));
     // Frozen threads cannot stand still for a tracer. They have been told to, and will before they run on.
     await tracer.hold(() => {
       if (isFrozen(cgroup)) thaw(cgroup);
     });
-    thawLater = await freezer.lease();
+    isLeased = true;
+    thawLater = await freezer.lease(control);
     await tracer.letGo();
   } catch (error) {
+    if (!isLeased) for (const fd of control) closeSync(fd);
     if (freezer.paused) await freezer.pause();
-    tracer.close();
+    connected?.close();
     await thawLater?.();
     throw error;
   }
-  const release = thawLater;
+  const [tracer, release] = [connected, thawLater];
   return async () => {
     try {
       await tracer.resume();

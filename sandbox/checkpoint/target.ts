@@ -1,5 +1,5 @@
 /** The directory that a checkpoint becomes. */
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import { sync } from './manifest';
@@ -10,6 +10,8 @@ export interface Target {
   readonly temporary: string;
   /** Gives the finished checkpoint its name. */
   finish(): void;
+  readonly finished: boolean;
+  /** Takes away what was written, finished or not. */
   remove(): void;
 }
 
@@ -23,9 +25,10 @@ export function claimTarget(imagePath: string): Target {
     const message = `cannot write a checkpoint to ${path}: it is not empty; choose another directory or remove it`;
     throw new SiltError('CHECKPOINT_EXISTS', message, { path });
   }
-  const temporary = join(dirname(path), `.${basename(path)}.silt-${process.pid}`);
+  const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}`);
   try {
     mkdirSync(dirname(path), { recursive: true });
+    removeAbandoned(path);
     rmSync(temporary, { recursive: true, force: true });
     mkdirSync(temporary, { mode: 0o700 });
   } catch (error) {
@@ -33,15 +36,17 @@ export function claimTarget(imagePath: string): Target {
       path,
     });
   }
-  const remove = (): void => rmSync(temporary, { recursive: true, force: true });
+  const remove = (): void => rmSync(target.finished ? path : temporary, { recursive: true, force: true });
   process.once('exit', remove);
-  return {
+  const target = {
     path,
     temporary,
+    finished: false,
     finish: () => {
       sync(temporary);
       renameSync(temporary, path);
       sync(dirname(path));
+      target.finished = true;
       process.removeListener('exit', remove);
     },
     remove: () => {
@@ -49,4 +54,19 @@ export function claimTarget(imagePath: string): Target {
       process.removeListener('exit', remove);
     },
   };
+  return target;
+}
+
+function temporaryPrefix(path: string): string {
+  return `.${basename(path)}.silt-`;
+}
+
+/** What was half written when its writer was killed. */
+function removeAbandoned(path: string): void {
+  const prefix = temporaryPrefix(path);
+  for (const name of readdirSync(dirname(path))) {
+    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : NaN;
+    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`))
+      rmSync(join(dirname(path), name), { recursive: true, force: true });
+  }
 }

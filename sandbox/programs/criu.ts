@@ -51,12 +51,15 @@ export const CRIU_FDS = {
   log: 'criu-log',
   /** The holder's end of a socket on which it is sent the new mount namespace. */
   handover: 'handover',
+  /** What CRIU keeps open as long as it lives. */
+  kept: 'kept',
   /** Pidfd of the container's first process. */
   init: 'init',
 } as const;
 
-/** Where CRIU's process has its RPC socket, and the first of the fds that restored processes inherit. */
+/** Where CRIU's process has its RPC socket, what it keeps open, and the first of the fds that restored processes inherit. */
 const RPC_FD = 3;
+const KEPT_FD = 4;
 export const FIRST_INHERITED_FD = 10;
 /** While they are put in order, fds lie here, out of the way. */
 const ASIDE = 500;
@@ -69,18 +72,20 @@ const ENVIRONMENT = [
   `XDG_RUNTIME_DIR=${CRIU_PATHS.run}`,
 ];
 
-/** CRIU on the host, in a mount namespace of its own only for the sake of its /run. */
-export function dumpProgram(criu: CriuCommand): Program {
+/**
+ * CRIU on the host, in a mount namespace of its own only for the sake of its /run. It outlives the caller: killed while its code is in a
+ * process of the container it would take that along, and the end of its socket makes it take everything back.
+ */
+export function dumpProgram(criu: CriuCommand, kept: boolean): Program {
   const p = new ProgramBuilder();
   p.step('preparing to start CRIU');
   p.call('setpgid', [0, 0]);
   fork(p, 'criu', { flags: 'CLONE_PARENT|CLONE_NEWNS' }, () => {
     introduce(p, 'criu');
-    prctl(p, 'PR_SET_PDEATHSIG', C.SIGTERM);
     p.step('giving CRIU its /run');
     mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
     attachAt(p, p.donated(CRIU_FDS.run), AT_FDCWD, '/run');
-    becomeCriu(p, criu, []);
+    becomeCriu(p, criu, kept ? [[CRIU_FDS.kept, KEPT_FD]] : []);
   });
   return p.build();
 }
@@ -126,7 +131,11 @@ export function restoreProgram(
     const flags = plan.own.cgroup === 'new' ? 'CLONE_PARENT|CLONE_NEWCGROUP' : 'CLONE_PARENT';
     fork(p, 'criu', { flags }, () => {
       introduce(p, 'criu');
-      becomeCriu(p, criu, inherited);
+      becomeCriu(
+        p,
+        criu,
+        inherited.map((name, i) => [name, FIRST_INHERITED_FD + i]),
+      );
     });
   });
   return p.build();
@@ -200,13 +209,13 @@ function mountedProc(p: ProgramBuilder): Fd {
 }
 
 /** Puts the fds where CRIU expects them and executes it. */
-function becomeCriu(p: ProgramBuilder, criu: CriuCommand, inherited: readonly string[]): void {
+function becomeCriu(p: ProgramBuilder, criu: CriuCommand, further: readonly (readonly [string, number])[]): void {
   p.step('starting CRIU');
-  const wanted: [string, number][] = [
+  const wanted: (readonly [string, number])[] = [
     [CRIU_FDS.log, 1],
     [CRIU_FDS.log, 2],
     [CRIU_FDS.rpc, RPC_FD],
-    ...inherited.map((name, i): [string, number] => [name, FIRST_INHERITED_FD + i]),
+    ...further,
   ];
   wanted.forEach(([name], i) => dupTo(p, p.donated(name), ASIDE + i, true));
   dupTo(p, p.report, ASIDE + wanted.length, true);

@@ -1,0 +1,355 @@
+/** What cannot be saved or restored is refused with a clear error and a stable code; the container runs on, and nothing is left. */
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { basename, join } from 'node:path';
+import {
+  checkpointCommandSuite,
+  type CommandResult,
+  findCriu,
+  mustRun,
+  runCommand,
+  tooOldCriu,
+  waitFor,
+} from '../harness';
+
+/** Something of each kind that a checkpoint has files for. */
+const counter = [
+  'sh',
+  '-c',
+  'echo x > /dev/of-my-own; exec 5> /gone; echo y >&5; rm /gone; i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done',
+];
+
+checkpointCommandSuite('bad input', (host) => {
+  let bundle: string;
+  let image: string;
+  const directory = (): string => host().directory;
+
+  beforeAll(async () => {
+    bundle = host().bundle(counter);
+    image = join(directory(), 'image');
+    const id = await startCounter(bundle);
+    await host().silt.must(['checkpoint', '--image-path', image, id]);
+    await host().silt.must(['delete', id]);
+  }, 60_000);
+
+  async function startCounter(from = host().bundle(counter)): Promise<string> {
+    const id = host().newId();
+    await host().silt.must(['run', '--detach', '--bundle', from, id]);
+    await goesOn(id);
+    return id;
+  }
+
+  const countOf = async (id: string): Promise<number> =>
+    Number((await host().silt.must(['exec', id, 'sh', '-c', 'cat /count 2> /dev/null || true'])).trim());
+
+  async function goesOn(id: string): Promise<void> {
+    let first: number | undefined;
+    await waitFor(`${id} to count`, async () => {
+      const count = await countOf(id);
+      if (count > 0) first ??= count;
+      return first !== undefined && count > first + 2;
+    });
+  }
+
+  const remove = (id: string): Promise<string> => host().silt.must(['delete', '--force', id]);
+
+  async function refusedRestore(from: string, changed = bundle): Promise<string> {
+    const id = host().newId();
+    const args = ['restore', '--detach', '--bundle', changed, '--image-path', from, id];
+    const { code, stderr } = await host().silt.run(args);
+    expect(code).not.toBe(0);
+    expect((await host().silt.run(['state', id])).code).not.toBe(0);
+    return stderr;
+  }
+
+  /** A configuration of its own for one command, with another CRIU. */
+  function withCriu(path: string): { env: NodeJS.ProcessEnv } {
+    const config = join(directory(), `${basename(path)}.toml`);
+    writeFileSync(config, `criu = "${path}"\n`);
+    return { env: { ...host().environment, SILT_CONFIG: config } };
+  }
+
+  function copyOfImage(): string {
+    const copy = join(directory(), 'copy');
+    rmSync(copy, { recursive: true, force: true });
+    cpSync(image, copy, { recursive: true });
+    return copy;
+  }
+
+  describe('a restore', () => {
+    test('of no directory, an empty one, and one with something else', async () => {
+      const nothing = join(directory(), 'nothing');
+      expect(await refusedRestore(nothing)).toMatch(/there is no checkpoint .*nothing \(CHECKPOINT_INVALID\)/);
+      mkdirSync(nothing);
+      expect(await refusedRestore(nothing)).toMatch(/holds no checkpoint: .*ENOENT \(CHECKPOINT_INVALID\)/);
+      writeFileSync(join(nothing, 'letter'), 'dear');
+      expect(await refusedRestore(nothing)).toContain('CHECKPOINT_INVALID');
+      expect(readdirSync(nothing)).toEqual(['letter']);
+    });
+
+    test('of an image in any file of which one bit is another one', async () => {
+      const files = readdirSync(image, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ parentPath, name }) => join(parentPath, name).slice(image.length + 1));
+      for (const wanted of ['checkpoint.json', 'deleted.tar', 'process/pages-1.img', 'tmpfs-0.tar', 'upper.tar'])
+        expect(files).toContain(wanted);
+      for (const file of files) {
+        const copy = copyOfImage();
+        const bytes = readFileSync(join(copy, file));
+        bytes[bytes.length >> 1]! ^= 4;
+        writeFileSync(join(copy, file), bytes);
+        const stderr = await refusedRestore(copy);
+        expect(stderr).toContain(file);
+        expect(stderr).toMatch(/is damaged.*\(CHECKPOINT_INVALID\)/);
+      }
+    }, 120_000);
+
+    test('of one that is cut short, lacks a file, or has one too many', async () => {
+      const copy = copyOfImage();
+      truncateSync(join(copy, 'process/core-1.img'), 100);
+      expect(await refusedRestore(copy)).toMatch(
+        /damaged: process\/core-1.img has 100 bytes, not \d+ \(CHECKPOINT_INV/,
+      );
+      rmSync(join(copy, 'process/core-1.img'));
+      expect(await refusedRestore(copy)).toMatch(/incomplete: process\/core-1.img is missing \(CHECKPOINT_INVALID\)/);
+      const other = copyOfImage();
+      writeFileSync(join(other, 'process/fs-7.img'), '');
+      expect(await refusedRestore(other)).toMatch(
+        /does not list: process\/fs-7.img; remove them \(CHECKPOINT_INVALID\)/,
+      );
+    });
+
+    test('of a newer format says which silt can', async () => {
+      const copy = copyOfImage();
+      const path = join(copy, 'checkpoint.json');
+      const body = readFileSync(path, 'utf8')
+        .split('\n')
+        .slice(0, -2)
+        .join('\n')
+        .replace('"version": 1', '"version": 99');
+      writeFileSync(path, `${body}\n${createHash('sha256').update(body).digest('hex')}\n`);
+      expect(await refusedRestore(copy)).toMatch(/is of format 99, and this silt knows 1; .* \(CHECKPOINT_INVALID\)/);
+    });
+
+    test('into other mounts, with the list of what is missing, different and new', async () => {
+      const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { mounts: object[] };
+      const mounts = [
+        ...config.mounts.slice(0, 2),
+        { destination: '/data', type: 'tmpfs', source: 'tmpfs' },
+        { destination: '/new', type: 'bind', source: '/usr', options: ['rbind', 'ro'] },
+      ];
+      const other = host().bundle(counter);
+      writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, mounts }));
+      expect(await refusedRestore(image, other)).toMatch(
+        /missing: \/dev\/pts; not in the checkpoint: \/data, \/new \(CHECKPOINT_INVALID\)/,
+      );
+    });
+
+    test('of a name that is taken: what has it runs on', async () => {
+      const id = await startCounter();
+      const args = ['restore', '--detach', '--bundle', bundle, '--image-path', image, id];
+      const { code, stderr } = await host().silt.run(args);
+      expect(code).not.toBe(0);
+      expect(stderr).toMatch(/there is a container of that name, and it is running; delete it first \(WRONG_STATE\)/);
+      await goesOn(id);
+      await remove(id);
+    });
+
+    test('whose CRIU is killed in the middle', async () => {
+      const script = join(directory(), 'kill-criu');
+      writeFileSync(script, KILL_CRIU, { mode: 0o755 });
+      const hooked = host().bundle(counter, { hooks: { createRuntime: [{ path: script }] } });
+      const stderr = await refusedRestore(image, hooked);
+      expect(stderr).toMatch(/CRIU ended by signal 9 in the middle of its work/);
+      const log = /CRIU's log is (\S+) \(CHECKPOINT_FAILED\)/.exec(stderr)?.[1];
+      expect(readFileSync(String(log), 'utf8')).toContain('Running setup-namespaces');
+      expect(log).toContain(join(directory(), 'host/criu-logs'));
+    });
+  });
+
+  describe('a checkpoint', () => {
+    let id: string;
+    const target = (): string => join(directory(), 'target/one');
+
+    beforeAll(async () => {
+      id = await startCounter();
+    }, 60_000);
+
+    afterAll(() => remove(id));
+
+    async function refused(args: readonly string[], options: { env?: NodeJS.ProcessEnv } = {}): Promise<string> {
+      const result = await host().silt.run(['checkpoint', '--image-path', target(), ...args], options);
+      return theErrorOf(result);
+    }
+
+    async function theErrorOf({ code, stderr }: CommandResult, of = id): Promise<string> {
+      expect(code).not.toBe(0);
+      expect(existsSync(target())).toBe(false);
+      expect(existsSync(join(target(), '..')) ? readdirSync(join(target(), '..')) : []).toEqual([]);
+      await goesOn(of);
+      return stderr;
+    }
+
+    test('to a directory that holds one already leaves it as it is', async () => {
+      const before = readdirSync(image, { recursive: true }).sort();
+      const { code, stderr } = await host().silt.run(['checkpoint', '--image-path', image, id]);
+      expect(code).not.toBe(0);
+      expect(stderr).toMatch(/it is not empty; choose another directory or remove it \(CHECKPOINT_EXISTS\)/);
+      expect(readdirSync(image, { recursive: true }).sort()).toEqual(before);
+      await goesOn(id);
+    });
+
+    test.each(['100k', '700k', '4m'])(
+      'to a disk of %s, which becomes full in the middle',
+      async (size) => {
+        const small = join(directory(), 'small');
+        mkdirSync(small, { recursive: true });
+        await host().silt.must(['exec', id, 'sh', '-c', 'cat /bin/busybox > /one; cat /one /one /one /one > /many']);
+        // In a mount namespace of its own: nobody else sees the disk.
+        const script = 'mount -t tmpfs -o size=$1 small $2; cd $2; shift 2; "$@"; status=$?; ls -A; exit $status';
+        const words = host().silt.words(['checkpoint', '--image-path', join(small, 'image'), id]);
+        const result = await runCommand(['unshare', '--mount', 'sh', '-c', script, 'sh', size, small, ...words], {
+          env: host().environment,
+          timeoutMs: 30_000,
+        });
+        expect(result.stdout.toString()).toBe('');
+        expect(await theErrorOf(result)).toMatch(/\(NO_SPACE\)/);
+      },
+      60_000,
+    );
+
+    test('without CRIU', async () => {
+      const stderr = await refused([id], withCriu('/nowhere/criu'));
+      expect(stderr).toMatch(/need CRIU 4.1 or later, and \/nowhere\/criu is no executable file \(CRIU_UNUSABLE\)/);
+    });
+
+    const old = tooOldCriu();
+    ('path' in old ? test : test.skip)(
+      `with a CRIU that is too old${'path' in old ? '' : ` [skipped: ${old.reason}]`}`,
+      async () => {
+        const { path, version } = old as { path: string; version: string };
+        const stderr = await refused([id], withCriu(path));
+        expect(stderr).toContain(`need CRIU 4.1 or later; ${path} is ${version} (CRIU_UNUSABLE)`);
+      },
+    );
+
+    test('with something that is no CRIU', async () => {
+      expect(await refused([id], withCriu('/bin/true'))).toMatch(/cannot execute .*true: .* \(CRIU_UNUSABLE\)/);
+    });
+
+    /** A CRIU that something happens to once its log has this text. */
+    function accident(text: string, what: string): { env: NodeJS.ProcessEnv } {
+      const found = findCriu();
+      const path = join(directory(), `criu-${what.replaceAll(/\W/g, '')}`);
+      const real = 'path' in found ? found.path : '';
+      // It is started once more, for its version.
+      const watch = `(until grep -q '${text}' /run/log; do kill -0 $$ || exit; done; ${what}) 3<&- 4<&- &`;
+      writeFileSync(path, `#!/bin/sh\n${watch}\nexec ${real} "$@"\n`, { mode: 0o755 });
+      return withCriu(path);
+    }
+
+    test('whose CRIU is killed in the middle', async () => {
+      const stderr = await refused([id], accident('Running post-dump', 'kill -9 $$'));
+      expect(stderr).toMatch(
+        /CRIU ended by signal 9 in the middle of its work; CRIU's log is \S+ \(CHECKPOINT_FAILED\)/,
+      );
+    });
+
+    test.each(['TERM', 'INT'])('that is given up by SIG%s in the middle', async (signal) => {
+      await refused(['--leave-running', id], accident('Dumping task', `kill -${signal} $PPID`));
+    });
+
+    test('whose process is killed in the middle: the container runs on, and the next one is as good as any', async () => {
+      const { code } = await host().silt.run(
+        ['checkpoint', '--image-path', target(), id],
+        accident('Dumping task', 'kill -KILL $PPID'),
+      );
+      expect(code).not.toBe(0);
+      expect(existsSync(target())).toBe(false);
+      await goesOn(id);
+      await host().silt.must(['checkpoint', '--leave-running', '--image-path', target(), id]);
+      expect(readdirSync(join(target(), '..'))).toEqual(['one']);
+      rmSync(target(), { recursive: true });
+    });
+
+    test('of a process that CRIU cannot dump says which, and what CRIU said', async () => {
+      const source = join(directory(), 'connected.c');
+      writeFileSync(source, CONNECTED);
+      await mustRun(['gcc', '-static', '-O1', source, '-o', join(host().rootfs, 'bin/connected')]);
+      const other = host().newId();
+      const both = ['sh', '-c', `connected & ${counter[2]}`];
+      await host().silt.must(['run', '--detach', '--bundle', host().bundle(both), other]);
+      await waitFor(
+        'the connection',
+        async () => (await host().silt.run(['exec', other, 'ls', '/connected'])).code === 0,
+      );
+      const work = join(directory(), 'work');
+      const result = await host().silt.run(['checkpoint', '--image-path', target(), '--work-path', work, other]);
+      const stderr = await theErrorOf(result, other);
+      expect(stderr).toMatch(
+        /CRIU cannot save process \d+ \(connected\): inet: Connected TCP socket, consider using --tcp-established option/,
+      );
+      expect(stderr).toContain(`; CRIU's log is ${join(work, 'dump.log')} (CHECKPOINT_FAILED)`);
+      expect(readFileSync(join(work, 'dump.log'), 'utf8')).toContain('Connected TCP socket');
+      await remove(other);
+    });
+
+    test('of a container that has stopped, or was never started', async () => {
+      const ended = host().newId();
+      await host().silt.must(['run', '--detach', '--bundle', host().bundle(['true']), ended]);
+      await waitFor('its end', async () => (await host().silt.status(ended)) === 'stopped');
+      expect(await refused([ended])).toMatch(/cannot checkpoint container \w+: container not running \(WRONG_STATE\)/);
+      await host().silt.must(['delete', ended]);
+      const created = host().newId();
+      await host().silt.must(['create', '--bundle', host().sleeper(), created]);
+      expect(await refused([created])).toContain('(WRONG_STATE)');
+      expect(await host().silt.status(created)).toBe('created');
+      await remove(created);
+    });
+
+    test('of a container that is paused ends it, and one that fails leaves it paused', async () => {
+      const other = await startCounter();
+      await host().silt.must(['pause', other]);
+      const { code } = await host().silt.run(
+        ['checkpoint', '--image-path', target(), other],
+        accident('Running post-dump', 'kill -9 $$ #'),
+      );
+      expect(code).not.toBe(0);
+      expect(await host().silt.status(other)).toBe('paused');
+      await host().silt.must(['checkpoint', '--image-path', target(), other]);
+      expect(await host().silt.status(other)).toBe('stopped');
+      await remove(other);
+      const later = host().newId();
+      await host().silt.must(['restore', '--detach', '--bundle', bundle, '--image-path', target(), later]);
+      await goesOn(later);
+      await remove(later);
+      rmSync(target(), { recursive: true });
+    });
+  });
+});
+
+/** A hook that kills the CRIU that restores its container: what is in its cgroup by that name and is not the first process. */
+const KILL_CRIU = String.raw`#!/bin/sh
+pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
+cgroup=$(sed -n 's/^[0-9]*:freezer://p; s/^0:://p' /proc/$pid/cgroup | sed -n 1p)
+for p in $(cat /sys/fs/cgroup/freezer$cgroup/cgroup.procs /sys/fs/cgroup$cgroup/cgroup.procs 2> /dev/null); do
+  [ $p != $pid ] && grep -q 'criu: restore' /proc/$p/cmdline && kill -9 $p
+done
+exit 0
+`;
+
+/** Holds a TCP connection with itself. */
+const CONNECTED = `
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <unistd.h>
+int main(void) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9000)};
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int server = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(server, (void *)&to, sizeof to) || listen(server, 1) || connect(client, (void *)&to, sizeof to)) return 1;
+  accept(server, 0, 0);
+  close(open("/connected", O_CREAT | O_WRONLY, 0600));
+  for (;;) pause();
+}
+`;

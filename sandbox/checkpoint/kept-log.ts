@@ -1,0 +1,60 @@
+/**
+ * Logs of CRIU that outlive it: in the work path that the caller named, as CRIU itself would have them, or, of what has failed,
+ * among silt's own, where the latest are kept.
+ */
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { SiltError } from '../../errors';
+import { siltRoot } from '../root';
+
+export interface LogSubject {
+  readonly id: string;
+  readonly what: 'dump' | 'restore';
+  readonly workPath: string | undefined;
+}
+
+/** How many logs of failures are kept. */
+const KEPT = 32;
+
+const directory = (): string => join(siltRoot(), 'criu-logs');
+
+/** Keeps the log of what went well, which only a caller with a work path wants. */
+export function keepLog(log: string, { what, workPath }: LogSubject): void {
+  if (workPath !== undefined) write(join(workPath, `${what}.log`), log);
+}
+
+/** Keeps the log of what has failed, and adds to the error where it is. */
+export function keepFailure(log: string, subject: LogSubject, error: unknown): unknown {
+  if (log === '') return error;
+  const { id, what, workPath } = subject;
+  const isCriu = error instanceof SiltError && error.code === 'CHECKPOINT_FAILED';
+  if (!isCriu) {
+    keepLog(log, subject);
+    return error;
+  }
+  const path = workPath === undefined ? join(directory(), `${id}-${what}.log`) : join(workPath, `${what}.log`);
+  if (!write(path, log)) return error;
+  if (workPath === undefined) dropOldest();
+  const message = `${error.message}; CRIU's log is ${path}`;
+  return new SiltError(error.code, message, { ...error.details, path }, { cause: error });
+}
+
+/** A log that cannot be written must not hide why it was to be. */
+function write(path: string, log: string): boolean {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, log, { mode: 0o600 });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function dropOldest(): void {
+  const files = readdirSync(directory()).flatMap((name) => {
+    const path = join(directory(), name);
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat ? [{ path, time: stat.mtimeMs }] : [];
+  });
+  for (const { path } of files.sort((a, b) => b.time - a.time).slice(KEPT)) rmSync(path, { force: true });
+}
