@@ -28,6 +28,7 @@ export async function benchContainers({ cases, rounds, print }: ContainerSetting
     if (cases.includes('start')) print(report('ctr run --rm true', await measure(starts(host), rounds)));
     if (cases.includes('exec')) print(await execs(host, rounds));
     if (cases.includes('memory')) print(await podMemory(host));
+    if (cases.includes('overlay')) await overlays(host, rounds, print);
     if (cases.includes('seed')) await seeds(host, rounds, print);
   } finally {
     await host.destroy();
@@ -55,6 +56,30 @@ async function execs(host: Containerd, rounds: number): Promise<string> {
     contestants.push({ name, run: () => host.exec(id, ['true']) });
   } // prettier-ignore
   return report('ctr tasks exec true', await measure(contestants, rounds));
+}
+
+/** What containers do with their root filesystems in each overlay mode, and with runc, which writes to the engine's upper. */
+async function overlays(host: Containerd, rounds: number, print: (text: string) => void): Promise<void> {
+  const directory = join(host.directory, 'filestores');
+  mkdirSync(directory);
+  const modes = ['root:memory', 'root:self', `root:dir=${directory}`, 'none'];
+  const works = [
+    ['nothing', 'true'],
+    ['4000 small files written and read', 'i=0; while [ $i -lt 4000 ]; do echo $i > /root/$i; i=$((i+1)); done; cat /root/* > /dev/null'],
+    ['512 MiB written and read', 'dd if=/dev/zero of=/root/f bs=1M count=512 2> /dev/null; cat /root/f > /dev/null'],
+  ] as const; // prettier-ignore
+  for (const [what, script] of works) {
+    const contestant = (name: string, runtime: string, flags: readonly string[]): Contestant => ({
+      name,
+      run: async () => {
+        const result = await host.run(['sh', '-c', script], { runtime, flags });
+        if (result.code !== 0) throw new Error(`${name}: ${result.stderr}`);
+      },
+    });
+    const contestants = modes.map((mode) => contestant(mode.replace(directory, '…'), SILT, ['--annotation', `dev.gvisor.flag.overlay2=${mode}`])); // prettier-ignore
+    contestants.push(contestant('runc', RUNC, []));
+    print(report(`ctr run --rm, ${what}`, await measure(contestants, rounds)));
+  }
 }
 
 /** What pods with one sleeping process take: shims, sandboxes and containers, shared pages in proportion (PSS, proc_pid_smaps(5)). */

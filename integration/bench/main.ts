@@ -3,8 +3,8 @@
  *
  *   bench [--rounds=N] [--directory=DIR] [CASE…]
  *
- * Cases: T1 T2 T3 T4 (archives of these trees), start, exec, memory (containers through containerd, beside runc), seed (a start with a
- * seed of 1 GiB). All of them without a case. DIR, by default a tmpfs that is mounted for it, holds trees and archives.
+ * Cases: T1 T2 T3 T4 (archives of these trees), start, exec, memory, overlay (containers through containerd, beside runc), seed (a start
+ * with a seed of 1 GiB). All of them without a case. DIR, by default a tmpfs that is mounted for it, holds trees and archives.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { benchArchives } from './archives';
 import { benchContainers } from './containers';
 import { trees } from './trees';
 
-const containerCases = ['start', 'exec', 'memory', 'seed'];
+const containerCases = ['start', 'exec', 'memory', 'overlay', 'seed'];
 const cases = [...trees.map(({ name }) => name), ...containerCases];
 
 async function main(): Promise<void> {
