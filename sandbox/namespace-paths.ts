@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Namespace, NamespaceType, Spec } from '../oci';
 import { C, type Kernel, ProgramBuilder } from '../syscall';
@@ -71,7 +71,16 @@ export function openOwnNamespaces(spec: Spec): Record<string, number> {
 
 /** `KIND:[INODE]` of an open namespace, by which the kernel names it; the path of a file that is none. */
 function identityOf(fd: number): string {
-  return readlinkSync(`/proc/self/fd/${fd}`);
+  const name = readlinkSync(`/proc/self/fd/${fd}`);
+  return name.startsWith('/') ? (boundNamespace(fd) ?? name) : name;
+}
+
+/** The namespace that is bound to a file, as CNI and `ip netns` do: the fd has the file's name, and its mount the namespace's. */
+function boundNamespace(fd: number): string | undefined {
+  const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
+  const line = lines.find((one) => one.startsWith(`${mount} `) && one.includes(' - nsfs '));
+  return line?.split(' ')[3];
 }
 
 /** The same of the namespace that a process is in. */
