@@ -22,6 +22,8 @@ export interface OwnRoot {
   readonly upper: string;
   /** The work directory of the engine's overlay; undefined when {@link upper} is the whole root filesystem. */
   readonly work: string | undefined;
+  /** The upper of the overlay that is mounted at {@link upper}: what was written is to be read there, and not to be changed. */
+  readonly changes?: string;
 }
 
 /**
@@ -69,7 +71,8 @@ function mountedRoot(directory: string, hostMounts: readonly Mounted[]): EngineR
   const { upper, lowers } = overlayDirectories(mounted);
   const layers = [...(upper === undefined ? [] : [upper]), ...lowers];
   // Docker gives relative names when there are very many.
-  return lowers.length > 0 && layers.every((layer) => path.isAbsolute(layer)) ? { layers, own: whole.own } : whole;
+  if (lowers.length === 0 || !layers.every((layer) => path.isAbsolute(layer))) return whole;
+  return { layers, own: { upper: directory, work: undefined, ...(upper !== undefined && { changes: upper }) } };
 }
 
 /** The directories that an overlay of the host was mounted from, the topmost lower one first. */

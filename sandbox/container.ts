@@ -429,8 +429,10 @@ function filestoreRecord({ upper }: ContainerPlan): Pick<ContainerState, 'filest
   return filestore === undefined ? {} : { filestore };
 }
 
-function recordUpper(id: string, { launch }: ContainerPlan, upper: number | undefined): ContainerState['upper'] {
-  const names = launch.root.upper;
+function recordUpper(id: string, plan: ContainerPlan, upper: number | undefined): ContainerState['upper'] {
+  const names = plan.launch.root.upper;
+  if (plan.upper.kind === 'none' && plan.upper.changes !== undefined)
+    return { path: plan.upper.changes, device: statSync(plan.upper.changes).dev, onHost: true };
   return upper === undefined || names === null
     ? NO_UPPER
     : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };

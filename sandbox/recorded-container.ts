@@ -266,7 +266,7 @@ export class RecordedContainer {
     const last = state.containersOf(this.state.pod).every((id) => id === this.id);
     // Until the first process was recorded nothing of the container stays in the cgroup, and who is in it may be another's.
     if (this.state.init.pid !== NO_PROCESS.pid) await killAll(this.cgroup);
-    if (!last && this.state.upper.path !== '') await pod?.dropUpper(this.id);
+    if (!last && this.state.upper.path !== '' && !this.state.upper.onHost) await pod?.dropUpper(this.id);
     await removeContainerCgroup(this.cgroup);
     const hooks = this.#hooksIfAny;
     state.removeContainer(this.state.pod, this.id);

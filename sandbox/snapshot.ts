@@ -63,7 +63,7 @@ export async function snapshotToFd(options: SnapshotOptions, fd: number): Promis
   const thaw = live ? undefined : await freezeLease(kernel, state, container);
   const stopWatching = watchProgress(fstatSync(fd).isFile() ? onProgress : undefined, () => {
     // By the space that the upper takes on its own filesystem.
-    const { blocks, bfree, bsize } = statfsSync(`/proc/${pod.sandbox.pid}/root${container.upper.path}`);
+    const { blocks, bfree, bsize } = statfsSync(upperPath(pod.sandbox, container));
     return { done: fstatSync(fd).size, total: (blocks - bfree) * bsize };
   });
   try {
@@ -134,13 +134,17 @@ async function freezeLease(
   return new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id)).lease();
 }
 
-/** Opens the upper through the sandbox's root, and makes sure that it is the one that was recorded. */
+function upperPath(sandbox: ContainerState['init'], { upper }: ContainerState): string {
+  return upper.onHost ? upper.path : `/proc/${sandbox.pid}/root${upper.path}`;
+}
+
+/** Opens the upper, and makes sure that it is the one that was recorded. */
 function openUpper(sandbox: ContainerState['init'], container: ContainerState): number {
   if (container.upper.path === '') {
     const message = `container ${container.id} has no upper: with overlay2=none it writes to its engine's root filesystem, which is no overlay`;
     throw new SiltError('WRONG_STATE', message, { id: container.id });
   }
-  const path = `/proc/${sandbox.pid}/root${container.upper.path}`;
+  const path = upperPath(sandbox, container);
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);

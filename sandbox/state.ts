@@ -64,8 +64,11 @@ export interface ContainerState {
   readonly created: string;
   readonly annotations: Readonly<Record<string, string>>;
   readonly cgroup: Cgroup;
-  /** The upper in the sandbox's mount namespace, and the device number that it must still have there. */
-  readonly upper: { readonly path: string; readonly device: number };
+  /**
+   * The upper in the sandbox's mount namespace, and the device number that it must still have there; or, on the host, that of an
+   * overlay that the engine has mounted.
+   */
+  readonly upper: { readonly path: string; readonly device: number; readonly onHost?: boolean };
   /** Its ids are the host's, though its pod has a user namespace. */
   readonly hostIds?: boolean;
   /** A file on the host that goes with the container, as an absolute path. */

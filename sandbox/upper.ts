@@ -33,8 +33,8 @@ export type UpperPlan =
   | ({ readonly kind: 'filestore' } & Filestore)
   /** The upper of the engine's own overlay: `fs` and `work` are names in `directory`. */
   | { readonly kind: 'engine'; readonly directory: string; readonly fs: string; readonly work: string }
-  /** The engine's root filesystem itself, which is no overlay. */
-  | { readonly kind: 'none' };
+  /** The engine's root filesystem itself: no overlay, or one that it has mounted, whose upper is `changes`. */
+  | { readonly kind: 'none'; readonly changes?: string };
 
 const NAMES = { fs: 'fs', work: 'work' };
 
@@ -60,7 +60,7 @@ export function planUpper(
   // A view that the engine does not want written to: what silt has to make in it (mount points) must not reach it.
   if (own === undefined) return memory;
   if (overlay.scope !== 'none') return { kind: 'filestore', directory: own.upper, name: filestoreName(id), sizeBytes };
-  if (own.work === undefined) return { kind: 'none' };
+  if (own.work === undefined) return { kind: 'none', ...(own.changes !== undefined && { changes: own.changes }) };
   const directory = dirname(own.upper);
   if (dirname(own.work) !== directory) {
     const message = `overlay2=none writes to the engine's own upper, which must lie beside its work directory; they are ${own.upper} and ${own.work}; choose another overlay2`;

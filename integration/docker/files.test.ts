@@ -123,6 +123,19 @@ dockerSuite('files under docker', {}, (host) => {
         expect(names).toEqual(expect.arrayContaining(['new', 'dir/file']));
       });
 
+      siltTest('`silt tar rootfs-upper` saves it, from the overlay that Docker has mounted', async () => {
+        const root = join(host().execRoot, `runtime-runc`, 'moby');
+        const archive = join(host().directory, 'plain.tar');
+        await mustRun(['silt', `--root=${root}`, 'tar', 'rootfs-upper', '--file', archive, id], {
+          env: host().environment,
+        });
+        const lines = (await mustRun(['tar', '-tvf', archive])).stdout.toString().split('\n');
+        expect(lines).toContainEqual(expect.stringMatching(/^-rw.* \.\/new$/));
+        expect(lines).toContainEqual(expect.stringMatching(/^c.* 0,0 .* \.\/etc\/group$/));
+        expect(lines).toContainEqual(expect.stringMatching(/^-rw.* \.\/dir\/file$/));
+        expect(lines.filter((line) => line.includes('./bin'))).toEqual([]);
+      });
+
       test('it is there after a restart', async () => {
         await host().must('restart', '--time=0', id);
         expect(await host().shell(id, 'cat /new')).toBe('newer\n');

@@ -172,6 +172,7 @@ class Dump {
   async #dump(session: CriuSession, version: string, images: number): Promise<() => Promise<void>> {
     const { container, spec } = this.source;
     this.#refuseStrangers();
+    this.#refuseEnginesOverlay();
     refuseNamespaces(spec);
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
@@ -241,6 +242,14 @@ class Dump {
     });
     const message = `processes were brought into the container by exec, and a checkpoint holds only what its first process has started: ${names.join('; ')}; end them first`;
     throw new SiltError('CHECKPOINT_FAILED', message, { id: container.id });
+  }
+
+  /** @throws SiltError CHECKPOINT_FAILED when what the container writes goes where nothing can be put back by a restore. */
+  #refuseEnginesOverlay(): void {
+    const { id, upper } = this.source.container;
+    if (!upper.onHost) return;
+    const message = `container ${id} writes to its engine's own overlay (overlay2=none), which a restore could not fill again; choose another overlay2`;
+    throw new SiltError('CHECKPOINT_FAILED', message, { id });
   }
 
   /** @throws SiltError CHECKPOINT_FAILED when the ipc namespace holds what a pod's containers share and CRIU would make anew. */

@@ -9,6 +9,8 @@ import { type IdMaps, OVERFLOW_ID, toContainer } from './ids';
 import type { Inspected } from './inspector';
 
 const OVERLAY = 'trusted.overlay.';
+/** An engine's overlay may have been mounted so that it makes these (overlayfs.rst, "redirect_dir", "metacopy"). */
+const LEADING_ELSEWHERE = ['trusted.overlay.redirect', 'trusted.overlay.metacopy'];
 
 export type Metadata = Pick<OutEntry, 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>;
 
@@ -58,6 +60,12 @@ export class Translator {
 
   #xattr({ name, value }: Xattr, entry: ByteString): Xattr[] {
     // What else overlayfs notes about an upper holds only there, above the same lower directories.
+    if (LEADING_ELSEWHERE.includes(name))
+      return this.#drop(
+        name,
+        entry,
+        'what it stands for is in a lower layer under another name, and not in the archive',
+      );
     if (name.startsWith(OVERLAY))
       return (name as string) === OPAQUE && value.toString('latin1') === 'y' ? [{ name, value }] : [];
     if ((name as string) === CAPABILITY) return this.#capability({ name, value }, entry);
