@@ -8,10 +8,12 @@ import { parseArguments, type ShimArguments } from './arguments';
 import { sweep } from './leftovers';
 import { type GivenPod, PodIntake } from './pod-intake';
 import { PodServer } from './pod-server';
-import { lockSockets } from './sockets';
+import { listenIfFree, lockSockets } from './sockets';
 
 /** How long after its start, or the end of a pod, a server looks for what others have left: nothing may slow a start down. */
 const SWEEP_AFTER_MS = 5000;
+/** How often a server that was full and has room looks whether the name is free under which pods come. */
+const REOPEN_MS = 2000;
 
 /**
  * Serves the pods of one containerd namespace, until there has been none for a while. All that they share is this process: each
@@ -29,6 +31,7 @@ class Server {
   #lingering: NodeJS.Timeout | undefined;
   #stopping = false;
   #nextSweep: NodeJS.Timeout | undefined;
+  #reopening: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly args: ShimArguments,
@@ -56,6 +59,7 @@ class Server {
 
   #ended(pod: PodServer): void {
     this.#pods.delete(pod);
+    this.#openIntake();
     this.#endWhenIdle();
     this.#sweepIn(SWEEP_AFTER_MS);
   }
@@ -81,7 +85,7 @@ class Server {
     if (this.#pods.size === 0) process.exit(0);
   }
 
-  /** Lets the next pods go to a server of their own: this one has as many as it may have, or is about to end. */
+  /** Lets the next pods go to another server: this one has as many as it may have, or is about to end. */
   #closeIntake(): void {
     if (!this.#intake) return;
     const lock = lockSockets(this.#kernel, dirname(this.args.server), true);
@@ -92,6 +96,22 @@ class Server {
     }
     this.#intake.close();
     this.#intake = undefined;
+  }
+
+  /**
+   * Takes pods again after this server was full, as soon as no other one takes them: there is one name for all. Not without a pod: who
+   * has had as many as it may and none any more ends, which is what `pods-per-shim = 1` means.
+   */
+  #openIntake(): void {
+    clearTimeout(this.#reopening);
+    if (this.#intake || this.#stopping || this.#pods.size === 0 || this.#pods.size >= this.#limits.pods) return;
+    const fd = listenIfFree(this.#kernel, this.args.server);
+    if (fd !== undefined) {
+      this.#intake = new PodIntake(this.#kernel, fd, (pod) => this.#take(pod));
+      return;
+    }
+    this.#reopening = setTimeout(() => this.#openIntake(), REOPEN_MS);
+    this.#reopening.unref();
   }
 
   /** Ends all pods, and the process. */

@@ -1,7 +1,7 @@
-import { closeSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
-import { C, type Kernel, ProgramBuilder } from '../syscall';
+import { dirname, join } from 'node:path';
+import { C, type Kernel, ProgramBuilder, unixAddress } from '../syscall';
 
 /**
  * Takes the lock under which sockets in `<root>/s` are bound, made to listen, and removed, by the native front too: a socket that is
@@ -23,6 +23,33 @@ export function lockSockets(kernel: Kernel, directory: string, wait: boolean): n
   p.place(done);
   const ran = kernel.run(p.build());
   return ran.get(result) === 0 ? ran.get(fd) : undefined;
+}
+
+/** As many fronts may wait as with the front's own sockets (native/front-socket.c). */
+const QUEUE = 128;
+
+/**
+ * Makes a listening socket (SOCK_SEQPACKET) of this name, for its owner alone, as the native front does it. Returns its fd, the caller's
+ * to close; undefined when the name is taken, or another process is at work in its directory.
+ */
+export function listenIfFree(kernel: Kernel, path: string): number | undefined {
+  const lock = lockSockets(kernel, dirname(path), false);
+  if (lock === undefined) return undefined;
+  try {
+    if (existsSync(path)) return undefined;
+    const p = new ProgramBuilder();
+    p.step(`making the socket ${path}`);
+    const socket = p.slot('socket');
+    p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0], { out: socket });
+    // Before bind, which gives the file the socket's own mode.
+    p.call('fchmod', [socket, 0o600]);
+    const address = unixAddress(p, path);
+    p.call('bind', [socket, address, address.size]);
+    p.call('listen', [socket, QUEUE]);
+    return kernel.run(p.build()).get(socket);
+  } finally {
+    closeSync(lock);
+  }
 }
 
 /** Does somebody listen on the socket? */

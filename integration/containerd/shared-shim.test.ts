@@ -1,5 +1,6 @@
 /** Pods of one containerd namespace share a process: one start of Node, and the memory of one. What each has stays its own. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   containerdSuite,
   EventWatch,
@@ -36,6 +37,32 @@ containerdSuite('a shim of several pods', settings, (host) => {
     for (const id of ids.slice(1)) await host().remove(id);
     await waitFor('both to end', () => !shims.some(isAlive));
   });
+
+  siltTest(
+    'that was full takes pods again once it has room and nobody else takes them',
+    async () => {
+      const ids = [await start(), await start(), await start()];
+      const full = shimPid(host(), ids[0]!);
+      await host().remove(ids.pop()!);
+      const next = await start();
+      expect(shimPid(host(), next)).toBe(full);
+      // While another one takes them it does not, and when that is full it does.
+      const others = [await start(), await start()];
+      const other = shimPid(host(), others[0]!);
+      expect(other).not.toBe(full);
+      await host().remove(next);
+      others.push(await start());
+      expect(others.map((id) => shimPid(host(), id))).toEqual([other, other, other]);
+      const sockets = join(host().siltRoot, 's');
+      await waitFor('the first to listen again', () => readdirSync(sockets).some((name) => name.endsWith('.s')), {
+        timeoutMs: 30_000,
+      });
+      others.push(await start());
+      expect(shimPid(host(), others.at(-1)!)).toBe(full);
+      for (const id of [...ids, ...others]) await host().remove(id);
+    },
+    60_000,
+  );
 
   siltTest('many at once start one process for each few', async () => {
     const ids = await Promise.all(Array.from({ length: 9 }, start));
