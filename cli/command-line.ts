@@ -18,6 +18,7 @@ import { registerProgram } from './commands/program';
 import { registerPs } from './commands/ps';
 import { registerResume } from './commands/resume';
 import { registerRun } from './commands/run';
+import { registerServeCheckpointFile } from './commands/serve-checkpoint-file';
 import { registerSpec } from './commands/spec';
 import { registerStart } from './commands/start';
 import { registerState } from './commands/state';
@@ -60,6 +61,7 @@ const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
   registerInstall,
   registerUninstall,
   registerCompletion,
+  registerServeCheckpointFile,
 ];
 
 /** Exit status of a command that failed: runc's. */

@@ -17,6 +17,7 @@ import type { BundleOptions } from './bundle-flags';
 import type { Frame } from './frame';
 import { writePidFile } from './pid-file';
 import { withBar } from './progress-bar';
+import { serveInBackground } from './checkpoint-server';
 import { Streams } from './streams';
 import { type PassedFd, passedFds } from './passed-fds';
 import { openWorkshop } from './workshop';
@@ -93,6 +94,7 @@ async function createWith(
   });
   const recorded = RecordedContainer.find(workshop, id);
   try {
+    if (container.checkpointFile) serveInBackground(workshop, id, container.checkpointFile);
     writePidFile(options.pidFile, container.init.pid);
     if (options.pidfdSocket !== undefined) sendPidfd(workshop.kernel, options.pidfdSocket, container.init.fd);
   } catch (error) {

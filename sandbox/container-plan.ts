@@ -51,6 +51,8 @@ export interface ContainerRequest {
   /** `with-caller` unless told. A container that lives on its own is started through its state directory. */
   readonly lifetime?: Lifetime;
   readonly extras?: ProcessExtras;
+  /** Mounts that the spec does not list. */
+  readonly ownMounts?: readonly BindStep[];
 }
 
 /** Everything about one container that is decided before the first side effect. */
@@ -83,7 +85,7 @@ function configOf({ config }: Pick<Workshop, 'config'>, { annotations = {} }: Co
 export function planContainer(
   workshop: Workshop,
   pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime' | 'extras'>,
+  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime' | 'extras' | 'ownMounts'>,
   mountPoint: string,
   /** The layer of the container's seed, above those of the image. */
   seedLayer?: string,
@@ -118,6 +120,7 @@ export function planContainer(
   });
   view.close();
   const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);
+  const ownMounts = [...(cpu ? cpuinfoMount(spec, mountPoint) : []), ...(request.ownMounts ?? [])];
   const process = spec.process;
   if (!process)
     throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
@@ -132,7 +135,7 @@ export function planContainer(
     hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroupFiles: joinFiles(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
-    root: cpu === undefined ? root : { ...root, mounts: [...root.mounts, ...cpuinfoMount(spec, mountPoint)] },
+    root: { ...root, mounts: [...root.mounts, ...ownMounts] },
     process: planProcess(workshop, spec, process, { layers, userns: idMaps !== null, ...request.extras }),
   };
   return { idMaps, upper, cgroup, cpu, launch };

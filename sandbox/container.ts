@@ -1,12 +1,13 @@
-import { closeSync, fstatSync, type Stats, statSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, type Stats, statSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
-import { type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
+import { hostOwner, type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
+import { applicationCheckpoint, applicationMounts, CheckpointFile, sayOutcome } from './application';
 import { type Cgroup, memoryInUse } from './cgroup';
 import { makeContainerCgroup, removeContainerCgroup } from './container-cgroup';
-import { idsWarning } from './container-ids';
+import { containerIdMaps, idsWarning } from './container-ids';
 import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './container-plan';
 import { traceFirst } from './cpuid';
 import { Exec } from './exec';
@@ -104,6 +105,8 @@ class ParkedLauncher implements Parked {
 /** A container whose first process exists: parked, running, or ended. */
 export class Container {
   readonly execs = new Map<string, Exec>();
+  /** To be served and closed by whoever keeps the container. */
+  checkpointFile: CheckpointFile | undefined;
   #begun = false;
   #started = false;
 
@@ -149,7 +152,11 @@ export class Container {
       const seeding = await Seeding.open(workshop, pod, request);
       undo.add(() => seeding?.giveUp());
       const layer = seeding?.layer;
-      const plan = planContainer(workshop, pod, request, mountPoint, layer?.path);
+      const made = await makeCheckpointFile(workshop, pod, request);
+      undo.add(() => made?.file.close());
+      const ownMounts =
+        made || request.checkpoint ? applicationMounts(request.spec, dirname(mountPoint), made?.path) : [];
+      const plan = planContainer(workshop, pod, { ...request, ownMounts }, mountPoint, layer?.path);
       specWarnings(request.spec, workshop.host.lastCapability).forEach(warningsOf(workshop));
       const told = idsWarning(pod, request.spec);
       if (told !== undefined) warningsOf(workshop)(`container ${request.id}: ${told}`);
@@ -164,6 +171,7 @@ export class Container {
         ...filestoreRecord(plan),
         ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.rootfs.layers } }),
         stdio: Object.values(request.stdio).map((fd) => fstatSync(fd).ino),
+        ...(made && { checkpointFile: true }),
       };
       // Before the first thing that outlives this process: whoever cleans up after it has to know of cgroup and filestore.
       state.writeContainer({ ...record, init: NO_PROCESS, upper: NO_UPPER });
@@ -180,7 +188,8 @@ export class Container {
       const stopWatching = watchRestore(workshop, request, plan);
       try {
         const make = request.checkpoint ? Container.#restore : Container.#launch;
-        const container = await make(workshop, pod, request, plan, hooks, upper, undo, mountFds);
+        const container = await make(workshop, pod, request, plan, hooks, upper, undo, mountFds, made?.path);
+        container.checkpointFile = made?.file;
         state.writeContainer({
           ...record,
           init: recordProcess(container.init.pid),
@@ -290,9 +299,11 @@ export class Container {
     upper: number | undefined,
     undo: UndoStack,
     mountFds: Readonly<Record<string, number>>,
+    checkpointFile: string | undefined,
   ): Promise<Container> {
     undo.add(() => pod.dropUpper(request.id));
     const cover = createCover(workshop.kernel, plan.upper);
+    const slave = checkpointFile === undefined ? undefined : openSync(checkpointFile, C.O_RDWR | C.O_NOCTTY);
     try {
       const { Restored } = await import('./checkpoint');
       const restored = await Restored.prepare(workshop, pod, {
@@ -304,6 +315,7 @@ export class Container {
         upper: upper!,
         cover,
         mountFds,
+        checkpointFile: slave,
         devices: allowedDevices(request.spec),
         onTerminal: request.onTerminal,
         lifetime: request.lifetime ?? 'with-caller',
@@ -315,7 +327,7 @@ export class Container {
       });
       return new Container(workshop, pod, request, plan, hooks, restored.init, restored, undefined);
     } finally {
-      if (cover !== undefined) closeSync(cover);
+      for (const fd of [cover, slave]) if (fd !== undefined) closeSync(fd);
     }
   }
 
@@ -346,6 +358,8 @@ export class Container {
       await this.hooks.start({ pid: this.init.pid, pidfd: this.init.fd }, place);
       await this.parked.start();
       this.#started = true;
+      if (this.request.checkpoint && this.checkpointFile)
+        sayOutcome(this.workshop.state.containerPath(this.pod.id, this.id), 'restore');
       await this.hooks.started(this.init.pid);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
@@ -436,6 +450,18 @@ function recordUpper(id: string, plan: ContainerPlan, upper: number | undefined)
   return upper === undefined || names === null
     ? NO_UPPER
     : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };
+}
+
+/** For a container whose programs may ask for checkpoints, or that is restored with such a file open. */
+async function makeCheckpointFile(
+  { kernel }: Workshop,
+  pod: Pod,
+  { spec, checkpoint, lifetime = 'with-caller' }: ContainerRequest,
+): Promise<{ file: CheckpointFile; path: string } | undefined> {
+  const wanted = applicationCheckpoint(spec);
+  if (!wanted && checkpoint?.manifest.checkpointFile === undefined) return undefined;
+  const owner = hostOwner(containerIdMaps(pod, spec), 0, 0, '$.linux.uidMappings');
+  return CheckpointFile.make(kernel, { owner, writable: wanted?.enable ?? false, lifetime });
 }
 
 /** Who owns the root directory; an owner whom the pod does not have is its root, as no other can be given to it. */

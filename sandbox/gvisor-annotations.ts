@@ -10,7 +10,10 @@ export interface GvisorAnnotation {
 }
 
 const MOUNTS = 'volumes are real mounts, coherent for all who have them';
-const CHECKPOINTS = 'there is no /proc/gvisor in which a program could ask for it';
+const FS_CHECKPOINTS = 'there is no /proc/gvisor in which a program could ask for it';
+const IMAGES = 'how gVisor’s own checkpoints are written';
+const CUDA = 'processes with CUDA are not checkpointed';
+const PROGRAM = 'no program is executed around a checkpoint';
 const ROOTFS = 'silt mounts no such root filesystem yet';
 
 /**
@@ -42,8 +45,29 @@ export const gvisorAnnotations: readonly GvisorAnnotation[] = [
     why: '`from=to`: which container of a saved pod one of another name goes on from',
   },
   { name: 'dev.gvisor.bundle.<NAME>', effect: 'ignored', why: 'bundles are sets of flags of gVisor’s own parts' },
-  { name: 'dev.gvisor.internal.checkpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },
-  { name: 'dev.gvisor.internal.fscheckpoint.<OPTION>', effect: 'refused', why: CHECKPOINTS },
+  {
+    name: 'dev.gvisor.internal.checkpoint.path',
+    effect: 'honoured',
+    why: 'of a pod’s first container: where its programs have it saved to',
+  },
+  {
+    name: 'dev.gvisor.internal.checkpoint.enable',
+    effect: 'honoured',
+    why: 'the programs of this container may ask for a checkpoint, in /dev/gvisor/checkpoint',
+  },
+  {
+    name: 'dev.gvisor.internal.checkpoint.resume',
+    effect: 'honoured',
+    why: 'of a pod’s first container: it goes on when it has been saved',
+  },
+  { name: 'dev.gvisor.internal.checkpoint.compression', effect: 'ignored', why: IMAGES },
+  { name: 'dev.gvisor.internal.checkpoint.direct', effect: 'ignored', why: IMAGES },
+  { name: 'dev.gvisor.internal.checkpoint.exclude-committed-zero-pages', effect: 'ignored', why: IMAGES },
+  { name: 'dev.gvisor.internal.checkpoint.cuda-checkpoint-path', effect: 'refused', why: CUDA },
+  { name: 'dev.gvisor.internal.checkpoint.cuda-checkpoint-sequential', effect: 'refused', why: CUDA },
+  { name: 'dev.gvisor.internal.checkpoint.save-restore-exec-argv', effect: 'refused', why: PROGRAM },
+  { name: 'dev.gvisor.internal.checkpoint.save-restore-exec-timeout', effect: 'refused', why: PROGRAM },
+  { name: 'dev.gvisor.internal.fscheckpoint.<OPTION>', effect: 'refused', why: FS_CHECKPOINTS },
   {
     name: 'dev.gvisor.internal.cpufeatures',
     effect: 'honoured',

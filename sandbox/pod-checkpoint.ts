@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { SiltError, withContext } from '../errors';
 import { C } from '../syscall';
+import { sayingOutcome } from './application';
 import {
   checkpoint,
   type CheckpointOptions,
@@ -43,7 +44,9 @@ export async function checkpointPod(workshop: Workshop, pod: string, options: Ch
       throw new SiltError('WRONG_STATE', message, { id: waiting.id });
     }
     await Promise.all(containers.map((one) => awaitMemory(kernel, one.state)));
-    await saveAll(workshop, pod, containers, options);
+    const states = containers.map((one) => one.state);
+    const { leaveRunning } = options;
+    await sayingOutcome(state, states, leaveRunning, () => saveAll(workshop, pod, containers, options));
     if (options.leaveRunning) return;
     await Promise.all(containers.map((one) => one.ended()));
   } finally {

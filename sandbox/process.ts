@@ -66,6 +66,16 @@ function exitStatus(kernel: Kernel, pidfd: number, lifetime: Lifetime): ExitStat
   }
 }
 
+/** Reaps a process when it has ended, and closes its pidfd, without keeping this process from ending before. */
+export function reapLater(kernel: Kernel, pidfd: number): void {
+  const watch = kernel.watch(pidfd, READABLE, () => {
+    if (kernel.reap(pidfd) === undefined) return;
+    watch.close();
+    closeSync(pidfd);
+  });
+  watch.unref();
+}
+
 /** The host's pid of the process that a pidfd refers to; -1 once it has been reaped (/proc/PID/fdinfo, `Pid:`). */
 export function pidOf(pidfd: number): number {
   const text = readFileSync(`/proc/self/fdinfo/${pidfd}`, 'latin1');

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Process as ProcessSpec, Spec } from '../oci';
 import { C } from '../syscall';
+import { sayingOutcome } from './application';
 import { type Cgroup, killAll, listPids, signalAll } from './cgroup';
 import type { CheckpointOptions } from './checkpoint';
 import { removeContainerCgroup } from './container-cgroup';
@@ -137,6 +138,11 @@ export class RecordedContainer {
 
   /** Saves the container. See {@link checkpoint} for the errors. */
   async checkpoint(options: CheckpointOptions): Promise<void> {
+    const { leaveRunning } = options;
+    await sayingOutcome(this.workshop.state, [this.state], leaveRunning, () => this.#checkpoint(options));
+  }
+
+  async #checkpoint(options: CheckpointOptions): Promise<void> {
     await this.#locked(async () => {
       const pod = this.workshop.state.readPod(this.state.pod);
       if (this.status === 'created' || this.status === 'stopped') throw this.#notRunning('checkpoint');

@@ -79,6 +79,8 @@ export interface ContainerState {
   readonly startFailures?: FailureNames;
   /** Keeps the container from running on without its memory while that is still brought; see pager. */
   readonly pager?: RecordedProcess;
+  /** It has a checkpoint file, see application/. */
+  readonly checkpointFile?: boolean;
   /** The shared layer that the upper lies on, the file that says so, and the layers of the image below it. */
   readonly seedLayer?: { readonly path: string; readonly use: string; readonly image: readonly string[] };
 }

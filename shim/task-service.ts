@@ -119,6 +119,7 @@ export class TaskService implements Handlers {
       const oom = watchOom(workshop.kernel, container.cgroup, () =>
         publisher.publish('/tasks/oom', { containerId: id }),
       );
+      await this.#serveCheckpointFile(container);
       const directory = workshop.state.containerPath(pod.id, id);
       publisher.publish('/tasks/create', {
         containerId: id,
@@ -151,6 +152,15 @@ export class TaskService implements Handlers {
     } finally {
       this.#creating.delete(id);
     }
+  }
+
+  async #serveCheckpointFile({ id, init, checkpointFile }: Container): Promise<void> {
+    if (checkpointFile === undefined) return;
+    const { workshop, log } = this.options;
+    const { serveCheckpointFile } = await import('../sandbox/serve-checkpoint-file');
+    const onError = (message: string): void => log.warn('checkpoint', { container: id, message });
+    const served = serveCheckpointFile(workshop, id, checkpointFile, onError);
+    void init.exited.then(() => served.close());
   }
 
   /** containerd was killed while it waited for Create: the next one may have asked already and heard of no such task. */
@@ -359,15 +369,18 @@ export class TaskService implements Handlers {
       spec: init.container.spec,
     };
     const { checkpoint } = await import('../sandbox/checkpoint');
-    await checkpoint(workshop, source, {
+    const { sayingOutcome } = await import('../sandbox/application');
+    const leaveRunning = !(given?.exit ?? false);
+    const wanted = {
       imagePath,
       workPath: given?.workPath ? given.workPath : undefined,
-      leaveRunning: !(given?.exit ?? false),
+      leaveRunning,
       tcpEstablished: given?.openTcp ?? false,
       externalUnixSockets: given?.externalUnixSockets ?? false,
       execs: new Map([...init.execs.values()].flatMap((exec) => (exec.process ? [[exec.process.pid, exec.id]] : []))),
-      onWarning: (message) => log.warn('checkpoint', { container: id, message }),
-    });
+      onWarning: (message: string) => log.warn('checkpoint', { container: id, message }),
+    };
+    await sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted));
     publisher.publish('/tasks/checkpointed', { containerId: id, checkpoint: imagePath });
     return {};
   }

@@ -226,7 +226,7 @@ class Dump {
         ...mounts.filter(({ point }) => point !== '/').map(({ point }) => `mnt[${point}]:${point}`),
         ...outside.keys,
         ...outside.deleted.map(({ key }) => key),
-        ...(outside.terminal === undefined ? [] : [outside.terminal]),
+        ...[outside.terminal, outside.checkpointFile].filter((key) => key !== undefined),
       ],
     };
   }
@@ -308,6 +308,7 @@ class Dump {
       stdio,
       deleted: deleted.map(({ key, ...rest }) => ({ ...rest, name: nameOfDeleted(keys.indexOf(key)) })),
       ...(outside.terminal === undefined ? {} : { terminal: outside.terminal }),
+      ...(outside.checkpointFile === undefined ? {} : { checkpointFile: outside.checkpointFile }),
       options: {
         tcpEstablished: this.options.tcpEstablished ?? false,
         externalUnixSockets: this.options.externalUnixSockets ?? false,

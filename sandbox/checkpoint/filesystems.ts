@@ -6,9 +6,10 @@ import type { IdMaps } from '../../gofer';
 import type { Spec } from '../../oci';
 import { type Kernel, openat2, ProgramBuilder } from '../../syscall';
 import { type ArchiveWarning, pack } from '../archive';
+import { CHECKPOINT_FILE, DIRECTORY, SPEC_ENVIRON } from '../application';
 import { CPUINFO } from '../cpuid';
 import type { SavedFilesystem } from './manifest';
-import type { MountInfo } from './outside';
+import { deviceOf, type MountInfo } from './outside';
 
 /** The mounts of a spec whose contents live in memory only, by their destinations. */
 export function temporaryMounts(spec: Spec): string[] {
@@ -35,6 +36,8 @@ export function refuseForeignMounts(mounts: readonly MountInfo[], spec: Spec): v
     ...(spec.linux?.readonlyPaths ?? []),
     '/dev/console',
     CPUINFO,
+    CHECKPOINT_FILE,
+    SPEC_ENVIRON,
   ].map((path) => join('/', path));
   // What came along with a bind mount, and the hierarchies of a cgroup mount, lie beneath those.
   const within = (point: string): boolean =>
@@ -109,6 +112,7 @@ function hasContents(
     ...['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'fd', 'stdin', 'stdout', 'stderr'].map(
       (name) => `/dev/${name}`,
     ),
+    DIRECTORY,
     ...(source.spec.linux?.devices ?? []).map(({ path }) => path),
   ]);
   return readdirSync(`/proc/self/fd/${directory}`).some((name) => !made.has(join(destination, name)));
@@ -128,9 +132,7 @@ function openMount(kernel: Kernel, pid: number, mount: MountInfo): number {
   );
   try {
     const opened = kernel.run(p.build()).get(fd);
-    const { dev } = fstatSync(opened);
-    const [major = 0, minor = 0] = mount.device.split(':').map(Number);
-    if (dev === (((major & 0xfff) << 8) | (minor & 0xff) | ((minor & ~0xff) << 12))) return opened;
+    if (fstatSync(opened).dev === deviceOf(mount)) return opened;
     closeSync(opened);
     throw new SiltError('CHECKPOINT_FAILED', `${mount.point} of the container is covered by something else`, {
       path: mount.point,

@@ -67,6 +67,8 @@ export interface Manifest {
   readonly stdio: readonly StdioName[];
   /** How CRIU's images call the terminal; none without one. */
   readonly terminal?: string;
+  /** How they call the checkpoint file; none when no process has it open. */
+  readonly checkpointFile?: string;
   /** What the dump was asked for and a restore has to know. */
   readonly options: { readonly tcpEstablished: boolean; readonly externalUnixSockets: boolean };
   readonly files: readonly CheckpointFile[];

@@ -1,6 +1,7 @@
 /** What a container's processes have from outside of it: stdio, a terminal, mounts. CRIU has to be told of each. */
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
+import { CHECKPOINT_FILE } from '../application';
 import type { OutsideFiles } from './normalise';
 
 /** One line of /proc/PID/mountinfo (proc(5)). */
@@ -44,6 +45,8 @@ export interface DeletedFile {
 export interface Outside extends OutsideFiles {
   /** CRIU's key of silt's terminal; undefined without one. */
   readonly terminal: string | undefined;
+  /** CRIU's key of the checkpoint file that somebody has open. */
+  readonly checkpointFile: string | undefined;
   readonly deleted: readonly DeletedFile[];
 }
 
@@ -68,6 +71,8 @@ export function findOutside(source: OutsideSource): Outside {
   const keys = new Set<string>();
   const deleted = new Map<string, DeletedFile>();
   let terminal: string | undefined;
+  let checkpointFile: string | undefined;
+  const application = mounts.find(({ point }) => point === CHECKPOINT_FILE);
   for (const pid of pids) {
     for (const name of ['cwd', 'root']) refuseDeletedDirectory(pid, `/proc/${pid}/${name}`);
     for (const fd of fdsOf(pid)) {
@@ -78,7 +83,11 @@ export function findOutside(source: OutsideSource): Outside {
       const stat = statSync(link, { throwIfNoEntry: false });
       if (mount === undefined || stat === undefined) continue;
       if (hasTerminal && stat.isCharacterDevice() && stat.rdev === FIRST_PTY && ids.has(mount)) {
-        terminal = `tty[${stat.rdev.toString(16)}:${stat.dev.toString(16)}]`;
+        terminal = terminalKey(stat);
+        continue;
+      }
+      if (application && stat.isCharacterDevice() && isPty(stat, application)) {
+        checkpointFile = terminalKey(stat);
         continue;
       }
       const key = keyOf(mount, stat);
@@ -98,7 +107,12 @@ export function findOutside(source: OutsideSource): Outside {
     }
     for (const file of deletedMappings(pid)) deleted.set(file.key, file);
   }
-  return { keys: [...keys], inodes: source.stdio, terminal, deleted: [...deleted.values()] };
+  return { keys: [...keys], inodes: source.stdio, terminal, checkpointFile, deleted: [...deleted.values()] };
+}
+
+/** How CRIU calls a terminal (its `--external tty[…]`). */
+function terminalKey({ rdev, dev }: Stats): string {
+  return `tty[${rdev.toString(16)}:${dev.toString(16)}]`;
 }
 
 function cannotSave(pid: number, what: string, path: string): SiltError {
@@ -145,6 +159,22 @@ function deletedMappings(pid: number): DeletedFile[] {
 
 /** makedev(136, 0): the first pty of a devpts. */
 const FIRST_PTY = 0x8800;
+
+/** Whether it is the pty that this mount shows, through whatever mount it was opened: silt opens that of a restored process. */
+function isPty({ rdev, dev }: Stats, mount: MountInfo): boolean {
+  return dev === deviceOf(mount) && rdev === FIRST_PTY + deviceNumber(0, Number(mount.root.slice(1)));
+}
+
+/** The device of what is in a mount, as stat(2) has it. */
+export function deviceOf({ device }: MountInfo): number {
+  const [major = 0, minor = 0] = device.split(':').map(Number);
+  return deviceNumber(major, minor);
+}
+
+/** makedev(3). */
+function deviceNumber(major: number, minor: number): number {
+  return ((major & 0xfff) << 8) | (minor & 0xff) | ((minor & ~0xff) << 12);
+}
 
 export function fdsOf(pid: number): string[] {
   return namesIn(`/proc/${pid}/fd`);

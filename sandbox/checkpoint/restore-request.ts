@@ -18,6 +18,8 @@ export interface RestoreRequest {
   readonly cover: number | undefined;
   /** What else mounts of the root filesystem need, by the names of its plan; borrowed. */
   readonly mountFds: Readonly<Record<string, number>>;
+  /** What the checkpoint file is that its processes have open. Borrowed. */
+  readonly checkpointFile: number | undefined;
   readonly devices: readonly AllowedDevice[];
   readonly onTerminal: (master: number) => void;
   readonly lifetime: Lifetime;

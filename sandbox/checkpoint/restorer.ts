@@ -18,7 +18,7 @@ import type { Prepared } from './restored-mounts';
 import { CriuSession } from './session';
 
 /** What CRIU is given in place of the files that the processes had from outside. */
-export function inheritedFiles({ image, stdio }: RestoreRequest, prepared: Prepared): InheritedFile[] {
+export function inheritedFiles({ image, stdio, checkpointFile }: RestoreRequest, prepared: Prepared): InheritedFile[] {
   const { manifest } = image;
   const files = manifest.stdio.flatMap((name): InheritedFile[] => {
     const fd = stdio[name];
@@ -26,6 +26,8 @@ export function inheritedFiles({ image, stdio }: RestoreRequest, prepared: Prepa
   });
   if (manifest.terminal !== undefined && prepared.slave !== undefined)
     files.push({ key: manifest.terminal, fd: prepared.slave });
+  if (manifest.checkpointFile !== undefined && checkpointFile !== undefined)
+    files.push({ key: manifest.checkpointFile, fd: checkpointFile });
   files.push(...prepared.deleted);
   return files;
 }

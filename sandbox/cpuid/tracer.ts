@@ -5,12 +5,10 @@ import { SiltError } from '../../errors';
 import { nativeDirectory } from '../../native';
 import { C, errnoName, type Kernel } from '../../syscall';
 import type { Host } from '../host';
-import type { Lifetime } from '../process';
+import { type Lifetime, reapLater } from '../process';
 import { TRACE_FDS, traceProgram } from '../programs/trace';
 import { encodeTable, type TracedTasks } from './table';
 import type { CpuView } from './view';
-
-const READABLE = 1;
 
 export interface TracerRequest extends Omit<TracedTasks, 'control'> {
   readonly view: CpuView;
@@ -57,16 +55,6 @@ export async function traceCpuid(
     closeSync(table);
     if (tracer !== undefined) closeSync(tracer);
   }
-}
-
-/** Reaps the tracer when it has ended, without keeping this process from ending before. */
-function reapLater(kernel: Kernel, pidfd: number): void {
-  const watch = kernel.watch(pidfd, READABLE, () => {
-    if (kernel.reap(pidfd) === undefined) return;
-    watch.close();
-    closeSync(pidfd);
-  });
-  watch.unref();
 }
 
 function cannotTrace(errno: string | undefined): SiltError {
