@@ -1,5 +1,6 @@
 /** The features document of the OCI runtime spec (features.md, features-linux.md): what a runtime can do, on any host. */
 import { knownCapabilities } from './capabilities';
+import { MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES } from './checks/memory-policy';
 import { SECCOMP_ACTIONS, SECCOMP_FLAGS, SECCOMP_OPERATORS } from './checks/seccomp';
 import { knownMountOptions } from './mount-options';
 import { knownArchitectures } from './seccomp';
@@ -36,6 +37,7 @@ export function features(build: { version: string; commit: string }): object {
       },
       apparmor: { enabled: supports('process.apparmorProfile') },
       selinux: { enabled: supports('process.selinuxLabel') },
+      memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
       intelRdt: { enabled: supports('linux.intelRdt') },
       mountExtensions: { idmap: { enabled: true } },
     },

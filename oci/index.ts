@@ -21,4 +21,4 @@ export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, unique
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
 export { hostPowers } from './host-powers';
 export { isPrivileged } from './privileged';
-export { cpuMask, everyCpu, ioPriorityNumber, schedulerAttributes } from './scheduling';
+export { cpuMask, everyCpu, ioPriorityNumber, memoryPolicyNumbers, schedulerAttributes } from './scheduling';

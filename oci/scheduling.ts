@@ -1,5 +1,6 @@
 import { C } from '../syscall';
 import type { IoPriority, Scheduler } from './spec';
+import type { MemoryPolicy } from './spec-linux';
 
 /** The number that ioprio_set(2) takes: the class in the upper bits, the level within it in the lower 13. */
 export function ioPriorityNumber({ class: name, priority = 0 }: IoPriority): number {
@@ -28,6 +29,15 @@ function constant(name: string): number {
   return C[name as keyof typeof C];
 }
 
+/** What set_mempolicy(2) takes: the mode with its flags, and the mask of nodes, undefined for none. */
+export function memoryPolicyNumbers(policy: MemoryPolicy): { mode: number; nodes: Uint8Array | undefined } {
+  const { mode, nodes = '', flags = [] } = policy;
+  return {
+    mode: flags.reduce((bits, name) => bits | constant(name), constant(mode)),
+    nodes: nodes === '' ? undefined : cpuMask(nodes),
+  };
+}
+
 /** Bytes of the largest mask that is ever given: CPUs 0 … 8191, as many as the kernel can be built for. */
 const LAST_CPU = 8191;
 
@@ -37,7 +47,7 @@ export function everyCpu(): Uint8Array {
 }
 
 /**
- * A list such as `0-3,7` as the mask that sched_setaffinity(2) takes.
+ * A list of CPUs such as `0-3,7` as the mask that sched_setaffinity(2) takes, or one of NUMA nodes for set_mempolicy(2).
  * @returns undefined when it is none (cpuset(7), "List format").
  */
 export function cpuMask(list: string): Uint8Array | undefined {

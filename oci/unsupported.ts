@@ -23,7 +23,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
   { field: 'linux.mountLabel', reason: 'silt does not label mounts yet' },
   { field: 'linux.intelRdt', reason: 'silt does not manage resctrl' },
-  { field: 'linux.memoryPolicy', reason: 'silt does not set memory policies yet' },
   { field: 'linux.netDevices', reason: 'silt does not move network devices; the network plugin does' },
   { field: 'linux.personality.flags', reason: 'OCI defines none' },
 ];

@@ -6,6 +6,7 @@ import {
   cpuMask,
   execCandidates,
   ioPriorityNumber,
+  memoryPolicyNumbers,
   type Process as ProcessSpec,
   rlimitNumbers,
   schedulerAttributes,
@@ -67,7 +68,7 @@ export function planProcess(
   const uid = process.user?.uid ?? 0;
   const wanted = capabilityMasks(process.capabilities ?? NO_CAPABILITIES, host.lastCapability);
   const capabilities = userns ? wanted : grantedCapabilities(wanted, host.ownCapabilities, warn);
-  const { personality } = spec.linux ?? {};
+  const { personality, memoryPolicy } = spec.linux ?? {};
   // An empty HOME is none, as runc has it.
   const env = uniqueEnv(process.env ?? []).filter((entry) => entry !== 'HOME=');
   if (!env.some((entry) => entry.startsWith('HOME='))) env.push(`HOME=${homeOf(kernel, layers, uid)}`);
@@ -93,6 +94,7 @@ export function planProcess(
     oomScoreAdj: permittedOomScoreAdj(process.oomScoreAdj, host, config, warn),
     ioPriority: process.ioPriority && ioPriorityNumber(process.ioPriority),
     scheduler: process.scheduler && schedulerAttributes(process.scheduler),
+    memoryPolicy: memoryPolicy && memoryPolicyNumbers(memoryPolicy),
     personality: personality && (personality.domain === 'LINUX32' ? C.PER_LINUX32 : C.PER_LINUX),
     affinity: { initial: maskOf(process.execCPUAffinity?.initial), final: maskOf(process.execCPUAffinity?.final) },
     terminal: process.terminal ?? false,

@@ -1,15 +1,7 @@
 /** `linux` of the spec (config-linux.md), except for what has a file of its own. */
-import type {
-  Device,
-  IntelRdt,
-  Linux,
-  MemoryPolicy,
-  Namespace,
-  NetDevice,
-  Personality,
-  TimeOffset,
-} from '../spec-linux';
+import type { Device, IntelRdt, Linux, Namespace, NetDevice, Personality, TimeOffset } from '../spec-linux';
 import { idMappings } from './ids';
+import { memoryPolicy } from './memory-policy';
 import { resources } from './resources';
 import { seccomp } from './seccomp';
 import {
@@ -113,24 +105,6 @@ const intelRdt = object<IntelRdt>({
   enableMBM: boolean,
   enableMonitoring: boolean,
 });
-
-const MEMORY_MODES = [
-  'DEFAULT',
-  'BIND',
-  'INTERLEAVE',
-  'WEIGHTED_INTERLEAVE',
-  'PREFERRED',
-  'PREFERRED_MANY',
-  'LOCAL',
-].map((mode) => `MPOL_${mode}`);
-const memoryPolicy = object<MemoryPolicy>(
-  {
-    mode: oneOf(...MEMORY_MODES),
-    nodes: string,
-    flags: list(oneOf('MPOL_F_NUMA_BALANCING', 'MPOL_F_RELATIVE_NODES', 'MPOL_F_STATIC_NODES')),
-  },
-  ['mode'],
-);
 
 const timeOffset = object<TimeOffset>({ secs: int64, nanosecs: integer(0, 999_999_999) });
 

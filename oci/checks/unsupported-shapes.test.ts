@@ -41,6 +41,22 @@ test.each<[string, string, () => unknown]>([
     () => linux({ timeOffsets: { boottime: { nanosecs: 1e9 } } }, '$'),
   ],
   ['an unknown memory policy', '$.memoryPolicy.mode', () => linux({ memoryPolicy: { mode: 'BIND' } }, '$')],
+  ['a memory policy without a mode', '$.memoryPolicy.mode', () => linux({ memoryPolicy: {} }, '$')],
+  [
+    'a memory policy with nodes that it does not take',
+    '$.memoryPolicy.nodes',
+    () => linux({ memoryPolicy: { mode: 'MPOL_LOCAL', nodes: '0-7' } }, '$'),
+  ],
+  [
+    'one without those that it needs',
+    '$.memoryPolicy.nodes',
+    () => linux({ memoryPolicy: { mode: 'MPOL_BIND' } }, '$'),
+  ],
+  [
+    'nodes that are no list',
+    '$.memoryPolicy.nodes',
+    () => linux({ memoryPolicy: { mode: 'MPOL_BIND', nodes: '0-9876543210' } }, '$'),
+  ],
   ['a group outside resctrl', '$.intelRdt.closID', () => linux({ intelRdt: { closID: '..' } }, '$')],
   ['an unknown personality', '$.personality.domain', () => linux({ personality: { domain: 'BSD' } }, '$')],
   [

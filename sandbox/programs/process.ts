@@ -76,6 +76,8 @@ export interface ProcessPlan {
   readonly ioPriority: number | undefined;
   /** struct sched_attr. */
   readonly scheduler: Uint8Array | undefined;
+  /** What set_mempolicy(2) takes. */
+  readonly memoryPolicy: { readonly mode: number; readonly nodes: Uint8Array | undefined } | undefined;
   /** What personality(2) takes. */
   readonly personality: number | undefined;
   /** Masks of the CPUs of an exec before it joins the container's cgroup, and afterwards. */
@@ -229,6 +231,13 @@ function setScheduling(p: ProgramBuilder, plan: ProcessPlan): void {
   if (plan.ioPriority !== undefined) {
     p.step('setting the I/O priority');
     p.call('ioprio_set', [flags('IOPRIO_WHO_PROCESS'), 0, plan.ioPriority]);
+  }
+  if (plan.memoryPolicy) {
+    p.step('setting the memory policy');
+    const { mode, nodes } = plan.memoryPolicy;
+    // The kernel counts one bit less than it is told (get_nodes in mm/mempolicy.c).
+    const mask = nodes ? ([p.bytes(nodes, 'nodes'), nodes.length * 8 + 1] as const) : ([0, 0] as const);
+    p.call('set_mempolicy', [mode, ...mask]);
   }
   if (plan.personality !== undefined) {
     p.step('setting the personality');

@@ -42,6 +42,7 @@ export const newerConstants = [
   { name: 'SCM_PIDFD', value: 0x04, since: '6.5' },
   { name: 'FSCONFIG_CMD_CREATE_EXCL', value: 8, since: '6.6' },
   { name: 'STATX_MNT_ID_UNIQUE', value: 0x4000, since: '6.8' },
+  { name: 'MPOL_WEIGHTED_INTERLEAVE', value: 6, since: '6.9' },
   { name: 'PID_FS_MAGIC', value: 0x50494446, since: '6.9' },
   { name: 'PIDFD_THREAD', value: 0o200, since: '6.9' },
   { name: 'STATX_SUBVOL', value: 0x8000, since: '6.10' },
