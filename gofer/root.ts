@@ -40,6 +40,7 @@ import { makeReadOnly, maskPaths } from './masks';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './plan';
 import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
+import { isWrittenLater, writable } from './late-read-only';
 import { mountRoot } from './root-mount';
 import { openTarget, type Owner } from './target';
 import { overlayVolume } from './volume-overlay';
@@ -76,7 +77,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   const context = { root, plan, shared, overlays };
   for (const step of plan.mounts) {
     p.step(`mounting ${describe(step)} on ${step.destination}`);
-    p.scope(() => addMount(p, step, context));
+    p.scope(() => addMount(p, isWrittenLater(step, plan) ? writable(step) : step, context));
   }
   makeDevices(p, root, plan.devices, plan.owner);
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
@@ -86,6 +87,10 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   } else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
+  for (const { destination } of plan.mounts.filter((step) => isWrittenLater(step, plan))) {
+    p.step(`making ${destination} read-only`);
+    p.scope(() => close(p, setReadOnly(p, root, destination)));
+  }
   maskPaths(p, root, plan.maskedPaths, overlays);
   makeReadOnly(p, root, plan.readonlyPaths);
   if (plan.readonlyRoot) {
@@ -210,8 +215,7 @@ export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
  * Changes the mount at a place: what the options name, and nothing else of it, as mount(8) does. EINVAL: no mount is there.
  */
 function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: RemountStep): void {
-  const path = destination.slice(1) || '.';
-  const target = openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out: p.slot('mounted') });
+  const target = openMounted(p, root, destination);
   if (data.length > 0) {
     const context = fspick(p, target);
     for (const [key, value] of data) {
@@ -227,6 +231,18 @@ function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: Re
   setPropagation(p, target, propagation);
   setRecursiveAttributes(p, target, options);
   close(p, target);
+}
+
+/** What is mounted at a place; the slot's fd is to be closed. */
+function openMounted(p: ProgramBuilder, root: Fd, destination: string): Slot {
+  const path = destination.slice(1) || '.';
+  return openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out: p.slot('mounted') });
+}
+
+function setReadOnly(p: ProgramBuilder, root: Fd, destination: string): Slot {
+  const mounted = openMounted(p, root, destination);
+  mountSetattr(p, mounted, { set: C.MOUNT_ATTR_RDONLY });
+  return mounted;
 }
 
 function addBind(p: ProgramBuilder, step: BindStep, { root, plan, shared, overlays }: Building): void {

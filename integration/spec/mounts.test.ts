@@ -71,6 +71,17 @@ containerdSuite('mounts', {}, (host) => {
     expect(second).not.toContain('nosuid');
   });
 
+  siltTest('a filesystem that is read-only has the mounts and the devices that come below it', async () => {
+    const spec = shellSpec(`${optionsOf('/dev')}; ls -d /dev/pts/ptmx /dev/fd /dev/null; touch /dev/new`, (it) => {
+      const dev = (it['mounts'] as Json[]).find(({ destination }) => destination === '/dev')!;
+      dev['options'] = [...(dev['options'] as string[]), 'ro'];
+      (it['linux'] as Json)['devices'] = [{ path: '/dev/null', type: 'c', major: 1, minor: 3 }];
+    });
+    const { code, stdout, stderr } = await bench.siltRun(spec);
+    expect(stdout.toString()).toContain(' ro \n/dev/fd\n/dev/null\n/dev/pts/ptmx\n');
+    expect([code, stderr.trim()]).toEqual([1, 'touch: /dev/new: Read-only file system']);
+  });
+
   siltTest('symlinks on a mount with nosymfollow are not followed', async () => {
     const mount = { destination: '/mnt', type: 'tmpfs', source: 'tmpfs', options: ['nosymfollow'] };
     expect(await withMounts('ln -s /etc/passwd /mnt/l; cat /mnt/l 2>&1 | grep -o "Symbolic link loop\\|loop\\|Too many"', [mount])).not.toBe(''); // prettier-ignore
