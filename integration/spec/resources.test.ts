@@ -1,0 +1,136 @@
+/** `linux.resources` and `linux.cgroupsPath` of the spec: what a container finds in its own cgroups, with silt and with runc. */
+import { existsSync, readFileSync } from 'node:fs';
+import { commandLineSuite, type Runtime } from '../harness';
+
+const ROOT = '/sys/fs/cgroup';
+const CGROUPS = { destination: ROOT, type: 'cgroup', source: 'cgroup', options: ['ro'] };
+const isMounted = (controller: string): boolean => existsSync(`${ROOT}/${controller}/tasks`);
+/** A block device of the machine, as the kernel numbers it. */
+const [major, minor] = readFileSync('/proc/partitions', 'latin1').split('\n')[2]!.trim().split(/\s+/).map(Number);
+
+/** A test that needs a hierarchy of cgroup v1. */
+const withController = (controller: string): typeof test =>
+  isMounted(controller) ? test : (((name: string, ...rest: [() => void]) => test.skip(`${name} [skipped: no cgroup v1 hierarchy has the controller ${controller} here]`, ...rest)) as typeof test); // prettier-ignore
+
+commandLineSuite('cgroups of the spec', (host) => {
+  /** What a container finds in these files of its cgroups. */
+  const found = async (runtime: Runtime, resources: object, files: readonly string[]): Promise<string[]> => {
+    const script = `cd ${ROOT}; for f in ${files.join(' ')}; do cat $f; done`;
+    const bundle = host().bundle(['sh', '-c', script], { mounts: [CGROUPS], linux: { resources } });
+    return (await runtime.must(['run', '--bundle', bundle, host().newId()])).trim().split('\n');
+  };
+  const refusal = async (runtime: Runtime, linux: object): Promise<string> => {
+    const id = host().newId();
+    const { code, stderr } = await runtime.run(['run', '--bundle', host().bundle(['true'], { linux }), id]);
+    await runtime.run(['delete', '--force', id]);
+    expect(code).toBe(1);
+    return stderr;
+  };
+
+  const MIB = 2 ** 20;
+  test.each<[string, object, Record<string, string>]>([
+    [
+      'memory',
+      { memory: { limit: 64 * MIB, reservation: 32 * MIB, swappiness: 7 } },
+      {
+        'memory/memory.limit_in_bytes': `${64 * MIB}`,
+        'memory/memory.soft_limit_in_bytes': `${32 * MIB}`,
+        'memory/memory.swappiness': '7',
+      },
+    ],
+    [
+      'cpu',
+      { cpu: { shares: 512, quota: 20_000, period: 50_000 } },
+      { 'cpu/cpu.shares': '512', 'cpu/cpu.cfs_quota_us': '20000', 'cpu/cpu.cfs_period_us': '50000' },
+    ],
+    ['cpuset', { cpu: { cpus: '0', mems: '0' } }, { 'cpuset/cpuset.cpus': '0', 'cpuset/cpuset.mems': '0' }],
+    ['pids', { pids: { limit: 77 } }, { 'pids/pids.max': '77' }],
+    [
+      'blkio',
+      {
+        blockIO: {
+          throttleReadBpsDevice: [{ major, minor, rate: 1_048_576 }],
+          throttleWriteIOPSDevice: [{ major, minor, rate: 99 }],
+        },
+      },
+      {
+        'blkio/blkio.throttle.read_bps_device': `${major}:${minor} 1048576`,
+        'blkio/blkio.throttle.write_iops_device': `${major}:${minor} 99`,
+      },
+    ],
+    [
+      'devices',
+      {
+        devices: [
+          { allow: false, access: 'rwm' },
+          { allow: true, type: 'c', major: 1, minor: 3, access: 'rw' },
+        ],
+      },
+      {},
+    ],
+  ])('%s: as with runc', async (controller, resources, expected) => {
+    if (!isMounted(controller)) throw new Error(`this machine has no cgroup v1 hierarchy with ${controller}`);
+    const files = controller === 'devices' ? ['devices/devices.list'] : Object.keys(expected);
+    const ofSilt = await found(host().silt, resources, files);
+    if (controller === 'devices') expect(ofSilt).toContain('c 1:3 rwm');
+    else expect(ofSilt).toEqual(Object.values(expected));
+    expect(ofSilt.sort()).toEqual((await found(host().runc, resources, files)).sort());
+  });
+
+  // The machine's runc is older than these.
+  test('cpu burst and idle', async () => {
+    const burst = { cpu: { quota: 50_000, period: 50_000, burst: 10_000 } };
+    expect(await found(host().silt, burst, ['cpu/cpu.cfs_burst_us'])).toEqual(['10000']);
+    expect(await found(host().silt, { cpu: { idle: 1 } }, ['cpu/cpu.idle'])).toEqual(['1']);
+  });
+
+  withController('hugetlb')('hugetlb', async () => {
+    const limit = { hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] };
+    const files = ['hugetlb/hugetlb.2MB.limit_in_bytes'];
+    expect(await found(host().silt, limit, files)).toEqual([`${4 * MIB}`]);
+  });
+
+  withController('rdma')('rdma', async () => {
+    const file = await found(host().silt, { rdma: { none: { hcaHandles: 3 } } }, ['rdma/rdma.max']);
+    expect(file.join()).toContain('none');
+  });
+
+  test.each<[string, string, object]>([
+    ['hugetlb', 'hugepageLimits', { hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] }],
+    ['rdma', 'rdma', { rdma: { mlx5_0: { hcaHandles: 3 } } }],
+  ])('a limit of %s without its controller is refused by name', async (controller, field, resources) => {
+    if (isMounted(controller)) return;
+    const said = await refusal(host().silt, { resources });
+    expect(said).toContain(`$.linux.resources.${field}`);
+    expect(said).toContain(`needs the cgroup controller ${controller}`);
+  });
+
+  test('files of cgroup v2 are refused on a host with controllers on v1, as with runc', async () => {
+    const linux = { resources: { unified: { 'memory.high': '1000000' } } };
+    expect(await refusal(host().silt, linux)).toContain('$.linux.resources.unified["memory.high"]');
+    await refusal(host().runc, linux);
+  });
+
+  test.each<[string, (mark: string) => string, RegExp]>([
+    ['an absolute path', (mark) => `/${mark}/absolute`, /^\/[^/]+\/absolute$/],
+    ['one that is not in its plainest form', (mark) => `/${mark}/x/../plain/`, /^\/[^/]+\/plain$/],
+    ['a relative path', (mark) => `${mark}-relative`, /-relative$/],
+  ])('cgroupsPath: %s, as with runc', async (_, pathFor, expected) => {
+    const placeWith = async (runtime: Runtime): Promise<string> => {
+      const bundle = host().bundle(['cat', '/proc/self/cgroup'], { linux: { cgroupsPath: pathFor(host().mark) } });
+      const text = await runtime.must(['run', '--bundle', bundle, host().newId()]);
+      return /:memory:(.*)$/m.exec(text)![1]!;
+    };
+    const ofSilt = await placeWith(host().silt);
+    expect(ofSilt).toMatch(expected);
+    expect(ofSilt).toBe(await placeWith(host().runc));
+  });
+
+  test('cgroupsPath in systemd’s syntax is the place that systemd would give it', async () => {
+    const bundle = host().bundle(['cat', '/proc/self/cgroup'], {
+      linux: { cgroupsPath: `-.slice:cri:${host().mark}` },
+    });
+    const text = await host().silt.must(['run', '--bundle', bundle, host().newId()]);
+    expect(/:memory:(.*)$/m.exec(text)![1]).toBe(`/cri-${host().mark}.scope`);
+  });
+});
