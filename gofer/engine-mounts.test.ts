@@ -23,7 +23,8 @@ describe('a root filesystem that is an overlay of its engine', () => {
 
   test('is taken apart, and written to as a whole', () => {
     const options = ['rw', 'lowerdir=/l/B:/l/A', 'upperdir=/docker/diff', 'workdir=/docker/work', 'index=off'];
-    expect(at(options)).toEqual({ layers: ['/docker/diff', '/l/B', '/l/A'], own });
+    const changes = '/docker/diff';
+    expect(at(options)).toEqual({ layers: [changes, '/l/B', '/l/A'], own: { ...own, changes } });
   });
 
   test('has an option per layer when it was mounted by the newer calls', () => {
