@@ -1,5 +1,5 @@
 /** All containers of a pod are saved at one moment, and go on in a new pod. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkpointCommandSuite, type CommandLine, waitFor } from '../harness';
 
@@ -74,6 +74,46 @@ checkpointCommandSuite('a pod', (host) => {
     await waitFor('its end', async () => (await silt.status(log)) === 'stopped');
     await remove({ pod, ids: [pod, web, log] });
   }, 60_000);
+
+  test('one of its containers goes on in a pod that runs already', async () => {
+    const { silt } = host();
+    const old = await startPod(['web', 'log']);
+    const image = join(host().directory, 'of-one');
+    await silt.must(['checkpoint', '--leave-running', '--image-path', image, old.pod]);
+    const single = join(host().directory, 'one');
+    const web = old.ids[1]!;
+    await silt.must(['checkpoint', '--image-path', single, web]);
+    await silt.must(['delete', web]);
+    const other = await startPod(['side']);
+    const networkOf = async (id: string): Promise<string> =>
+      readlinkSync(`/proc/${(JSON.parse(await silt.must(['state', id])) as { pid: number }).pid}/ns/net`);
+    const restore = async (from: string, pod: string, own: Record<string, string>): Promise<string> => {
+      const id = host().newId();
+      const bundle = host().bundle(counter, { annotations: own });
+      await silt.must(['restore', '--detach', '--image-path', from, '--bundle', bundle, id]);
+      expect(await countsOn(host(), id)).toBeGreaterThan(5);
+      expect(await networkOf(id)).toBe(await networkOf(pod));
+      return id;
+    };
+    // The checkpoint of one container: into its own pod and into another one, whatever its name is there.
+    const back = await restore(single, old.pod, annotations(old.pod, 'web'));
+    const elsewhere = await restore(single, other.pod, annotations(other.pod, 'other'));
+    // Of the pod's: by its directory, by its name, and by the name that it had.
+    const directory = await restore(join(image, web), other.pod, annotations(other.pod, 'third'));
+    const named = await restore(image, other.pod, annotations(other.pod, 'log'));
+    const renamed = await restore(image, other.pod, {
+      ...annotations(other.pod, 'journal'),
+      'dev.gvisor.container-name-remap.1': 'web=site',
+      'dev.gvisor.container-name-remap.2': 'log=journal',
+    });
+
+    const wrong = { ...annotations(other.pod, 'web'), 'dev.gvisor.container-name-remap.1': 'log' };
+    const bundle = host().bundle(counter, { annotations: wrong });
+    const refused = await silt.run(['restore', '--detach', '--image-path', image, '--bundle', bundle, host().newId()]);
+    expect(refused.stderr).toContain('container-name-remap.1"]: "log" is not of the form from=to');
+    await remove({ pod: other.pod, ids: [...other.ids, elsewhere, directory, named, renamed] });
+    await remove({ pod: old.pod, ids: [old.pod, old.ids[2]!, back] });
+  }, 90_000);
 
   test('that is left running goes on, and a container that was paused stays so', async () => {
     const { silt } = host();
