@@ -22,6 +22,7 @@ import { awaitMemory } from '../pager/record';
 import { watchProgress } from '../progress';
 import { packUpper } from '../snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state';
+import { openOwner } from '../user-namespace';
 import { VERSION } from '../version';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
@@ -140,10 +141,13 @@ class Dump {
     const images = openSync(this.#images, 'r');
     // CRIU has its end too: should this process die, it still needs them frozen to take everything back.
     const control = kernel.pipe();
-    const session = await startDumper(kernel, criu, control[1]).catch((error: unknown) => {
-      for (const fd of [images, ...control]) closeSync(fd);
-      throw error;
-    });
+    const network = this.#foreignNetwork();
+    const session = await startDumper(kernel, criu, { kept: control[1], network })
+      .catch((error: unknown) => {
+        for (const fd of [images, ...control]) closeSync(fd);
+        throw error;
+      })
+      .finally(() => (network === undefined ? undefined : closeSync(network)));
     const freezer = new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id));
     let thaw: (() => Promise<void>) | undefined;
     const goOn = async (): Promise<void> => {
@@ -202,6 +206,20 @@ class Dump {
 
   get #log(): LogSubject {
     return { id: this.source.container.id, what: 'dump', workPath: this.options.workPath };
+  }
+
+  /**
+   * The network namespace of a container with a user namespace, as an fd, where it was made outside of that (by CNI): CRIU refuses a
+   * namespace that it cannot enter from the user namespace, but not the one that it is in itself, as at the restore.
+   */
+  #foreignNetwork(): number | undefined {
+    const { container, pod } = this.source;
+    if (pod.idMaps === null || container.hostIds) return undefined;
+    const path = `/proc/${this.#pid}/ns/net`;
+    const owner = openOwner(this.workshop.kernel, path);
+    if (owner === undefined) return openSync(path, 'r');
+    closeSync(owner);
+    return undefined;
   }
 
   #criuOptions(images: number, mounts: readonly MountInfo[], outside: Outside): object {

@@ -10,20 +10,25 @@ import { CriuSession } from './session';
 
 /**
  * Starts CRIU on the host's side, for a dump or a question.
- * @param kept an fd that CRIU keeps open as long as it lives; borrowed
+ * @param fds `kept`: one that CRIU keeps open as long as it lives; `network`: the network namespace that it works from. Borrowed.
  * @throws SiltError CRIU_UNUSABLE when it cannot be executed.
  */
-export async function startDumper(kernel: Kernel, criu: CriuCommand, kept?: number): Promise<CriuSession> {
+export async function startDumper(
+  kernel: Kernel,
+  criu: CriuCommand,
+  { kept, network }: { readonly kept?: number; readonly network?: number | undefined } = {},
+): Promise<CriuSession> {
   const [mine, theirs] = kernel.socketPair();
   const run = makeCriuRun(kernel);
   const log = openCriuLog(run);
   let process: Process | undefined;
   try {
-    const started = kernel.start(dumpProgram(criu, kept !== undefined), {
+    const started = kernel.start(dumpProgram(criu, { kept: kept !== undefined, network: network !== undefined }), {
       [CRIU_FDS.rpc]: theirs,
       [CRIU_FDS.run]: run,
       [CRIU_FDS.log]: log,
       ...(kept === undefined ? {} : { [CRIU_FDS.kept]: kept }),
+      ...(network === undefined ? {} : { [CRIU_FDS.network]: network }),
     });
     const onReport = ({ name, fds }: Report): boolean => {
       if (name !== 'criu') return false;

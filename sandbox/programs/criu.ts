@@ -53,6 +53,8 @@ export const CRIU_FDS = {
   handover: 'handover',
   /** What CRIU keeps open as long as it lives. */
   kept: 'kept',
+  /** The network namespace that CRIU dumps from. */
+  network: 'netns',
   /** Pidfd of the container's first process. */
   init: 'init',
 } as const;
@@ -76,12 +78,16 @@ const ENVIRONMENT = [
  * CRIU on the host, in a mount namespace of its own only for the sake of its /run. It outlives the caller: killed while its code is in a
  * process of the container it would take that along, and the end of its socket makes it take everything back.
  */
-export function dumpProgram(criu: CriuCommand, kept: boolean): Program {
+export function dumpProgram(criu: CriuCommand, { kept, network }: { kept: boolean; network: boolean }): Program {
   const p = new ProgramBuilder();
   p.step('preparing to start CRIU');
   p.call('setpgid', [0, 0]);
   fork(p, 'criu', { flags: 'CLONE_PARENT|CLONE_NEWNS' }, () => {
     introduce(p, 'criu');
+    if (network) {
+      p.step('entering the network namespace');
+      setns(p, p.donated(CRIU_FDS.network), 'CLONE_NEWNET');
+    }
     p.step('giving CRIU its /run');
     mount(p, 'none', '/', null, 'MS_REC|MS_SLAVE');
     attachAt(p, p.donated(CRIU_FDS.run), AT_FDCWD, '/run');
