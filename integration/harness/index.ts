@@ -34,5 +34,6 @@ export {
   taskStatus,
   testIf,
 } from './suite';
+export { Systemd, whyNoSystemd } from './systemd';
 export { describeTree, plainNames, readTar, type ReadEntry } from './tar-reader';
 export { tarArchive, tarEntry, type TarEntry } from './tar-writer';
