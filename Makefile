@@ -138,7 +138,7 @@ peers: build/tools.stamp ## fetch the newer containerds that the tests also run 
 bench: build build/tools.stamp ## measure, beside others; CASES='T1 T2' ROUNDS=11
 	@$(NODE) build/tools/bench.js --rounds=$(ROUNDS) $(CASES)
 
-vm-test: build build/tools.stamp ## containers on cgroup v2, in a virtual machine (needs qemu-system-x86; minutes)
+vm-test: build build/tools.stamp ## containers on other kernels, in virtual machines; PEERS=bookworm (needs qemu-system-x86; minutes)
 	@command -v qemu-system-x86_64 >/dev/null || { echo 'install the Debian package qemu-system-x86' >&2; exit 1; }
 	@$(NODE) build/tools/vm-test.js $(PEERS)
 

@@ -12,6 +12,7 @@ export {
   podRootSysctls,
   type RootPlan,
   type RootPlanInput,
+  unmappedVolumes,
 } from './plan';
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';

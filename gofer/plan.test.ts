@@ -10,6 +10,7 @@ import {
   podRootSysctls,
   type RootPlan,
   type RootPlanInput,
+  unmappedVolumes,
 } from './plan';
 
 const ID_MAPS: IdMaps = {
@@ -38,6 +39,7 @@ function plan(spec: Partial<Spec>, input: Partial<RootPlanInput> = {}): RootPlan
     placeOf: () => undefined,
     kindOf: (path) => (path.includes('none') ? undefined : path.includes('dir') ? 'directory' : 'other'),
     viewOf: () => undefined,
+    isTmpfs: (path) => path.includes('tmpfs'),
     modeOf: () => undefined,
     cgroup: 'v2',
     ...input,
@@ -585,4 +587,31 @@ test('a remount changes flags, and the filesystem unless it is of a bind mount',
     options: { attrSet: C.MOUNT_ATTR_RDONLY },
   });
   expect(stepOf({ destination: '/', options: ['bind', 'remount', 'ro'] })).toMatchObject({ kind: 'remount', data: [] });
+});
+
+describe('a volume on a tmpfs in a pod with a user namespace', () => {
+  const range = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  const planned = (kernel: RootPlanInput['kernel'], options: string[] = [], source = '/tmpfs/dir'): RootPlan =>
+    plan(
+      { mounts: [{ destination: '/v', type: 'bind', source, options }] },
+      { kernel, idMaps: { uids: range, gids: range } },
+    );
+
+  test('is nobody’s where the kernel cannot show its owners, and that is said', () => {
+    expect(planned([6, 2]).mounts).toMatchObject([{ idmap: { userns: 'userns', optional: true } }]);
+    expect(unmappedVolumes(planned([6, 2]))).toEqual([
+      expect.stringMatching(
+        /^the volume \/tmpfs\/dir is on a tmpfs, .* in \/v files are nobody’s .* set userns = "none"/,
+      ),
+    ]);
+  });
+
+  test.each<[string, RootPlan]>([
+    ['the kernel can', planned([6, 3])],
+    ['it is asked for', planned([6, 2], ['idmap'])],
+    ['it is on another filesystem', planned([6, 2], [], '/disk/dir')],
+  ])('has the pod’s owners, or is refused, when %s', (_, { mounts }) => {
+    expect(mounts).toMatchObject([{ idmap: { userns: 'userns' } }]);
+    expect(unmappedVolumes({ mounts })).toEqual([]);
+  });
 });

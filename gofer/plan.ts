@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { SiltError } from '../errors';
 import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
-import { C, type Version } from '../syscall';
+import { C, isAtLeast, type Version } from '../syscall';
 import { type DeviceNode, planDevices } from './devices';
 import { USERNS } from './fds';
 import { type IdMaps, type IdRange, rangesToHost, sameMaps, toHost } from './id-map';
@@ -43,6 +43,8 @@ export interface MountIdmap {
   readonly userns: string;
   /** The mounts below too. */
   readonly recursive: boolean;
+  /** The kernel may be unable to: then the files are shown as nobody's. */
+  readonly optional?: boolean;
 }
 
 /** Another word on a mount that an earlier step has made: at least its flags. */
@@ -138,6 +140,7 @@ export interface RootPlanInput {
   readonly kindOf: (hostPath: string) => 'directory' | 'file' | 'other' | undefined;
   /** See {@link overlayView}; for an absolute host path. */
   readonly viewOf: (hostPath: string) => OverlayView | undefined;
+  readonly isTmpfs: (hostPath: string) => boolean;
   /** Writes to bind mounts do not reach the host (`--overlay2=all`). */
   readonly overlayVolumes: boolean;
   /** Where a mount has to go instead of its destination, see mountPlaces of sandbox/; undefined for nearly all. */
@@ -386,7 +389,25 @@ function planBind(
   if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
   const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
   const shown = input.idMaps !== null && (asked || !isKernelFilesystem(source));
-  return { ...step, idmap: shown ? { userns: USERNS, recursive } : null };
+  const optional = !asked && !mapsTmpfs(input.kernel) && input.isTmpfs(source) ? { optional: true } : {};
+  return { ...step, idmap: shown ? { userns: USERNS, recursive, ...optional } : null };
+}
+
+/** From Linux 6.3 on mounts of a tmpfs can be idmapped. Secrets and tokens of Kubernetes are on one in nearly every pod. */
+function mapsTmpfs(kernel: Version): boolean {
+  return isAtLeast(kernel, [6, 3]);
+}
+
+/**
+ * What is to be said of volumes that are shown without the pod's owners; see {@link MountIdmap}. It is the stricter of both: nobody's
+ * files are open to the pod as far as they are to everybody.
+ */
+export function unmappedVolumes({ mounts }: Pick<RootPlan, 'mounts'>): string[] {
+  return mounts.flatMap((step) =>
+    step.kind === 'bind' && step.idmap?.optional
+      ? `the volume ${step.source} is on a tmpfs, whose owners kernels before 6.3 cannot show as a pod with a user namespace numbers them: in ${step.destination} files are nobody’s (65534); use another filesystem, or set userns = "none" in silt’s configuration`
+      : [],
+  );
 }
 
 /** Files of an image that is a volume, see {@link overlayView}. */

@@ -253,7 +253,8 @@ function addBind(p: ProgramBuilder, step: BindStep, { root, plan, shared, overla
       : (shared.get(step) ?? cloneBind(p, step));
   if (idmap && !view) {
     p.step(idmapStep(step.source));
-    mountSetattr(p, tree, { userns: p.donated(idmap.userns), recursive: idmap.recursive });
+    const attributes = { userns: p.donated(idmap.userns), recursive: idmap.recursive };
+    mountSetattr(p, tree, attributes, '', idmap.optional ? { tolerate: ['EINVAL'] } : {});
     p.step(`mounting ${describe(step)} on ${step.destination}`);
   }
   if (options.attrSet !== 0 || options.attrClear !== 0)

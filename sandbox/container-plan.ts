@@ -113,6 +113,7 @@ export function planContainer(
     idMaps,
     kindOf: (path) => host.kindOf(path),
     viewOf: (path) => host.viewOf(path),
+    isTmpfs: (path) => host.isTmpfs(path),
     ownerOf: (path) => host.ownerOf(path),
     overlayVolumes: configOf(workshop, spec).overlay.scope === 'all',
     modeOf: (path) => view.modeOf(path),

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, type Stats, statSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError, withContext } from '../errors';
-import { hostOwner, type IdMaps, isPodRoots, type Owner, toHost } from '../gofer';
+import { hostOwner, type IdMaps, isPodRoots, type Owner, toHost, unmappedVolumes } from '../gofer';
 import { type Process as ProcessSpec, type Spec, specWarnings } from '../oci';
 import { C, type FailureNames, type Report, type ReportChannel } from '../syscall';
 import { applicationCheckpoint, applicationMounts, CheckpointFile, sayOutcome } from './application';
@@ -159,7 +159,8 @@ export class Container {
       const plan = planContainer(workshop, pod, { ...request, ownMounts }, mountPoint, layer?.path);
       specWarnings(request.spec, workshop.host.lastCapability).forEach(warningsOf(workshop));
       const told = idsWarning(pod, request.spec);
-      if (told !== undefined) warningsOf(workshop)(`container ${request.id}: ${told}`);
+      for (const warning of [...(told === undefined ? [] : [told]), ...unmappedVolumes(plan.launch.root)])
+        warningsOf(workshop)(`container ${request.id}: ${warning}`);
       const record = {
         id: request.id,
         pod: pod.id,

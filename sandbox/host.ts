@@ -80,6 +80,11 @@ export class Host {
     return statfsSync(path).type === C.OVERLAYFS_SUPER_MAGIC ? overlayView(realpathSync(path)) : undefined;
   }
 
+  /** Is a host path that is there on a tmpfs? */
+  isTmpfs(path: string): boolean {
+    return statfsSync(path).type === C.TMPFS_MAGIC;
+  }
+
   /** What is at a host path, symlinks followed. @throws SiltError SYSCALL_FAILED when it cannot be looked at. */
   kindOf(path: string): 'directory' | 'file' | 'other' | undefined {
     const found = look(path);

@@ -29,6 +29,10 @@ export class FixedHost extends Host {
     return path.includes('.') ? 'other' : 'directory';
   }
 
+  override isTmpfs(): boolean {
+    return false;
+  }
+
   override viewOf(): undefined {
     return undefined;
   }

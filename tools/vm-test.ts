@@ -1,9 +1,9 @@
 /**
- * Boots a virtual machine with a newer Debian kernel, Debian's systemd and a unified cgroup hierarchy under QEMU's software emulation, runs
- * integration/vm/test in it, and prints what that says. The machine's root is an initramfs: the packages of this machine's Debian release,
- * busybox, silt as installed, a bundle.
+ * Boots virtual machines with other Debian kernels, Debian's systemd and a unified cgroup hierarchy under QEMU's software emulation, runs
+ * integration/vm/test in each, and prints what that says. A machine's root is an ext4 disk: the packages of this machine's Debian release,
+ * busybox, silt as installed, a bundle and an image.
  *
- *   vm-test [SUITE]     of the kernel; sid unless given
+ *   vm-test [SUITE…]     of the kernels; unless given the newest that Debian has, and the oldest that silt is for
  *
  * Exit status 1 when a line says FAILED or the end is missing. Minutes long, so it is no part of `make test`.
  */
@@ -23,21 +23,27 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { checkout } from '../integration/harness/checkout';
 import { mustRun } from '../integration/harness/command';
+import { buildImage } from '../integration/harness/image';
 import { prepareApt } from '../integration/harness/peers';
 
 const TIMEOUT_MS = 1_800_000;
-const MEMORY_MIB = 3000;
+const MEMORY_MIB = 2000;
 const busybox = '/bin/busybox';
 const vmFiles = join(checkout, 'integration/vm');
 
 /** What runs in the machine besides silt; all that they depend on comes with them. */
 const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd'];
-/** Of the kernel: the layers of root filesystems, and a device for limits of I/O. */
-const MODULES = ['overlay', 'loop'];
+/** Of the kernel's modules what the machine needs, in the order in which they are loaded; what the kernel has built in is no file. */
+const MODULES = (
+  'virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk ' +
+  'crc16 crc32c_generic libcrc32c mbcache jbd2 ext4 loop overlay'
+).split(' ');
+const DISK = '4G';
+const SUITES = ['sid', 'bookworm'];
 /** Of the packages nothing reads these. */
 const LEFT_OUT = [
   'usr/share/doc',
@@ -87,18 +93,17 @@ async function fetchKernel(suite: string, directory: string): Promise<{ image: s
   if (image === undefined) throw new Error(`Debian ${suite} has no linux-image-cloud-amd64`);
   await output(['apt-get', ...apt, 'download', image, ...(await dependsOn(image))], directory);
   for (const file of readdirSync(directory)) await output(['dpkg', '-x', file, '.'], directory);
-  const find = async (name: string): Promise<string> => {
-    const [found] = (await output(['find', directory, '-type', 'f', '-name', name])).trim().split('\n');
-    if (found === undefined || found === '') throw new Error(`the kernel of ${suite} has no ${name}`);
-    return found;
-  };
+  const find = async (name: string): Promise<string | undefined> =>
+    (await output(['find', directory, '-type', 'f', '-name', name])).split('\n').find((path) => path !== '');
   const modules: string[] = [];
   for (const name of MODULES) {
     const module = await find(`${name}.ko*`);
-    if (module.endsWith('.xz')) await output(['xz', '-d', module]);
-    modules.push(module.replace(/\.xz$/, ''));
+    if (module?.endsWith('.xz')) await output(['xz', '-d', module]);
+    if (module !== undefined) modules.push(module.replace(/\.xz$/, ''));
   }
-  return { image: await find('vmlinuz*'), modules };
+  const vmlinuz = await find('vmlinuz*');
+  if (vmlinuz === undefined) throw new Error(`the kernel of ${suite} has no vmlinuz`);
+  return { image: vmlinuz, modules };
 }
 
 /** Unpacks {@link PACKAGES} of this machine's release into `root`, whose shared libraries silt's Node is made for. */
@@ -126,20 +131,20 @@ async function installBusybox(directory: string): Promise<void> {
   }
 }
 
-async function makeRoot(root: string, modules: readonly string[]): Promise<void> {
+async function makeRoot(root: string): Promise<void> {
   await installBusybox(root);
   await installBusybox(join(root, 'bundle/rootfs'));
   for (const name of [
     'dev',
-    'modules',
     'proc',
+    'run',
+    'sys',
     'tmp',
     'bundle/rootfs/dev',
     'bundle/rootfs/proc',
     'bundle/rootfs/sys/fs/cgroup',
   ])
     mkdirSync(join(root, name), { recursive: true });
-  for (const module of modules) copyFileSync(module, join(root, 'modules', module.replace(/^.*\//, '')));
   await mustRun([join(checkout, 'tools/install'), '/usr/local'], {
     env: { ...process.env, DESTDIR: root },
     cwd: checkout,
@@ -152,13 +157,25 @@ async function makeRoot(root: string, modules: readonly string[]): Promise<void>
     copyFileSync(path, join(root, path));
   }
   cpSync(vmFiles, root, { recursive: true });
-  for (const name of ['init', 'test']) chmodSync(join(root, name), 0o755);
+  chmodSync(join(root, 'test'), 0o755);
+  writeFileSync(join(root, 'image.tar'), await buildImage());
   const units = join(root, 'etc/systemd/system');
   mkdirSync(units, { recursive: true });
   writeFileSync(join(units, 'silt-test.service'), UNIT);
   writeFileSync(join(units, 'silt-test.target'), TARGET);
   symlinkSync('silt-test.target', join(units, 'default.target'));
   for (const [name, text] of Object.entries(ACCOUNTS)) writeFileSync(join(root, 'etc', name), text);
+}
+
+/** What runs before the disk is there: integration/vm/init, with the kernel's modules. */
+async function makeInitrd(root: string, modules: readonly string[], initrd: string): Promise<void> {
+  await installBusybox(root);
+  for (const name of ['dev', 'modules', 'new', 'proc']) mkdirSync(join(root, name));
+  for (const [i, path] of modules.entries())
+    copyFileSync(path, join(root, 'modules', `${String(i).padStart(2, '0')}-${basename(path)}`));
+  copyFileSync(join(vmFiles, 'init'), join(root, 'init'));
+  chmodSync(join(root, 'init'), 0o755);
+  await output(['sh', '-c', `${busybox} find . | ${busybox} cpio -o -H newc | gzip -1 > ${initrd}`], root);
 }
 
 /** Runs the machine to its end, prints what its tests say, and returns all lines of its console. */
@@ -173,29 +190,47 @@ async function runMachine(options: readonly string[]): Promise<string[]> {
   return lines;
 }
 
+/** Whether all that was tried with the kernel of a suite held. */
+async function testOn(suite: string, directory: string): Promise<boolean> {
+  const [kernel, root, early] = ['kernel', 'root', 'early'].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const [disk, initrd] = [join(directory, 'disk'), join(directory, 'initrd')];
+  for (const path of [kernel, root, early]) mkdirSync(path);
+  const { image, modules } = await fetchKernel(suite, kernel);
+  await unpackUserland(root, join(directory, 'archives'));
+  await makeRoot(root);
+  await output(['mkfs.ext4', '-q', '-d', root, disk, DISK]);
+  await makeInitrd(early, modules, initrd);
+  const machine = ['-machine', 'q35,accel=tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`, '-smp', '2'];
+  const devices = [
+    '-drive',
+    `file=${disk},format=raw,if=virtio,cache=unsafe`,
+    '-nic',
+    'none',
+    '-nographic',
+    '-no-reboot',
+  ];
+  const boot = ['-kernel', image, '-initrd', initrd, '-append', 'console=ttyS0 quiet panic=-1 mitigations=off'];
+  const lines = await runMachine([...machine, ...devices, ...boot]);
+  if (!lines.some((line) => line.startsWith('FAILED')) && lines.includes('VM-DONE')) return true;
+  const log = join(tmpdir(), `silt-vm-${suite}.log`);
+  writeFileSync(log, lines.join('\n'));
+  console.log(`the machine's console: ${log}`);
+  return false;
+}
+
 async function main(): Promise<void> {
-  const suite = process.argv[2] ?? 'sid';
-  const directory = mkdtempSync(join(tmpdir(), 'silt-vm-'));
-  try {
-    const kernel = join(directory, 'kernel');
-    const root = join(directory, 'root');
-    mkdirSync(kernel);
-    const { image, modules } = await fetchKernel(suite, kernel);
-    await unpackUserland(root, join(directory, 'archives'));
-    await makeRoot(root, modules);
-    const initrd = join(directory, 'initrd');
-    await output(['sh', '-c', `${busybox} find . | ${busybox} cpio -o -H newc | gzip -1 > ${initrd}`], root);
-    const machine = ['-machine', 'q35,accel=tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`, '-smp', '2'];
-    const devices = ['-nic', 'none', '-nographic', '-no-reboot'];
-    const boot = ['-kernel', image, '-initrd', initrd, '-append', 'console=ttyS0 quiet panic=-1 mitigations=off'];
-    const lines = await runMachine([...machine, ...devices, ...boot]);
-    if (lines.some((line) => line.startsWith('FAILED')) || !lines.includes('VM-DONE')) {
-      writeFileSync(join(tmpdir(), 'silt-vm.log'), lines.join('\n'));
-      console.log(`the machine's console: ${join(tmpdir(), 'silt-vm.log')}`);
-      process.exitCode = 1;
+  const given = process.argv.slice(2);
+  for (const suite of given.length > 0 ? given : SUITES) {
+    const directory = mkdtempSync(join(tmpdir(), 'silt-vm-'));
+    try {
+      if (!(await testOn(suite, directory))) process.exitCode = 1;
+    } finally {
+      rmSync(directory, { recursive: true });
     }
-  } finally {
-    rmSync(directory, { recursive: true });
   }
 }
 

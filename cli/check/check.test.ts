@@ -56,7 +56,8 @@ describe('the kernel', () => {
   });
 
   test.each<[string, string, Finding['status'], Parameters<typeof host>[0]]>([
-    ['an old one', 'kernel', 'missing', { kernelRelease: '6.14.9' }],
+    ['an old one', 'kernel', 'missing', { kernelRelease: '5.19.9' }],
+    ['an older one', 'kernel', 'limited', { kernelRelease: '6.1.0-50-cloud-amd64' }],
     ['another machine', 'architecture', 'missing', { architecture: 'riscv64' }],
     ['not root', 'root', 'missing', { uid: 1000 }],
     ['root in a container', 'root', 'missing', { files: { '/proc/self/status': 'CapBnd:\t00000000a80425fb\n' } }],

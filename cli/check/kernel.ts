@@ -1,10 +1,15 @@
 /** What the kernel offers. */
-import { isAtLeast, parseVersion } from '../../syscall';
+import { isAtLeast, parseVersion, type Version } from '../../syscall';
 import type { Finding } from './finding';
 import type { HostView } from './host-view';
 
-/** Layers are given to overlayfs as detached mounts. */
-const LEAST_KERNEL = [6, 15] as const;
+/** The oldest that silt is tried with, `make vm-test`. */
+const LEAST_KERNEL = [6, 1] as const;
+/** What silt can do without, by the kernel that brought it; see docs/kernels.md. */
+const LATER: readonly (readonly [since: Version, without: string])[] = [
+  [[6, 3], 'files of volumes on a tmpfs are nobody’s in pods with a user namespace'],
+  [[6, 6], 'attributes user.* of a seed or of files cannot be kept in memory (overlay2 = "root:self" can)'],
+];
 
 export function checkKernel(host: HostView): Finding[] {
   return [
@@ -21,13 +26,15 @@ export function checkKernel(host: HostView): Finding[] {
 }
 
 function kernelVersion({ kernelRelease }: HostView): Finding {
-  const enough = isAtLeast(parseVersion(kernelRelease), LEAST_KERNEL);
-  const todo = `boot Linux ${LEAST_KERNEL.join('.')} or later`;
-  return {
-    feature: 'kernel',
-    ...(enough ? { status: 'ok' } : { status: 'missing', todo }),
-    found: `Linux ${kernelRelease}`,
-  };
+  const feature = 'kernel';
+  const found = `Linux ${kernelRelease}`;
+  const version = parseVersion(kernelRelease);
+  if (!isAtLeast(version, LEAST_KERNEL))
+    return { feature, status: 'missing', found, todo: `boot Linux ${LEAST_KERNEL.join('.')} or later` };
+  const lacking = LATER.filter(([since]) => !isAtLeast(version, since));
+  if (lacking.length === 0) return { feature, status: 'ok', found };
+  const todo = lacking.map(([since, without]) => `before ${since.join('.')} ${without}`).join('; ');
+  return { feature, status: 'limited', found, todo };
 }
 
 function architecture({ architecture: found }: HostView): Finding {
