@@ -25,7 +25,7 @@ import { idmapFailure } from './idmap-failure';
 import { allowedDevices, Seeding } from './seeding';
 import { awaitReports } from './started';
 import { openMountFds } from './mount-fds';
-import { openOwnNamespaces, refuseForeignNamespaces } from './namespace-paths';
+import { isOfEndedProcess, openOwnNamespaces, refuseForeignNamespaces } from './namespace-paths';
 import { handOverListener } from './seccomp-listener';
 import { listenForStart } from './start-socket';
 import { type ContainerState, NO_PROCESS, NO_UPPER, recordProcess } from './state';
@@ -212,7 +212,8 @@ export class Container {
       }
     } catch (error) {
       await undo.run();
-      if (pod.isEnding()) throw podEnding(pod.id, request.id, error);
+      if (pod.isEnding() || (pod.id !== request.id && isOfEndedProcess(error)))
+        throw podEnding(pod.id, request.id, error);
       throw withContext(`cannot create container ${request.id}`, error);
     }
   }

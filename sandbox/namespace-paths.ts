@@ -48,6 +48,16 @@ export function openListed(spec: Spec, type: NamespaceType): number | undefined 
 }
 
 /**
+ * Whether this is {@link openListed}'s error of a process that has ended: in a container that comes to a pod, of that whose namespaces are the
+ * pod's (the pause container).
+ */
+export function isOfEndedProcess(error: unknown): boolean {
+  if (!(error instanceof SiltError) || error.code !== 'SPEC_INVALID') return false;
+  const { code = '' } = (error.cause ?? {}) as NodeJS.ErrnoException;
+  return ['ENOENT', 'ESRCH'].includes(code) && /^\/proc\/\d+\/ns\//.test(error.details.path ?? '');
+}
+
+/**
  * Opens the namespaces that a container joins by itself, by the names of {@link JOINED_FDS}; the fds are the caller's.
  * @throws SiltError SPEC_INVALID, also for silt's own mount namespace, whose root would become the container's.
  */
