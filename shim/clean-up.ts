@@ -9,7 +9,7 @@ import type { ShimArguments } from './arguments';
 import { removeLeftContainer, removeLeftPod } from './leftovers';
 import { siltRoot } from '../sandbox/root';
 import { socketPath } from './socket-address';
-import { answers } from './sockets';
+import { answers, removeDeadSockets } from './sockets';
 
 type ContainerState = NonNullable<ReturnType<StateDirectory['containerIfAny']>>;
 
@@ -37,9 +37,16 @@ export async function cleanUp(args: ShimArguments): Promise<void> {
     // Of a shim of version 3, containerd cleans up the pod alone: its containers went through the connection that has ended.
     if (pod === args.id && !(await answers(socket))) await removeLeftPod(siltRoot(), state, pod);
     if (!state.hasPod(pod)) rmSync(socket, { force: true });
+    // That of the process too, in which nobody else may be left to see to it.
+    await removeDeadSockets(openKernel(), join(siltRoot(), 's'));
   }
   const answer = DeleteResponse.encode({ pid, exitStatus: SIGKILLED, exitedAt: timestampOf(new Date()) });
   process.stdout.write(answer);
+}
+
+function openKernel(): Kernel {
+  const native = loadNative();
+  return new Kernel(native, openInterpreter(undefined, native));
 }
 
 /** The spec that a container was created with; undefined when it was not written before the shim died. */
@@ -52,7 +59,5 @@ function specOf(state: StateDirectory, container: ContainerState): Spec | undefi
 }
 
 async function runPoststop({ id, bundle }: ContainerState, spec: Spec): Promise<void> {
-  const native = loadNative();
-  const kernel = new Kernel(native, openInterpreter(undefined, native));
-  await new Hooks(kernel, { id, bundle, spec }).deleted((message) => process.stderr.write(`${message}\n`));
+  await new Hooks(openKernel(), { id, bundle, spec }).deleted((message) => process.stderr.write(`${message}\n`));
 }
