@@ -1,5 +1,4 @@
 /** The Task service over gRPC, with the one containerd that gets on with a shim that speaks it (docs/kubernetes.md). */
-import { waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 criSuite('a shim that speaks gRPC', { cri: { shimProtocol: 'grpc' }, onlyRelease: 1.7 }, (kubelet) => {
@@ -17,14 +16,8 @@ criSuite('a shim that speaks gRPC', { cri: { shimProtocol: 'grpc' }, onlyRelease
   });
 
   test('is found again by containerd after a crash', async () => {
-    const { containerd } = kubelet();
     await kubelet().withPod({}, async (pod) => {
-      const container = await pod.run();
-      await containerd.stop('SIGKILL');
-      await containerd.start();
-      await kubelet().ready();
-      await waitFor('the pod to be ready', async () => (await pod.podStatus()).state === 'SANDBOX_READY');
-      expect(await pod.sh(container, 'hostname')).toBe(pod.config.metadata.name);
+      await pod.survivesCrash(await pod.run());
     });
   }, 90_000);
 });

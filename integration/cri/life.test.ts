@@ -1,6 +1,6 @@
 /** What happens to a pod over its life: containers that end and come again, a pause container that dies, silt's own processes killed. */
 import { readFileSync } from 'node:fs';
-import { isAlive, onMachinesContainerd, sandboxPid, shimPid, siltTest, waitFor } from '../harness';
+import { isAlive, onMachinesContainerd, sandboxPid, shimPid, siltTest, sleep, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 criSuite('the life of a pod', {}, (kubelet) => {
@@ -100,15 +100,14 @@ criSuite('the life of a pod', {}, (kubelet) => {
   }
 
   test('containerd finds pods again after a crash of its own, and goes on with them', async () => {
-    const { containerd } = kubelet();
     const pod = await kubelet().runPod();
     const running = await pod.run();
     const ending = await pod.run(['sh', '-c', 'until [ -e /tmp/end ]; do sleep 0.1; done; exit 9']);
     const { info } = await pod.podStatus();
-    await containerd.stop('SIGKILL');
-    expect(isAlive(info['pid'] as number)).toBe(true);
-    await containerd.start();
-    await kubelet().ready();
+    await kubelet().crashContainerd(() => {
+      expect(isAlive(info['pid'] as number)).toBe(true);
+      return Promise.resolve();
+    });
     expect(await pod.podStatus()).toMatchObject({ state: 'SANDBOX_READY' });
     expect(await pod.sh(running, 'hostname')).toBe(pod.config.metadata.name);
     await pod.sh(ending, 'touch /tmp/end');
@@ -119,13 +118,9 @@ criSuite('the life of a pod', {}, (kubelet) => {
   }, 90_000);
 
   test('a container that ends while containerd is away is reported when it is back', async () => {
-    const { containerd } = kubelet();
     const pod = await kubelet().runPod();
     const ending = await pod.run(['sh', '-c', 'sleep 1; exit 5']);
-    await containerd.stop('SIGKILL');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    await containerd.start();
-    await kubelet().ready();
+    await kubelet().crashContainerd(() => sleep(1500));
     // From 1.7 on containerd deletes a task without processes when it starts, and knows its exit code no more.
     expect([5, 255]).toContain((await pod.exited(ending)).exitCode);
     await pod.remove();

@@ -10,8 +10,9 @@ export {
 } from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
 export { CommandLine, commandLineSuite, Runtime, type BundleChanges } from './command-line';
-export { Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
+export { baseDirectory, Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';
 export { findCriu, tooOldCriu } from './criu';
+export { findPeerProgram } from './peers';
 export { findProgramRoot } from './program-root';
 export { sleep, waitFor } from './deadline';
 export { deleteTask, EventWatch, type ContainerEvent } from './events';

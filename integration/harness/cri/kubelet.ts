@@ -78,6 +78,14 @@ export class Kubelet {
     }
   }
 
+  /** containerd is killed, and serves CRI again after what is done in between. */
+  async crashContainerd(meanwhile: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    await this.containerd.stop('SIGKILL');
+    await meanwhile();
+    await this.containerd.start();
+    await this.ready();
+  }
+
   /** RunPodSandbox. */
   async runPod(options: PodOptions = {}): Promise<TestPod> {
     this.#pods += 1;
@@ -254,6 +262,17 @@ export class TestPod {
 
   async stop(): Promise<void> {
     await this.client.call('StopPodSandbox', { id: this.id });
+  }
+
+  /** containerd crashes and finds the pod again: it is ready, a container of it runs on, and a new one joins. */
+  async survivesCrash(container: string): Promise<void> {
+    const name = await this.sh(container, 'hostname');
+    await this.kubelet.crashContainerd();
+    await waitFor('the pod to be ready', async () => (await this.podStatus()).state === 'SANDBOX_READY');
+    for (const one of [container, await this.run()]) {
+      const seen = await this.sh(one, 'hostname');
+      if (seen !== name) throw new Error(`${one} is in ${seen}, not in ${name}`);
+    }
   }
 
   /** Stops and removes the pod with all of its containers, and its cgroup. */
