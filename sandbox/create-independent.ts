@@ -1,6 +1,6 @@
 import { SiltError } from '../errors';
 import type { Spec } from '../oci';
-import { Container } from './container';
+import { type Container, createContainer } from './container';
 import type { ContainerRequest } from './container-plan';
 import { joinedPod } from './membership';
 import { Pod } from './pod';
@@ -43,7 +43,7 @@ export async function createIndependent(
     if (other) throw exists(id, state.containerPath(other.pod, id));
     const pod = joined === undefined ? await newPod(workshop, id, spec) : attachPod(workshop, id, joined);
     try {
-      const container = await Container.create(workshop, pod, { ...request, lifetime: 'of-its-own' });
+      const container = await createContainer(workshop, pod, { ...request, lifetime: 'of-its-own' });
       pod.detach();
       return { container, pod };
     } catch (error) {

@@ -1,7 +1,7 @@
 export * as cgroups from './cgroup';
 export { type Config, type ConfigKeys, parseConfig, readConfig, readConfigFile } from './config';
 export { removeContainerCgroup, updateContainerCgroup } from './container-cgroup';
-export { Container, type ContainerStatus, podEnding } from './container';
+export { type Container, type ContainerStatus, createContainer, podEnding } from './container';
 export { type ContainerRequest, planContainer } from './container-plan';
 export { checkContainerId, createIndependent } from './create-independent';
 export { joinedPod } from './membership';

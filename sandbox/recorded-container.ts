@@ -18,7 +18,7 @@ import { endOf, type Lifetime, Process } from './process';
 import { endPod } from './start-pod';
 import { isParked, startThroughSocket } from './start-socket';
 import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from './state';
-import type { Workshop } from './workshop';
+import { warningsOf, type Workshop } from './workshop';
 
 export type RecordedStatus = 'created' | 'running' | 'paused' | 'stopped';
 
@@ -276,7 +276,7 @@ export class RecordedContainer {
     await removeContainerCgroup(this.cgroup);
     const hooks = this.#hooksIfAny;
     state.removeContainer(this.state.pod, this.id);
-    await hooks?.deleted(this.workshop.warn ?? (() => undefined));
+    await hooks?.deleted(warningsOf(this.workshop));
     if (last) await endPod(this.workshop, this.state.pod, pod);
     else pod?.detach();
   }

@@ -15,3 +15,8 @@ export interface Workshop {
   /** Told how far what takes long is: a seed, a checkpoint, a restore. */
   readonly onProgress?: OnProgress | undefined;
 }
+
+/** Where warnings go: nowhere, when nobody has said. */
+export function warningsOf({ warn }: Workshop): (message: string) => void {
+  return warn ?? (() => undefined);
+}

@@ -20,7 +20,8 @@ import {
 import {
   allowSeed,
   cgroups,
-  Container,
+  type Container,
+  createContainer,
   FreezeRecord,
   seedOf,
   type OomWatch,
@@ -105,7 +106,7 @@ export class TaskService implements Handlers {
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
       const pod = await this.options.pod.get(spec, id, config);
       const given = stdio;
-      const container = await Container.create(workshop, pod, {
+      const container = await createContainer(workshop, pod, {
         id,
         bundle,
         spec: taskSpec,

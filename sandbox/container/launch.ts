@@ -1,0 +1,149 @@
+import { closeSync, openSync } from 'node:fs';
+import { C, type FailureNames, type Report } from '../../syscall';
+import type { ContainerPlan, ContainerRequest } from '../container-plan';
+import { traceFirst } from '../cpuid';
+import { execFailure } from '../exec-failure';
+import { namespacesOf } from '../exec-plan';
+import type { HookPlace, Hooks } from '../hooks';
+import { idmapFailure } from '../idmap-failure';
+import { openOwnNamespaces } from '../namespace-paths';
+import type { Pod } from '../pod';
+import { Process, pidOf } from '../process';
+import { launchProgram } from '../programs/launch';
+import { START_SOCKET, START_STEP } from '../programs/process';
+import { REPORTS } from '../programs/reports';
+import { handOverListener } from '../seccomp-listener';
+import { allowedDevices } from '../seeding';
+import { listenForStart } from '../start-socket';
+import { awaitReports } from '../started';
+import { createCover } from '../upper';
+import type { Workshop } from '../workshop';
+import { type Parked, ParkedLauncher } from './parked';
+import type { UndoStack } from './undo';
+
+/** A container on its way, once its cgroup and its upper are there. */
+export interface Creation {
+  readonly workshop: Workshop;
+  readonly pod: Pod;
+  readonly request: ContainerRequest;
+  readonly plan: ContainerPlan;
+  readonly hooks: Hooks;
+  /** Borrowed; undefined without an upper. */
+  readonly upper: number | undefined;
+  /** By the names that the launcher's program knows them by; borrowed. */
+  readonly mountFds: Readonly<Record<string, number>>;
+  /** The slave of the file by which programs ask for checkpoints, if the container has it. */
+  readonly checkpointFile: string | undefined;
+  readonly undo: UndoStack;
+}
+
+export interface FirstProcess {
+  readonly init: Process;
+  readonly parked: Parked;
+  /** Names for the failures of a start that another process asks for. */
+  readonly failures: FailureNames | undefined;
+}
+
+/** Starts a launcher, which builds the container and waits in it. @throws SiltError; what was begun is on `undo`. */
+export async function launchFirst(creation: Creation): Promise<FirstProcess> {
+  const { workshop, pod, request, plan, hooks, upper, undo, mountFds } = creation;
+  const { kernel } = workshop;
+  const program = launchProgram(plan.launch);
+  const namespaces = openOwnNamespaces(request.spec);
+  const lifetime = request.lifetime ?? 'with-caller';
+  const directory = workshop.state.containerPath(pod.id, request.id);
+  const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
+  const cover = createCover(kernel, plan.upper);
+  const [startRead, startWrite] = kernel.pipe();
+  let init: Process | undefined;
+  const abort = (): void => {
+    if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
+  };
+  try {
+    const donations: Record<string, number> = {
+      ...request.stdio,
+      ...mountFds,
+      ...namespaces,
+      sandbox: pod.sandbox.fd,
+      start: startRead,
+    };
+    if (upper !== undefined) donations['upper'] = upper;
+    if (cover !== undefined) donations['cover'] = cover;
+    if (plan.idMaps && pod.userns !== undefined) donations['userns'] = pod.userns;
+    if (socket !== undefined) donations[START_SOCKET] = socket;
+    const started = kernel.start(program, donations);
+    undo.add(async () => {
+      abort();
+      await init?.exited;
+      // Unreaped it would keep the sandbox, process 1 above it, from ending.
+      if (init && lifetime === 'of-its-own') kernel.reapGroup(init.pid, false);
+      if (upper !== undefined) await pod.dropUpper(request.id);
+    });
+    const onReport = ({ name, fds }: Report): boolean => {
+      if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
+      else if (name === 'terminal') request.onTerminal(fds[0]!);
+      else if (name === 'listener') {
+        const { pid } = init!;
+        handOverListener(kernel, request, { pid, initPid: pid, status: 'creating' }, fds[0]!);
+        closeSync(fds[0]!);
+      } else return false;
+      return true;
+    };
+    await awaitReports(kernel, started, ['process', 'built', 'ready'], {
+      what: `creating container ${request.id}`,
+      onReport,
+      onQuestion: (name) =>
+        name === REPORTS.untraced
+          ? traceFirst(workshop, plan.cpu!, init!, directory, lifetime)
+          : hooks.create({ pid: init!.pid, pidfd: init!.fd }, hookPlace(pod, request, plan)),
+      abort,
+    });
+    const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
+    const parked = new ParkedLauncher(started.reports, startWrite);
+    return { init: init!, parked, failures };
+  } catch (error) {
+    closeSync(startWrite);
+    throw idmapFailure(kernel, execFailure(error, plan.launch.process), pod.userns);
+  } finally {
+    closeSync(startRead);
+    for (const fd of [...Object.values(namespaces), socket, cover]) if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** The processes of a checkpoint, held by CRIU where a launcher would be parked. @throws SiltError; what was begun is on `undo`. */
+export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
+  const { workshop, pod, request, plan, hooks, upper, undo, mountFds, checkpointFile } = creation;
+  undo.add(() => pod.dropUpper(request.id));
+  const cover = createCover(workshop.kernel, plan.upper);
+  const slave = checkpointFile === undefined ? undefined : openSync(checkpointFile, C.O_RDWR | C.O_NOCTTY);
+  try {
+    const { Restored } = await import('../checkpoint');
+    const restored = await Restored.prepare(workshop, pod, {
+      id: request.id,
+      plan: plan.launch,
+      image: request.checkpoint!,
+      stdio: request.stdio,
+      // Without an upper there was nowhere to put the checkpoint's, which has been refused.
+      upper: upper!,
+      cover,
+      mountFds,
+      checkpointFile: slave,
+      devices: allowedDevices(request.spec),
+      onTerminal: request.onTerminal,
+      lifetime: request.lifetime ?? 'with-caller',
+      cgroup: plan.cgroup.cgroup,
+      cpu: plan.cpu,
+      stateDirectory: workshop.state.containerPath(pod.id, request.id),
+      workPath: request.workPath,
+      onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
+    });
+    return { init: restored.init, parked: restored, failures: undefined };
+  } finally {
+    for (const fd of [cover, slave]) if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. */
+function hookPlace(pod: Pod, { spec }: ContainerRequest, { launch }: ContainerPlan): HookPlace {
+  return { namespaces: namespacesOf(spec, pod), cgroupFiles: launch.cgroupFiles, cwd: launch.root.mountPoint };
+}
