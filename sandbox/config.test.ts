@@ -10,6 +10,7 @@ const DEFAULTS: Config = {
   userns: 'auto',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
+  checkpointDirectories: [],
   overlay: { scope: 'root', medium: { kind: 'memory' } },
   allowFlagOverride: false,
   upperSize: '50%',
@@ -36,6 +37,7 @@ describe('a configuration', () => {
       userns = "auto"
       allow-rootfs-tar-annotation = true
       rootfs-tar-directories = ["/srv/seeds", "/var//lib/./seeds/"]
+      checkpoint-directories = ["/srv//images"]
       overlay2 = "all:dir=/srv/files,size=1g"
       file-access = "exclusive"
       file-access-mounts = "shared"
@@ -57,6 +59,7 @@ describe('a configuration', () => {
       userns: 'auto',
       allowRootfsTarAnnotation: true,
       rootfsTarDirectories: ['/srv/seeds', '/var/lib/seeds/'],
+      checkpointDirectories: ['/srv/images'],
       overlay: { scope: 'all', medium: { kind: 'directory', directory: '/srv/files', sizeBytes: 2 ** 30 } },
       allowFlagOverride: ['overlay2'],
       upperSize: '2g',
@@ -134,7 +137,7 @@ describe('a configuration', () => {
     (key) => {
       expect(refusal(() => parseConfig(`${key} = "auto"`, FILE))).toEqual({
         code: 'CONFIG_INVALID',
-        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, pods-per-shim, shim-linger-seconds, cgroup-driver, criu`,
+        message: `${FILE}: ${key} is no key of silt's; the keys are userns, allow-rootfs-tar-annotation, rootfs-tar-directories, checkpoint-directories, overlay2, file-access, file-access-mounts, allow-flag-override, upper-size, userns-first-id, userns-ranges, baseline, oom-score-adj, seed, seed-layers, seed-layers-size, seed-identity, pods-per-shim, shim-linger-seconds, cgroup-driver, criu`,
         details: { path: FILE },
       });
     },

@@ -14,6 +14,8 @@ export interface Config {
   readonly allowRootfsTarAnnotation: boolean;
   /** Directories that such seeds may lie in, absolute and without symlinks; none means nowhere. */
   readonly rootfsTarDirectories: readonly string[];
+  /** Directories below which programs of containers that containerd starts may have themselves saved. */
+  readonly checkpointDirectories: readonly string[];
   /** Where the writes of containers go. */
   readonly overlay: OverlayMode;
   /** Flags that a container's annotations (`dev.gvisor.flag.NAME`) may change: by name, or all of them, or none. */
@@ -54,6 +56,7 @@ const DEFAULTS: Config = {
   userns: 'auto',
   allowRootfsTarAnnotation: false,
   rootfsTarDirectories: [],
+  checkpointDirectories: [],
   overlay: DEFAULT_OVERLAY,
   allowFlagOverride: false,
   upperSize: '50%',
@@ -74,14 +77,16 @@ const DEFAULTS: Config = {
 /** One entry per key of a file: what it changes, or the end of a sentence that says what is wrong. */
 export type ConfigKeys = Readonly<Record<string, (value: unknown) => Partial<Config> | string>>;
 
+const DIRECTORIES = 'must be a list of absolute paths';
+
 const KEYS: ConfigKeys = {
   userns: (value) => (value === 'auto' || value === 'none' ? { userns: value } : 'must be "auto" or "none"'),
   'allow-rootfs-tar-annotation': (value) =>
     typeof value === 'boolean' ? { allowRootfsTarAnnotation: value } : 'must be true or false',
-  'rootfs-tar-directories': (value) => {
-    if (!isStringArray(value) || !value.every((path) => isAbsolute(path))) return 'must be a list of absolute paths';
-    return { rootfsTarDirectories: value.map((path) => normalize(path)) };
-  },
+  'rootfs-tar-directories': (value) =>
+    areDirectories(value) ? { rootfsTarDirectories: value.map((path) => normalize(path)) } : DIRECTORIES,
+  'checkpoint-directories': (value) =>
+    areDirectories(value) ? { checkpointDirectories: value.map((path) => normalize(path)) } : DIRECTORIES,
   overlay2: (value) => {
     const overlay = typeof value === 'string' ? parseOverlay2(value) : 'must be a string';
     return typeof overlay === 'string' ? overlay : { overlay };
@@ -139,6 +144,10 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20,
 function parseSize(text: string): number | undefined {
   const [, digits, unit = ''] = /^(\d{1,10})([kmgt]?)$/i.exec(text) ?? [];
   return digits === undefined ? undefined : Number(digits) * UNITS[unit.toLowerCase()]!;
+}
+
+function areDirectories(value: unknown): value is string[] {
+  return isStringArray(value) && value.every((path) => isAbsolute(path));
 }
 
 function isStringArray(value: unknown): value is string[] {

@@ -28,4 +28,4 @@ export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSiz
 export { Pump } from './terminal/pump';
 export { removeUnfinished } from './unfinished';
 export type { Workshop } from './workshop';
-export type { CheckpointFile } from './application';
+export { allowCheckpointPath, type CheckpointFile } from './application';

@@ -18,6 +18,7 @@ import {
   unpackCheckpointOptions,
 } from '../proto';
 import {
+  allowCheckpointPath,
   allowSeed,
   cgroups,
   type Container,
@@ -102,6 +103,7 @@ export class TaskService implements Handlers {
       const checkpoint = request.checkpoint === '' ? undefined : await checkpointAt(request.checkpoint, taskSpec);
       const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
       this.#unmatchedSeeds.add(spec.annotations ?? {});
+      allowCheckpointPath(spec, config);
       const allowed = seed === undefined ? undefined : allowSeed(seed, config);
       stdio = await Stdio.open(workshop.kernel, { ...request, namespace: this.options.namespace });
       const pod = await this.options.pod.get(spec, id, config);

@@ -38,7 +38,8 @@ export function describeCommands(silt: Command): CommandInfo[] {
 const MAKERS = ['create', 'run', 'restore'];
 
 function describe(command: Command, words: readonly string[]): CommandInfo[] {
-  const children = command.commands;
+  // Commander keeps `hidden` of a command to itself; one for people has a description.
+  const children = command.commands.filter((child) => child.description() !== '');
   const options = command.options.filter(({ hidden }) => !hidden).map((option) => optionInfo(option));
   const help: OptionInfo = {
     short: '-h',

@@ -1,5 +1,5 @@
 /** A program has its own container checkpointed, and hears how it ended, by gVisor's protocol: /dev/gvisor/checkpoint. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkpointCommandSuite, checkpointSuite, shellSpec, siltTest, SpecBench, waitFor } from '../harness';
 
@@ -26,8 +26,12 @@ checkpointCommandSuite('by an application', (host) => {
     return id;
   }
 
-  const outcome = async (id: string): Promise<string> =>
-    (await host().silt.must(['exec', id, 'sh', '-c', 'cat /outcome 2> /dev/null || true'])).trim();
+  /** Read from outside: with an exec in it a container cannot be saved. */
+  const outcome = async (id: string): Promise<string> => {
+    const { pid } = JSON.parse(await host().silt.must(['state', id])) as { pid: number };
+    const path = `/proc/${pid}/root/outcome`;
+    return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
+  };
 
   const hears = (id: string, wanted: readonly string[]): Promise<unknown> =>
     waitFor(`${id} to hear ${wanted.join(', ')}`, async () => (await outcome(id)) === wanted.join('\n'));
@@ -102,7 +106,7 @@ checkpointCommandSuite('by an application', (host) => {
 for (const userns of ['none', 'auto'] as const) {
   checkpointSuite(`by an application of containerd's, userns = "${userns}"`, { userns }, (host) => {
     siltTest('goes on with `resume`', async () => {
-      const path = join(host().directory, `of-an-application-${userns}`);
+      const path = join(host().directory, 'checkpoints', userns);
       const bench = new SpecBench(host());
       const script = `exec 3<> /dev/gvisor/checkpoint; echo 1 >&3; cat <&3`;
       const output = await bench.output(
@@ -112,6 +116,15 @@ for (const userns of ['none', 'auto'] as const) {
       );
       expect(output).toBe('resume');
       expect(existsSync(join(path, 'checkpoint.json'))).toBe(true);
+    });
+
+    siltTest('is refused where the operator has not allowed it', async () => {
+      const bench = new SpecBench(host());
+      const path = join(host().directory, 'checkpoints/../elsewhere');
+      const refused = await bench.refusal(
+        shellSpec('true', (spec) => void (spec['annotations'] = { [annotation('path')]: path })),
+      );
+      expect(refused).toContain('below none of the directories that checkpoint-directories allows');
     });
   });
 }

@@ -85,6 +85,7 @@ export function siltConfig(seeds: string, settings: SiltSettings): string {
   return `userns = ${JSON.stringify(settings.userns ?? process.env['SILT_TEST_USERNS'] ?? 'auto')}
 allow-rootfs-tar-annotation = ${settings.allowSeeds ?? true}
 rootfs-tar-directories = [${JSON.stringify(seeds)}]
+checkpoint-directories = [${JSON.stringify(join(seeds, '..', 'checkpoints'))}]
 seed = ${JSON.stringify(settings.seed ?? 'share')}
 seed-layers = ${JSON.stringify(join(seeds, '..', 'layers'))}
 seed-layers-size = ${JSON.stringify(settings.seedLayersSize ?? '16g')}

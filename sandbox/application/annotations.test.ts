@@ -1,4 +1,5 @@
-import { applicationCheckpoint } from './annotations';
+import { refusal } from '../../errors/testing/refusal';
+import { allowCheckpointPath, applicationCheckpoint } from './annotations';
 
 const of = (options: Record<string, string>): unknown =>
   applicationCheckpoint({
@@ -26,4 +27,17 @@ test.each([
   ],
 ])('%j', (given, expected) => {
   expect(of(given)).toEqual(expected);
+});
+
+test.each([
+  ['/srv/images/web', true],
+  ['/srv/images', false],
+  ['/srv/images/../web', false],
+  ['/srv/images-of-others/web', false],
+  ['images/web', false],
+])('a pod may be saved to %s: %s', (path, allowed) => {
+  const spec = { annotations: { 'dev.gvisor.internal.checkpoint.path': path } };
+  const allow = (): void => allowCheckpointPath(spec, { checkpointDirectories: ['/srv/images/'] });
+  if (allowed) allow();
+  else expect(refusal(allow)).toMatchObject({ code: 'CHECKPOINT_REFUSED', details: { path } });
 });

@@ -1,5 +1,8 @@
 /** gVisor's annotations by which the programs of a container can have it checkpointed. */
+import { isAbsolute, normalize } from 'node:path';
+import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
+import type { Config } from '../config';
 
 const PREFIX = 'dev.gvisor.internal.checkpoint.';
 
@@ -22,6 +25,25 @@ export function applicationCheckpoint({
     resume: isTrue(annotations[`${PREFIX}resume`]),
     enable: isTrue(annotations[`${PREFIX}enable`]),
   };
+}
+
+/**
+ * Checks that the operator allows the path that a container's annotations name: they are written by whoever may create a pod, and
+ * host root makes what is there.
+ * @throws SiltError CHECKPOINT_REFUSED.
+ */
+export function allowCheckpointPath(
+  spec: Pick<Spec, 'annotations'>,
+  config: Pick<Config, 'checkpointDirectories'>,
+): void {
+  const path = applicationCheckpoint(spec)?.path;
+  if (path === undefined) return;
+  const { checkpointDirectories: directories } = config;
+  const isBeneath = (directory: string): boolean => normalize(path).startsWith(`${directory.replace(/\/$/, '')}/`);
+  if (isAbsolute(path) && directories.some(isBeneath)) return;
+  const list = directories.join(', ') || 'none';
+  const message = `the annotation ${PREFIX}path asks for a checkpoint in ${path}, which is below none of the directories that checkpoint-directories allows (${list})`;
+  throw new SiltError('CHECKPOINT_REFUSED', message, { path });
 }
 
 /** As Go's strconv.ParseBool has it, which gVisor reads annotations with. */
