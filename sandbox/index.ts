@@ -17,7 +17,7 @@ export { Pod } from './pod';
 export { podPlan, type PodRequest } from './pod-plan';
 export type { OnProgress, Progress } from './progress';
 export { planPrograms } from './plan-programs';
-export { Process } from './process';
+export { Process, signalToParked } from './process';
 export { passedName } from './programs/process';
 export { sendPidfd } from './send-fd';
 export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './seed-policy';

@@ -4,6 +4,17 @@ import { C, type ExitStatus, type Kernel, ProgramBuilder } from '../syscall';
 
 const READABLE = 1;
 
+/** Signals by which engines ask a program to end, which they do by default (signal(7)). */
+const ENDING: readonly number[] = [C.SIGHUP, C.SIGINT, C.SIGQUIT, C.SIGTERM];
+
+/**
+ * What ends a first process that waits for its start. It is process 1 of its pid namespace and handles no signal: the kernel drops all but
+ * SIGKILL (pid_namespaces(7)), where runc's, a Go program, ends.
+ */
+export function signalToParked(signal: number): number {
+  return ENDING.includes(signal) ? C.SIGKILL : signal;
+}
+
 /**
  * Whether what is started lives as long as the process that starts it, which reaps it (the shim), or on its own: then its
  * end is left for the next subreaper above to see (the command line, whose caller waits for the pid).

@@ -14,7 +14,7 @@ import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from './pod';
 import { memoryFailure } from './pager/record';
 import { lockPod } from './pod-lock';
-import { endOf, type Lifetime, Process } from './process';
+import { endOf, type Lifetime, Process, signalToParked } from './process';
 import { endPod } from './start-pod';
 import { isParked, startThroughSocket } from './start-socket';
 import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from './state';
@@ -153,8 +153,9 @@ export class RecordedContainer {
   }
 
   /** Signals the first process, or with `all` every one. @throws SiltError WRONG_STATE when it has ended. */
-  async kill(signal: number, { all = false } = {}): Promise<void> {
+  async kill(wanted: number, { all = false } = {}): Promise<void> {
     const { kernel } = this.workshop;
+    const signal = this.status === 'created' ? signalToParked(wanted) : wanted;
     // In a pid namespace that is not the container's own, its other processes do not end with the first; nor before it.
     const outlives = signal === C.SIGKILL && pidMode(this.spec) !== 'container' && this.pids.length > 0;
     if (all || outlives) {

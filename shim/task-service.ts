@@ -25,6 +25,7 @@ import {
   createContainer,
   FreezeRecord,
   seedOf,
+  signalToParked,
   type OomWatch,
   updateContainerCgroup,
   watchOom,
@@ -287,7 +288,7 @@ export class TaskService implements Handlers {
       return {};
     }
     if (all) await this.#signalAll(init, signal);
-    else init.process.signal(signal);
+    else init.process.signal(init.container.status === 'created' ? signalToParked(signal) : signal);
     // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
     if (signal === C.SIGKILL && freezer.paused) await freezer.resume();
     return {};

@@ -30,6 +30,18 @@ commandLineSuite('the life of a container', (host) => {
     }
   });
 
+  test('a container that was created and not started ends by the signals that end programs, as with runc', async () => {
+    for (const runtime of both()) {
+      for (const signal of ['TERM', 'INT']) {
+        const id = host().newId();
+        await runtime.must(['create', '--bundle', host().sleeper(), id]);
+        await runtime.must(['kill', id, signal]);
+        await ended(runtime, id);
+        await runtime.must(['delete', id]);
+      }
+    }
+  });
+
   test('fails as with runc where a command does not fit the state', async () => {
     const outcomes = [];
     for (const runtime of both()) {
