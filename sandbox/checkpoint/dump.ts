@@ -72,6 +72,8 @@ export interface CheckpointSource {
 
 /** CRIU's `manage_cgroups_mode` that leaves cgroups alone: they are silt's. */
 export const CGROUPS_IGNORED = 0;
+/** CRIU's `network_lock` that leaves the network as it is. */
+const NETWORK_LOCK_SKIP = 3;
 /** What CRIU tells of its own work. */
 const STATISTICS = ['stats-dump'];
 /** Unlinked files up to this size are saved along. */
@@ -233,6 +235,8 @@ class Dump {
       leaveRunning: this.options.leaveRunning,
       tcpEstablished: this.options.tcpEstablished ?? false,
       extUnixSk: this.options.externalUnixSockets ?? false,
+      // CRIU runs iptables to lock and unlock it, which takes longer than all else; it is for the sake of connections alone.
+      ...(this.options.tcpEstablished ? {} : { networkLock: NETWORK_LOCK_SKIP }),
       // They are held by processes of the container on files of the container: nothing else is affected.
       fileLocks: true,
       linkRemap: true,

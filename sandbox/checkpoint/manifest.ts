@@ -1,10 +1,11 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
-import { createHash, webcrypto } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
+import { eachDigest } from './digests';
 import type { StdioName } from './normalise';
 
 /** Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. */
@@ -19,8 +20,6 @@ export const UPPER = 'upper.tar';
 const CHUNK = 16 << 20;
 /** The same for the contents of memory, of which a page may be wanted at once. */
 const MEMORY_CHUNK = 1 << 20;
-/** How much is read at once. */
-const BATCH = 16 << 20;
 
 export interface CheckpointFile {
   /** Relative to the checkpoint's directory. */
@@ -199,46 +198,6 @@ export function isMemory({ path }: Pick<CheckpointFile, 'path'>): boolean {
 
 function digest(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-/**
- * Digests of chunks of a file, in the order that is asked for. They are made on other threads, and while the next bytes are
- * read: for somebody who waits for it, this takes as long as reading or as hashing, not both, and the event loop goes on.
- */
-async function eachDigest(
-  file: FileHandle,
-  { path, size, chunk }: Pick<CheckpointFile, 'path' | 'size' | 'chunk'>,
-  indexes: readonly number[],
-  onDigest: (index: number, digest: string) => void,
-): Promise<void> {
-  const most = Math.max(1, Math.floor(BATCH / chunk));
-  let before = Promise.resolve();
-  for (let at = 0; at < indexes.length;) {
-    let count = 1;
-    while (count < most && indexes[at + count] === indexes[at]! + count) count++;
-    const first = indexes[at]!;
-    const bytes = await readPart(file, path, first * chunk, Math.min((first + count) * chunk, size));
-    await before;
-    before = (async () => {
-      const parts = Array.from({ length: count }, (_, i) => bytes.subarray(i * chunk, (i + 1) * chunk));
-      const digests = await Promise.all(parts.map((part) => webcrypto.subtle.digest('SHA-256', part)));
-      digests.forEach((one, i) => onDigest(first + i, Buffer.from(one).toString('hex')));
-    })();
-    // Whoever waits for it hears of it; until then the next part is read.
-    before.catch(() => undefined);
-    at += count;
-  }
-  await before;
-}
-
-async function readPart(file: FileHandle, path: string, from: number, to: number): Promise<Buffer<ArrayBuffer>> {
-  const bytes = Buffer.allocUnsafeSlow(to - from);
-  for (let filled = 0; filled < bytes.length;) {
-    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, from + filled);
-    if (bytesRead === 0) throw invalid(`${path} became shorter while it was read`, path);
-    filled += bytesRead;
-  }
-  return bytes;
 }
 
 function invalid(message: string, path: string): SiltError {

@@ -1,0 +1,160 @@
+/** Checkpoint and restore of a container from the command line, beside others with the same CRIU. */
+import { copyFileSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkout } from '../harness/checkout';
+import { mustRun } from '../harness/command';
+import { CommandLine, Runtime } from '../harness/command-line';
+import { findCriu } from '../harness/criu';
+import { waitFor } from '../harness/deadline';
+import { findProgram } from '../harness/peers';
+import { report, type Result } from './measure';
+
+export interface CheckpointSettings {
+  readonly rounds: number;
+  readonly print: (text: string) => void;
+}
+
+/** What is measured of one runtime in one round, in milliseconds; bytes of the image. */
+interface Figures {
+  readonly standstill: number;
+  readonly complete: number;
+  readonly restored: number;
+  readonly bytes: number;
+  /** A copy of the image's largest file, which is the memory. */
+  readonly copy: number;
+}
+
+const SIZES = [0, 1024] as const;
+const TIMEOUT = { timeoutMs: 120_000 };
+
+export async function benchCheckpoint({ rounds, print }: CheckpointSettings): Promise<void> {
+  const criu = findCriu();
+  if (!('path' in criu)) {
+    print(`checkpoint: skipped, ${criu.reason}\n`);
+    return;
+  }
+  const host = new CommandLine();
+  try {
+    const bin = join(host.directory, 'bin');
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'criu'), `#!/bin/sh\nexec ${criu.path} "$@"\n`, { mode: 0o755 });
+    host.environment['PATH'] = `${bin}:${process.env['PATH']}`;
+    writeFileSync(String(host.environment['SILT_CONFIG']), `criu = "${criu.path}"\n`);
+    const source = join(checkout, 'integration/bench/ticker.c');
+    await mustRun(['gcc', '-O2', '-static', source, '-o', join(host.rootfs, 'bin/ticker')]);
+    const runtimes = [{ name: 'silt', runtime: host.silt }, { name: 'runc', runtime: host.runc }, ...(await runsc(host, print))]; // prettier-ignore
+    for (const mib of SIZES) print(await compare(host, runtimes, mib, mib === 0 ? rounds : Math.min(rounds, 5)));
+  } finally {
+    await host.destroy();
+  }
+}
+
+interface Contender {
+  readonly name: string;
+  readonly runtime: Runtime;
+}
+
+/** gVisor's, where it runs at all. */
+async function runsc(host: CommandLine, print: (text: string) => void): Promise<Contender[]> {
+  const program = findProgram('runsc');
+  if (program === undefined) {
+    print('runsc: skipped, it is not installed (Debian package runsc)\n');
+    return [];
+  }
+  const wrapper = join(host.directory, 'bin/runsc');
+  // What it does not know of a spec's network namespace is nobody's business here.
+  writeFileSync(wrapper, `#!/bin/sh\nexec ${program} --platform=systrap --network=none "$@"\n`, { mode: 0o755 });
+  const runtime = new Runtime(wrapper, join(host.directory, 'runsc'), host.environment);
+  const { code, stderr } = await runtime.run(['run', '--bundle', host.bundle(['true']), host.newId()]);
+  if (code === 0) return [{ name: 'runsc', runtime }];
+  print(`runsc: skipped, it does not run here: ${stderr.trim().split('\n').at(-1)}\n`);
+  return [];
+}
+
+async function compare(
+  host: CommandLine,
+  runtimes: readonly Contender[],
+  mib: number,
+  rounds: number,
+): Promise<string> {
+  const all = runtimes.map((): Figures[] => []);
+  for (let round = -1; round < rounds; round++) {
+    for (const [i, { name, runtime }] of runtimes.entries()) {
+      const figures = await once(host, runtime, name, mib);
+      if (round >= 0) all[i]!.push(figures);
+    }
+  }
+  const results = (of: (figures: Figures) => number): Result[] =>
+    runtimes.map(({ name }, i) => ({ name, times: all[i]!.map(of) }));
+  const what = mib === 0 ? 'an idle process' : `${mib} MiB of memory`;
+  const sizes = runtimes.map(({ name }, i) => `${name} ${(all[i]![0]!.bytes / (1 << 20)).toFixed(2)}`);
+  const copies = [{ name: 'silt', times: all[0]!.map(({ restored }) => restored) }, { name: 'copying the memory', times: all[0]!.map(({ copy }) => copy) }]; // prettier-ignore
+  return [
+    report(
+      `${what}: standing still in checkpoint --leave-running`,
+      results(({ standstill }) => standstill),
+    ),
+    report(
+      `${what}: checkpoint --leave-running`,
+      results(({ complete }) => complete),
+    ),
+    report(
+      `${what}: from restore to the first instruction`,
+      results(({ restored }) => restored),
+    ),
+    ...(mib === 0 ? [] : [report(`${what}: restoring beside copying it`, copies)]),
+    `  images in MiB: ${sizes.join(', ')}\n`,
+  ].join('');
+}
+
+async function once(host: CommandLine, runtime: Runtime, name: string, mib: number): Promise<Figures> {
+  const bundle = host.bundle(['ticker', `${mib}`]);
+  const [id, later] = [host.newId(), host.newId()];
+  const image = join(host.directory, `image-${id}`);
+  // runc's containers write to their bundle's root filesystem.
+  for (const file of ['gap', 'woke']) rmSync(join(host.rootfs, file), { force: true });
+  const read = async (of: string, file: string): Promise<number> =>
+    Number((await runtime.run(['exec', of, 'cat', file], TIMEOUT)).stdout.toString() || NaN) / 1e6;
+  // CRIU, as runc calls it, wants no files of the host there.
+  const detached = (args: readonly string[]): Promise<unknown> =>
+    mustRun(['sh', '-c', 'exec "$@" < /dev/null > /dev/null 2> /dev/null', 'sh', ...runtime.words(args)], {
+      env: host.environment,
+      ...TIMEOUT,
+    });
+  await detached(['run', '--detach', '--bundle', bundle, id]);
+  await waitFor(`${name} to run`, async () => Number.isFinite(await read(id, '/gap')), { timeoutMs: 60_000 });
+  const start = performance.now();
+  await runtime.must(['checkpoint', '--leave-running', '--image-path', image, id], TIMEOUT);
+  const complete = performance.now() - start;
+  const standstill = await read(id, '/gap');
+  const { bytes, largest } = sizeOf(image);
+  const copying = performance.now();
+  copyFileSync(largest, join(host.directory, 'copy'));
+  const copy = performance.now() - copying;
+  rmSync(join(host.directory, 'copy'));
+  rmSync(image, { recursive: true });
+  await runtime.must(['checkpoint', '--image-path', image, id], TIMEOUT);
+  await runtime.must(['delete', '--force', id], TIMEOUT);
+  const before = Date.now();
+  await detached(['restore', '--detach', '--bundle', bundle, '--image-path', image, later]);
+  const woke = await waitFor(
+    `${name} to go on`,
+    async () => {
+      const at = await read(later, '/woke');
+      return at > before ? at : undefined;
+    },
+    { timeoutMs: 60_000 },
+  );
+  await runtime.must(['delete', '--force', later], TIMEOUT);
+  rmSync(image, { recursive: true });
+  return { standstill, complete, restored: woke - before, bytes, copy };
+}
+
+function sizeOf(directory: string): { bytes: number; largest: string } {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+    .map((path) => ({ path, size: statSync(path).size }));
+  const [first] = files.sort((a, b) => b.size - a.size);
+  return { bytes: files.reduce((sum, { size }) => sum + size, 0), largest: first!.path };
+}

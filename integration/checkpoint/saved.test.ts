@@ -1,0 +1,78 @@
+/** What a container had when it was saved, the restored one has. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkpointCommandSuite, waitFor } from '../harness';
+
+const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
+
+checkpointCommandSuite('a restored container', (host) => {
+  async function save(bundle: string, flags: readonly string[] = []): Promise<string> {
+    const id = host().newId();
+    const image = join(host().directory, `image-${id}`);
+    await host().silt.must(['run', '--detach', '--bundle', bundle, id]);
+    await waitFor('it to run', async () => (await host().silt.run(['exec', id, 'cat', '/here'])).code === 0);
+    await host().silt.must(['checkpoint', '--image-path', image, ...flags, id]);
+    await host().silt.must(['delete', id]);
+    return image;
+  }
+
+  const restore = (bundle: string, image: string, id: string): Promise<string> =>
+    host().silt.must(['restore', '--detach', '--bundle', bundle, '--image-path', image, id]);
+
+  test('has the limits of its cgroup and its environment', async () => {
+    const bundle = host().bundle(waiter, {
+      process: { env: ['PATH=/bin', 'KEPT=of the checkpoint'] },
+      linux: { resources: { memory: { limit: 64 << 20 }, pids: { limit: 50 } } },
+    });
+    const image = await save(bundle);
+    const id = host().newId();
+    await restore(bundle, image, id);
+    const pid = (JSON.parse(await host().silt.must(['state', id])) as { pid: number }).pid;
+    expect(limitOf(pid, 'memory', ['memory.limit_in_bytes', 'memory.max'])).toBe(64 << 20);
+    expect(limitOf(pid, 'pids', ['pids.max'])).toBe(50);
+    expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain('KEPT=of the checkpoint\0');
+    await host().silt.must(['delete', '--force', id]);
+  }, 60_000);
+
+  test('ends as its program does, seen by who waits for it', async () => {
+    const bundle = host().bundle(waiter);
+    const image = await save(bundle, ['--file-locks', '--compression', 'none']);
+    const id = host().newId();
+    const work = join(host().directory, 'work');
+    const waiting = host().silt.start(['restore', '--bundle', bundle, '--work-path', work, '--image-path', image, id]);
+    await waitFor('it to go on', async () => (await host().silt.run(['exec', id, 'cat', '/here'])).code === 0);
+    await host().silt.must(['exec', id, 'sh', '-c', ': > /go']);
+    expect(await waiting.ended).toMatchObject({ code: 7 });
+    expect(readFileSync(join(work, 'restore.log'), 'utf8')).toContain('Running post-resume scripts');
+  }, 60_000);
+
+  test('takes the place of one that was created, which is restored instead of started', async () => {
+    const bundle = host().bundle(waiter);
+    const image = await save(bundle);
+    const id = host().newId();
+    await host().silt.must(['create', '--bundle', bundle, id]);
+    await host().silt.must(['restore', '--detach', '--image-path', image, id]);
+    expect(await host().silt.must(['exec', id, 'cat', '/here'])).toBe('here\n');
+    await host().silt.must(['delete', '--force', id]);
+  }, 60_000);
+
+  test('comes from a checkpoint that is not compressed: another way is refused', async () => {
+    const { code, stderr } = await host().silt.run(['checkpoint', '--compression', 'flate-best-speed', 'nobody']);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('A checkpoint is not compressed');
+  });
+});
+
+/** A limit of the process's cgroup, by the names that the file has in v1 and v2. */
+function limitOf(pid: number, controller: string, names: readonly string[]): number {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n');
+  const own = lines.find((line) => line.split(':')[1]?.split(',').includes(controller)) ?? lines.find((line) => line.startsWith('0::')); // prettier-ignore
+  const path = own!.split(':').slice(2).join(':');
+  const files = names.flatMap((name) => [`/sys/fs/cgroup/${controller}${path}/${name}`, `/sys/fs/cgroup${path}/${name}`]); // prettier-ignore
+  return Number(
+    readFileSync(
+      files.find((file) => existsSync(file))!,
+      'utf8',
+    ),
+  );
+}
