@@ -1,5 +1,5 @@
 /** Every command of the README, typed as it stands there. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { binDirectory, checkout, containerdSuite, runCommand, siltProgram, type Containerd } from '../harness';
@@ -46,7 +46,8 @@ for (const { run: kind, script } of blocks.filter((block) => block.run in NOT_HE
 const once = system === 'system' ? describe : describe.skip;
 
 once(`on a host (README)${system === 'system' ? '' : ' [skipped: the same with every containerd]'}`, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'silt-readme-'));
+  // Made below: a suite that is skipped makes nothing.
+  const directory = join(tmpdir(), `silt-readme-${process.pid}`);
   const target = join(directory, 'installed');
   const settings = (): NewcomerSettings => ({
     directory,
@@ -74,7 +75,7 @@ once(`on a host (README)${system === 'system' ? '' : ' [skipped: the same with e
   };
   beforeAll(() => {
     // The pool of id ranges is made once, by the first container, and stays.
-    mkdirSync(join(directory, 'silt', 'id-ranges'), { recursive: true });
+    mkdirSync(join(directory, 'silt', 'id-ranges'), { recursive: true, mode: 0o700 });
     before = takeInventory(owner);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
