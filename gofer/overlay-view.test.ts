@@ -16,13 +16,17 @@ describe('an overlay without an upper', () => {
       '',
     ],
   ])('is taken apart %s', (_, source, mounts, inside) => {
-    expect(overlayView(source, mounts)).toEqual({ layers: ['/layers/b', '/layers/a'], inside });
+    expect(overlayView(source, mounts)).toEqual({ layers: ['/layers/b', '/layers/a'], upper: undefined, inside });
   });
+});
+
+test('an overlay with an upper is taken apart with it', () => {
+  const mounts = [mount('/o', 'overlay', 'lowerdir=/a', 'upperdir=/u', 'workdir=/w', 'volatile')];
+  expect(overlayView('/o/etc', mounts)).toEqual({ layers: ['/u', '/a'], upper: '/u', inside: 'etc' });
 });
 
 test.each<[string, string, readonly Mounted[]]>([
   ['of another filesystem', '/run/volumes', MOUNTS],
-  ['of an overlay with an upper', '/o', [mount('/o', 'overlay', 'lowerdir=/a:/b', 'upperdir=/u', 'workdir=/w')]],
   ['of an overlay with relative layers', '/o', [mount('/o', 'overlay', 'lowerdir=a:b')]],
   ['with something mounted beneath', '/run/volumes/7', [...MOUNTS, mount('/run/volumes/7/dev', 'tmpfs')]],
   ['covered by something else', '/run/volumes/7', [...MOUNTS, mount('/run/volumes/7', 'tmpfs')]],

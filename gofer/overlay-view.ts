@@ -6,25 +6,29 @@ import { openLayers } from './layer';
 import type { Overlays } from './overlay';
 import type { Layer } from './plan';
 
-/** What a host path shows of an overlay that nobody writes to. */
+/** What a host path shows of an overlay. */
 export interface OverlayView {
-  /** Directories of the host, the topmost first. */
+  /** Directories of the host, the topmost first; an upper is the first of them. */
   readonly layers: readonly string[];
+  /** The upper, if there is one: what is shown is the overlay only as long as nobody writes to it. */
+  readonly upper: string | undefined;
   /** The path beneath the overlay's root; empty for the whole. */
   readonly inside: string;
 }
 
 /**
- * Takes apart the overlay without an upper that a path lies on, which is how containerd mounts an image that is a volume (image volumes of
- * Kubernetes). Undefined for everything else, and when something is mounted beneath.
+ * Takes apart the overlay that a path lies on, for a mount that is only read: containerd mounts an image that is a volume (image volumes of
+ * Kubernetes) as one with an upper of its own, to which nobody writes since each container gets it read-only (mutateImageMount in its
+ * internal/cri/server). Undefined for everything else, and when something is mounted beneath.
  * @param source absolute, without symlinks
  */
 export function overlayView(source: string, mounts: readonly Mounted[] = readMounts()): OverlayView | undefined {
   const mounted = mountOf(source, mounts);
   if (mounted?.type !== 'overlay' || mountsBeneath(source, mounts).length > 0) return undefined;
   const { upper, lowers } = overlayDirectories(mounted);
-  if (upper !== undefined || lowers.length === 0 || !lowers.every((layer) => path.isAbsolute(layer))) return undefined;
-  return { layers: lowers, inside: path.relative(mounted.point, source) };
+  const layers = [...(upper === undefined ? [] : [upper]), ...lowers];
+  if (lowers.length === 0 || !layers.every((layer) => path.isAbsolute(layer))) return undefined;
+  return { layers, upper, inside: path.relative(mounted.point, source) };
 }
 
 /**

@@ -384,7 +384,7 @@ function planBind(
   const recursive = options.idmap === 'tree' || (options.idmap === 'none' && options.recursive);
   const plain = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
   const maps = mapsOfMount(mount, jsonPath, input);
-  const view = maps !== undefined || input.idMaps !== null ? planView(source, input) : {};
+  const view = maps !== undefined || input.idMaps !== null ? planView(source, options, input) : {};
   const step = { ...plain, ...view };
   if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
   const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
@@ -411,9 +411,14 @@ export function unmappedVolumes({ mounts }: Pick<RootPlan, 'mounts'>): string[] 
 }
 
 /** Files of an image that is a volume, see {@link overlayView}. */
-function planView(source: string, { viewOf, ownerOf, idMaps }: RootPlanInput): Pick<BindStep, 'view'> {
+function planView(
+  source: string,
+  { attrSet, recursiveAttrSet }: MountOptions,
+  { viewOf, ownerOf, idMaps }: RootPlanInput,
+): Pick<BindStep, 'view'> {
   const view = viewOf(source);
-  if (view === undefined) return {};
+  const readOnly = ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0;
+  if (view === undefined || (view.upper !== undefined && !readOnly)) return {};
   const podRoot = hostOwner(idMaps, 0, 0, '$.mounts');
   const layers = view.layers.map((layer) => ({
     path: layer,

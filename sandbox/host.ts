@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, realpathSync, statfsSync, type Stats, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, statfsSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { type OverlayView, overlayView, type Owner } from '../gofer';
 import { C } from '../syscall';
@@ -75,9 +75,11 @@ export class Host {
     return look(path);
   }
 
-  /** What a host path shows of an overlay that nobody writes to; undefined for everything else. */
+  /** What a host path shows of an overlay to which nothing has been written; undefined for everything else. */
   viewOf(path: string): OverlayView | undefined {
-    return statfsSync(path).type === C.OVERLAYFS_SUPER_MAGIC ? overlayView(realpathSync(path)) : undefined;
+    if (statfsSync(path).type !== C.OVERLAYFS_SUPER_MAGIC) return undefined;
+    const view = overlayView(realpathSync(path));
+    return view?.upper === undefined || readdirSync(view.upper).length === 0 ? view : undefined;
   }
 
   /** Is a host path that is there on a tmpfs? */

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { mustRun, siltTest, waitFor } from '../harness';
+import { imageName, mustRun, siltTest, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
@@ -98,25 +98,34 @@ criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
     expect(readFileSync(join(directory, 'part/file'), 'latin1')).toBe('x\n');
   });
 
-  test('an image as a volume: its layers as one, read-only, with the owners that they have', async () => {
-    const layers = [volume(), volume()] as const;
-    mkdirSync(join(layers[0], 'sub'));
-    writeFileSync(join(layers[0], 'sub/secret'), 'upper\n', { mode: 0o600 });
-    writeFileSync(join(layers[1], 'below'), 'lower\n', { mode: 0o600 });
-    const image = volume();
-    // As containerd mounts an image volume.
-    await mustRun(['mount', '-t', 'overlay', '-o', `ro,lowerdir=${layers.join(':')}`, 'overlay', image]);
-    try {
-      await kubelet().withPod({}, async (pod) => {
-        const mounts = [at('/whole', image), at('/part', join(image, 'sub')), at('/file', join(image, 'sub/secret'))];
-        const id = await pod.run(['sleep', '1000'], { mounts });
-        expect(await pod.sh(id, 'cat /whole/below /whole/sub/secret /part/secret /file; stat -c %u:%a /file')).toBe(
-          'lower\nupper\nupper\nupper\n0:600',
-        );
-        expect((await pod.exec(id, ['touch', '/whole/below'])).stderr).toContain('Read-only');
-      });
-    } finally {
-      await mustRun(['umount', image]);
+  siltTest('an overlay of the host: its layers as one, read-only, with the owners that they have', async () => {
+    const [top, below, upper, work] = [volume(), volume(), volume(), volume()];
+    mkdirSync(join(top, 'sub'));
+    writeFileSync(join(top, 'sub/secret'), 'upper\n', { mode: 0o600 });
+    writeFileSync(join(below, 'below'), 'lower\n', { mode: 0o600 });
+    // Without an upper, and as containerd mounts an image: with one that stays empty, of a single layer or more.
+    for (const options of [
+      `ro,lowerdir=${top}:${below}`,
+      `lowerdir=${top}:${below},upperdir=${upper},workdir=${work}`,
+    ]) {
+      const image = volume();
+      await mustRun(['mount', '-t', 'overlay', '-o', options, 'overlay', image]);
+      try {
+        await kubelet().withPod({}, async (pod) => {
+          const mounts = Object.entries({
+            whole: image,
+            part: join(image, 'sub'),
+            file: join(image, 'sub/secret'),
+          }).map(([name, path]) => at(`/${name}`, path, { readonly: true }));
+          const id = await pod.run(['sleep', '1000'], { mounts });
+          expect(await pod.sh(id, 'cat /whole/below /whole/sub/secret /part/secret /file; stat -c %u:%a /file')).toBe(
+            'lower\nupper\nupper\nupper\n0:600',
+          );
+          expect((await pod.exec(id, ['touch', '/whole/below'])).stderr).toContain('Read-only');
+        });
+      } finally {
+        await mustRun(['umount', image]);
+      }
     }
   });
 
@@ -172,6 +181,19 @@ criSuite('volumes of a pod', { onlyPeer: 'system' }, (kubelet) => {
       const id = await pod.create(['true'], { mounts: [at('/mnt', directory)] });
       rmSync(directory, { recursive: true });
       await expect(pod.start(id)).rejects.toThrow(directory);
+    });
+  });
+});
+
+const images = { needs: 2.1, containerdLeaves: /\/image-volumes$/ };
+criSuite('an image as a volume of a pod', images, (kubelet) => {
+  test('is there with the owners of its files, and only to be read', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const mounts = [{ containerPath: '/image', image: { image: imageName }, readonly: true }];
+      const id = await pod.run(['sleep', '1000'], { mounts });
+      expect(await pod.sh(id, 'cat /image/etc/motd /image/home/guest/notes')).toBe('second layer\nthird layer');
+      expect(await pod.sh(id, 'stat -c %u:%g /image/etc/motd /image/home/guest/notes')).toBe('0:0\n1000:1000');
+      expect((await pod.exec(id, ['touch', '/image/etc/motd'])).stderr).toContain('Read-only');
     });
   });
 });
