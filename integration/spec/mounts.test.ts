@@ -78,7 +78,7 @@ containerdSuite('mounts', {}, (host) => {
       (it['linux'] as Json)['devices'] = [{ path: '/dev/null', type: 'c', major: 1, minor: 3 }];
     });
     const { code, stdout, stderr } = await bench.siltRun(spec);
-    expect(stdout.toString()).toContain(' ro \n/dev/fd\n/dev/null\n/dev/pts/ptmx\n');
+    expect(stdout.toString()).toContain(' ro /dev/fd\n/dev/null\n/dev/pts/ptmx\n');
     expect([code, stderr.trim()]).toEqual([1, 'touch: /dev/new: Read-only file system']);
   });
 
