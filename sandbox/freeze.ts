@@ -67,10 +67,7 @@ export class FreezeRecord {
     closeSync(controlRead);
     const release = async (): Promise<void> => {
       closeSync(controlWrite);
-      await started.reports.next();
-      started.reports.close();
-      this.kernel.reapGroup(started.pid, true);
-      closeSync(started.pidfd);
+      await this.kernel.ended(started);
     };
     try {
       if (!(await started.reports.next())) {

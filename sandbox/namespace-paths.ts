@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readlinkSync, statSync } from 'node:fs';
 import { SiltError } from '../errors';
 import type { Namespace, NamespaceType, Spec } from '../oci';
 import { C, type Kernel, ProgramBuilder } from '../syscall';
@@ -6,16 +6,16 @@ import type { Pod } from './pod';
 import { JOINED_FDS } from './programs/own-namespaces';
 import { isSameProcess, type StateDirectory } from './state';
 
-/** What the kernel calls a kind of namespace in /proc/PID/ns, and in the link that stands there (namespaces(7)). */
-const KERNEL_NAMES: Readonly<Record<NamespaceType, string>> = {
-  cgroup: 'cgroup',
-  ipc: 'ipc',
-  mount: 'mnt',
-  network: 'net',
-  pid: 'pid',
-  time: 'time',
-  user: 'user',
-  uts: 'uts',
+/** What the kernel calls a kind of namespace in /proc/PID/ns, and in the link that stands there (namespaces(7)), and its flag of clone(2). */
+const KINDS: Readonly<Record<NamespaceType, { readonly name: string; readonly flag: number }>> = {
+  cgroup: { name: 'cgroup', flag: C.CLONE_NEWCGROUP },
+  ipc: { name: 'ipc', flag: C.CLONE_NEWIPC },
+  mount: { name: 'mnt', flag: C.CLONE_NEWNS },
+  network: { name: 'net', flag: C.CLONE_NEWNET },
+  pid: { name: 'pid', flag: C.CLONE_NEWPID },
+  time: { name: 'time', flag: C.CLONE_NEWTIME },
+  user: { name: 'user', flag: C.CLONE_NEWUSER },
+  uts: { name: 'uts', flag: C.CLONE_NEWUTS },
 };
 
 /** The namespace of this kind that the spec lists, and where in it. */
@@ -29,7 +29,7 @@ export function listedNamespace(spec: Spec, type: NamespaceType): { listed: Name
  * Opens the namespace that the spec names by a path; undefined when it names none of this kind. The fd is the caller's.
  * @throws SiltError SPEC_INVALID when there is no such file, or it is of another kind of namespace or of none.
  */
-export function openListed(spec: Spec, type: NamespaceType): number | undefined {
+export function openListed(kernel: Kernel, spec: Spec, type: NamespaceType): number | undefined {
   const { listed, jsonPath } = listedNamespace(spec, type) ?? {};
   const path = listed?.path;
   if (!path) return undefined;
@@ -40,10 +40,10 @@ export function openListed(spec: Spec, type: NamespaceType): number | undefined 
     const message = `${jsonPath}: cannot open the ${type} namespace ${path}: ${(error as Error).message}`;
     throw new SiltError('SPEC_INVALID', message, { path, jsonPath: jsonPath! }, { cause: error });
   }
-  const kind = identityOf(fd);
-  if (kind.startsWith(`${KERNEL_NAMES[type]}:[`)) return fd;
+  const kind = identityOf(kernel, fd);
+  if (kind.startsWith(`${KINDS[type].name}:[`)) return fd;
   closeSync(fd);
-  const message = `${jsonPath}: ${path} is not a ${type} namespace, but ${kind}; give the path of one, such as /proc/PID/ns/${KERNEL_NAMES[type]}`;
+  const message = `${jsonPath}: ${path} is not a ${type} namespace, but ${kind}; give the path of one, such as /proc/PID/ns/${KINDS[type].name}`;
   throw new SiltError('SPEC_INVALID', message, { path, jsonPath: jsonPath! });
 }
 
@@ -61,15 +61,15 @@ export function isOfEndedProcess(error: unknown): boolean {
  * Opens the namespaces that a container joins by itself, by the names of {@link JOINED_FDS}; the fds are the caller's.
  * @throws SiltError SPEC_INVALID, also for silt's own mount namespace, whose root would become the container's.
  */
-export function openOwnNamespaces(spec: Spec): Record<string, number> {
+export function openOwnNamespaces(kernel: Kernel, spec: Spec): Record<string, number> {
   const fds: Record<string, number> = {};
   try {
     for (const type of ['pid', 'mount', 'cgroup', 'time'] as const) {
-      const fd = openListed(spec, type);
+      const fd = openListed(kernel, spec, type);
       if (fd !== undefined) fds[JOINED_FDS[type]] = fd;
     }
     const mount = fds[JOINED_FDS.mount];
-    if (mount === undefined || identityOf(mount) !== namespaceOf('self', 'mount')) return fds;
+    if (mount === undefined || identityOf(kernel, mount) !== namespaceOf('self', 'mount')) return fds;
     const { listed, jsonPath } = listedNamespace(spec, 'mount')!;
     const message = `${jsonPath}: ${listed.path} is the mount namespace of the host, in which the container’s root filesystem would take the place of the host’s; leave the path out`;
     throw new SiltError('SPEC_INVALID', message, { path: listed.path!, jsonPath });
@@ -79,23 +79,24 @@ export function openOwnNamespaces(spec: Spec): Record<string, number> {
   }
 }
 
-/** `KIND:[INODE]` of an open namespace, by which the kernel names it; the path of a file that is none. */
-function identityOf(fd: number): string {
-  const name = readlinkSync(`/proc/self/fd/${fd}`);
-  return name.startsWith('/') ? (boundNamespace(fd) ?? name) : name;
-}
-
-/** The namespace that is bound to a file, as CNI and `ip netns` do: the fd has the file's name, and its mount the namespace's. */
-function boundNamespace(fd: number): string | undefined {
-  const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
-  const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
-  const line = lines.find((one) => one.startsWith(`${mount} `) && one.includes(' - nsfs '));
-  return line?.split(' ')[3];
+/**
+ * `KIND:[INODE]` of an open namespace, by which the kernel names it; the path of a file that is none. The kernel is asked for the kind: one
+ * that is bound to a file, as by CNI and `ip netns`, has the file's name (ioctl_nsfs(2), NS_GET_NSTYPE, Linux 4.11).
+ */
+function identityOf(kernel: Kernel, fd: number): string {
+  const { dev, ino } = fstatSync(fd);
+  // All namespaces lie on one filesystem, and an ioctl is not for what else a path may lead to.
+  if (dev !== statSync('/proc/self/ns/mnt').dev) return readlinkSync(`/proc/self/fd/${fd}`);
+  const p = new ProgramBuilder();
+  const flag = p.slot('flag');
+  p.step('asking for the kind of a namespace').call('ioctl', [fd, C.NS_GET_NSTYPE, 0], { out: flag });
+  const found = kernel.run(p.build()).get(flag);
+  return `${Object.values(KINDS).find((kind) => kind.flag === found)!.name}:[${ino}]`;
 }
 
 /** The same of the namespace that a process is in. */
 function namespaceOf(pid: number | 'self', type: NamespaceType): string {
-  return readlinkSync(`/proc/${pid}/ns/${KERNEL_NAMES[type]}`);
+  return readlinkSync(`/proc/${pid}/ns/${KINDS[type].name}`);
 }
 
 /**
@@ -106,12 +107,13 @@ function namespaceOf(pid: number | 'self', type: NamespaceType): string {
 export function refuseForeignNamespaces(kernel: Kernel, state: StateDirectory, pod: Pod, id: string, spec: Spec): void {
   if (pod.id === id) return;
   for (const { type, path } of spec.linux?.namespaces ?? []) {
-    const fd = path ? openListed(spec, type) : undefined;
+    const fd = path ? openListed(kernel, spec, type) : undefined;
     if (fd === undefined) continue;
     try {
       const own = namespaceOf(pod.sandbox.pid, type);
-      if (identityOf(fd) === own || (type === 'pid' && isBelow(kernel, fd, own))) continue;
-      if (ofContainers(state, pod.id, type).includes(identityOf(fd))) continue;
+      const identity = identityOf(kernel, fd);
+      if (identity === own || (type === 'pid' && isBelow(kernel, fd, own))) continue;
+      if (ofContainers(state, pod.id, type).includes(identity)) continue;
     } finally {
       closeSync(fd);
     }
@@ -134,7 +136,7 @@ function isBelow(kernel: Kernel, fd: number, ancestor: string): boolean {
   const parent = parentOf(kernel, fd);
   if (parent === undefined) return false;
   try {
-    return identityOf(parent) === ancestor || isBelow(kernel, parent, ancestor);
+    return identityOf(kernel, parent) === ancestor || isBelow(kernel, parent, ancestor);
   } finally {
     closeSync(parent);
   }

@@ -176,15 +176,7 @@ export class Pod implements PodTraits {
   /** Takes a container's upper out of the sandbox; a pod that has ended has none any more. */
   async dropUpper(id: string): Promise<void> {
     if (this.sandbox.exit) return;
-    const started = this.kernel.start(dropUpperProgram(id), { [LAUNCH_FDS.sandbox]: this.sandbox.fd });
-    try {
-      // No report is expected: the end of the socket is the end of the program.
-      await started.reports.next();
-    } finally {
-      started.reports.close();
-      this.kernel.reapGroup(started.pid, true);
-      closeSync(started.pidfd);
-    }
+    await this.kernel.ended(this.kernel.start(dropUpperProgram(id), { [LAUNCH_FDS.sandbox]: this.sandbox.fd }));
   }
 
   /** Lets the pod live on when this process ends: whoever ends it finds it by its state. */

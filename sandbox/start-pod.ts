@@ -33,7 +33,7 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
     return idMaps;
   };
   const fds: Partial<Record<JoinedKind, number>> = {};
-  const open = (kind: JoinedKind): number => (fds[kind] ??= openListed(given, kind)!);
+  const open = (kind: JoinedKind): number => (fds[kind] ??= openListed(kernel, given, kind)!);
   try {
     const spec = inOwnerOfNetwork(kernel, given, fds);
     const userns = joinedPath(spec, 'user');

@@ -2,13 +2,18 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { C, type Kernel, ProgramBuilder, unixAddress } from '../syscall';
 
-/** Makes a listening socket (SOCK_SEQPACKET) in a directory. Returns its fd, the caller's to close. @throws SiltError. */
-export function listenIn(kernel: Kernel, directory: string, name: string): number {
+/** Makes a listening socket in a directory. Returns its fd, the caller's to close. @throws SiltError. */
+export function listenIn(
+  kernel: Kernel,
+  directory: string,
+  name: string,
+  type: 'SOCK_SEQPACKET' | 'SOCK_STREAM' = 'SOCK_SEQPACKET',
+): number {
   return throughDirectory(directory, name, (path) => {
     const p = new ProgramBuilder();
     p.step(`making the socket ${name} in ${directory}`);
     const socket = p.slot('socket');
-    p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0], { out: socket });
+    p.call('socket', [C.AF_UNIX, C[type] | C.SOCK_CLOEXEC, 0], { out: socket });
     const address = unixAddress(p, path);
     p.call('bind', [socket, address, address.size]);
     p.call('listen', [socket, 1]);

@@ -4,23 +4,13 @@
  */
 import { SiltError } from '../errors';
 import { loadNative } from '../native';
-import {
-  capset,
-  chdir,
-  Kernel,
-  mount,
-  pivotRoot,
-  ProgramBuilder,
-  receiveMessage,
-  sendMessage,
-  setSeccompFilter,
-  umount,
-} from '../syscall';
+import { Kernel, ProgramBuilder, receiveMessage, sendMessage } from '../syscall';
 import { type PrivilegedRequest, unpack } from './archive';
+import { confineNode } from './confined-node';
 import { UNPACKER, UNPACKER_CAPABILITIES } from './programs/unpack';
 import type { AllowedDevice } from './unpacker';
-import { errorReport } from './unpacker-report';
 import { unpackerFilter } from './unpacker-filter';
+import { errorReport } from './unpacker-report';
 
 /** What the unpacker is to do, on its command line. */
 export interface UnpackerOrders {
@@ -39,23 +29,6 @@ export interface UnpackerResult {
 }
 
 const kernel = new Kernel(loadNative(`/proc/self/fd/${UNPACKER.addon}`), -1);
-
-/** Into an empty root, without the right to mount, and under a filter: from here on only the two fds lead anywhere. */
-function confine(): void {
-  const p = new ProgramBuilder();
-  p.step('leaving the host’s filesystem');
-  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
-  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_RDONLY', 'mode=500,size=4k');
-  chdir(p, '/proc');
-  pivotRoot(p, '.', '.');
-  umount(p, '.');
-  chdir(p, '/');
-  capset(p, { effective: UNPACKER_CAPABILITIES, permitted: UNPACKER_CAPABILITIES, inheritable: 0n });
-  p.step('confining the unpacker to what unpacking takes');
-  const { bpf, flags } = unpackerFilter();
-  setSeccompFilter(p, bpf, flags);
-  kernel.run(p.build());
-}
 
 function tell(text: string, fds: readonly number[] = []): void {
   const p = new ProgramBuilder();
@@ -80,7 +53,11 @@ function ask(request: PrivilegedRequest): void {
 }
 
 async function main(): Promise<UnpackerResult> {
-  confine();
+  confineNode(kernel, {
+    task: 'the unpacker to what unpacking takes',
+    capabilities: UNPACKER_CAPABILITIES,
+    filter: unpackerFilter(),
+  });
   const { devices, maxBytes } = JSON.parse(process.argv[2] ?? '{}') as UnpackerOrders;
   return unpack({
     runner: kernel.runner,

@@ -52,9 +52,6 @@ function readMap(pid: number, file: 'uid_map' | 'gid_map'): IdRange[] {
   });
 }
 
-/** ioctl_nsfs(2), Linux 4.9: _IO(0xb7, 1). */
-const NS_GET_USERNS = 0xb701;
-
 /**
  * The user namespace that the namespace at a path belongs to, as an fd which is the caller's to close; undefined when that is this
  * process's own. @throws SiltError SYSCALL_FAILED.
@@ -64,7 +61,7 @@ export function openOwner(kernel: Kernel, path: string): number | undefined {
   p.step(`looking for the user namespace that ${path} belongs to`);
   const namespace = open(p, path, 'O_RDONLY');
   const owner = p.slot('owner');
-  p.call('ioctl', [namespace, NS_GET_USERNS, 0], { out: owner });
+  p.call('ioctl', [namespace, C.NS_GET_USERNS, 0], { out: owner });
   close(p, namespace);
   const fd = kernel.run(p.build()).get(owner);
   if (fstatSync(fd).ino !== statSync('/proc/self/ns/user').ino) return fd;

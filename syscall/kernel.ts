@@ -81,6 +81,21 @@ export class Kernel {
   }
 
   /**
+   * Waits for the end of a program that reports nothing more, and of all processes in its group, and frees what is kept of it.
+   * @throws SiltError with the failed step.
+   */
+  async ended({ pid, pidfd, reports }: Started): Promise<void> {
+    try {
+      // No report is expected: the end of the socket is the end of the program.
+      await reports.next();
+    } finally {
+      reports.close();
+      this.reapGroup(pid, true);
+      closeSync(pidfd);
+    }
+  }
+
+  /**
    * Runs a short program in a process of its own, its group's first (setpgid(2)), and waits for all of its end: for what may not be
    * done in this process. Returns what it reported; the fds are the caller's.
    * @throws SiltError with the failed step; nothing is left open then.

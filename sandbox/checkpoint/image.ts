@@ -6,18 +6,8 @@ import type { Spec } from '../../oci';
 import { missingFeatures } from '../cpu-features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import { describeMounts } from './filesystems';
-import { parsePagemap } from '../pager/pagemap';
-import {
-  checkSizes,
-  filesIn,
-  isMemory,
-  type Manifest,
-  PROCESS,
-  readManifest,
-  readVerified,
-  UPPER,
-  verifyFile,
-} from './manifest';
+import { readPagemaps } from '../pager/pagemap';
+import { checkSizes, filesIn, isMemory, type Manifest, PROCESS, readManifest, UPPER, verifyFile } from './manifest';
 
 /** An opened checkpoint. */
 export interface CheckpointImage {
@@ -69,11 +59,12 @@ export async function openCheckpoint(
 }
 
 async function verify(directory: string, { files }: Manifest, withoutLazy: boolean): Promise<void> {
+  if (!withoutLazy) {
+    for (const file of files.filter(isMemory)) await verifyFile(directory, file);
+    return;
+  }
   const needed = new Map<string, Set<number>>();
-  for (const map of withoutLazy ? files.filter(({ path }) => /^process\/pagemap-.*\.img$/.test(path)) : []) {
-    const { pages, runs } = parsePagemap(readVerified(directory, map));
-    const file = files.find(({ path }) => path === join(PROCESS, pages));
-    if (file === undefined) continue;
+  for (const { runs, file } of readPagemaps(directory, files)) {
     const chunks = needed.get(file.path) ?? new Set();
     for (const { start, end, offset } of runs.filter(({ lazy }) => !lazy))
       for (let at = offset - (offset % file.chunk); at < offset + end - start; at += file.chunk)
@@ -81,13 +72,8 @@ async function verify(directory: string, { files }: Manifest, withoutLazy: boole
     needed.set(file.path, chunks);
   }
   for (const file of files.filter(isMemory)) {
-    if (!withoutLazy) await verifyFile(directory, file);
-    else
-      await verifyFile(
-        directory,
-        file,
-        [...(needed.get(file.path) ?? [])].sort((a, b) => a - b),
-      );
+    const chunks = [...(needed.get(file.path) ?? [])].sort((a, b) => a - b);
+    await verifyFile(directory, file, chunks);
   }
 }
 

@@ -1,8 +1,7 @@
 /** The root filesystem of a restored container, built in the middle of CRIU's work. */
-import { closeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { COVER, UPPER, USERNS } from '../../gofer';
-import type { Kernel, Program, Started } from '../../syscall';
+import type { Kernel, Started } from '../../syscall';
 import type { Pod } from '../pod';
 import { Process, pidOf } from '../process';
 import { CRIU_FDS, restoreRootProgram, uncoverProgram } from '../programs/criu';
@@ -48,21 +47,5 @@ export async function buildRestoredRoot(
 
 /** Takes away what covered /proc while CRIU worked, see restoreRootProgram. */
 export async function uncoverRestoredRoot(kernel: Kernel, init: Process): Promise<void> {
-  await runProgram(kernel, uncoverProgram(), { [CRIU_FDS.init]: init.fd });
-}
-
-/** Runs a program that reports nothing. */
-async function runProgram(
-  kernel: Kernel,
-  program: Program,
-  donations: Readonly<Record<string, number>>,
-): Promise<void> {
-  const started = kernel.start(program, donations);
-  try {
-    await started.reports.next();
-  } finally {
-    started.reports.close();
-    kernel.reapGroup(started.pid, true);
-    closeSync(started.pidfd);
-  }
+  await kernel.ended(kernel.start(uncoverProgram(), { [CRIU_FDS.init]: init.fd }));
 }

@@ -49,7 +49,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
   const { workshop, pod, request, plan, hooks, upper, undo, mountFds } = creation;
   const { kernel } = workshop;
   const program = launchProgram(plan.launch);
-  const namespaces = openOwnNamespaces(request.spec);
+  const namespaces = openOwnNamespaces(kernel, request.spec);
   const lifetime = request.lifetime ?? 'with-caller';
   const directory = workshop.state.containerPath(pod.id, request.id);
   const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;

@@ -1,5 +1,4 @@
-import { closeSync } from 'node:fs';
-import { C, type Kernel, prctl, ProgramBuilder, type Started } from '../../syscall';
+import { C, type Kernel, prctl, ProgramBuilder } from '../../syscall';
 
 /** flock(2), exclusive, without waiting. The lock is the open file's: it goes when the last fd of it is closed. */
 export function tryLock(kernel: Kernel, fd: number): boolean {
@@ -17,12 +16,5 @@ export async function lock(kernel: Kernel, fd: number): Promise<void> {
   p.call('setpgid', [0, 0]);
   prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
   p.call('flock', [p.donated('file'), C.LOCK_EX], { retry: true });
-  const started: Started = kernel.start(p.build(), { file: fd });
-  try {
-    await started.reports.next();
-  } finally {
-    started.reports.close();
-    kernel.reapGroup(started.pid, true);
-    closeSync(started.pidfd);
-  }
+  await kernel.ended(kernel.start(p.build(), { file: fd }));
 }

@@ -3,9 +3,10 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { nativeDirectory } from '../../native';
-import { C, type Kernel, ProgramBuilder, sendMessage, unixAddress } from '../../syscall';
+import { type Kernel, ProgramBuilder, sendMessage } from '../../syscall';
 import { type Lifetime, Process } from '../process';
 import { PAGER_FDS, pagerProgram } from '../programs/page';
+import { listenIn } from '../state-socket';
 import { errorFrom, NODE_OPTIONS } from '../unpacker';
 import { FAILURE } from './record';
 
@@ -48,7 +49,7 @@ export function startPager(kernel: Kernel, request: PagerRequest): StartedPager 
       [PAGER_FDS.script]: keep(openSync(join(__dirname, 'pager.js'), 'r')),
       [PAGER_FDS.addon]: keep(openSync(join(nativeDirectory(), 'silt.node'), 'r')),
       [PAGER_FDS.image]: keep(openSync(request.image, constants.O_DIRECTORY | constants.O_RDONLY)),
-      [PAGER_FDS.listener]: keep(listen(kernel, `/proc/self/fd/${request.run}/${LAZY_SOCKET}`)),
+      [PAGER_FDS.listener]: keep(listenIn(kernel, `/proc/self/fd/${request.run}`, LAZY_SOCKET, 'SOCK_STREAM')),
       [PAGER_FDS.failure]: keep(openSync(join(request.directory, FAILURE), 'w', 0o600)),
       [PAGER_FDS.control]: keep(theirs),
     });
@@ -92,16 +93,4 @@ export function startPager(kernel: Kernel, request: PagerRequest): StartedPager 
 
 function killed(): SiltError {
   return new SiltError('INTERNAL', 'the pager, which brings the memory of a restored container, was killed');
-}
-
-/** A listening stream socket. The caller's to close. */
-function listen(kernel: Kernel, path: string): number {
-  const p = new ProgramBuilder();
-  p.step('making the socket of the pager');
-  const socket = p.slot('socket');
-  p.call('socket', [C.AF_UNIX, C.SOCK_STREAM | C.SOCK_CLOEXEC, 0], { out: socket });
-  const address = unixAddress(p, path);
-  p.call('bind', [socket, address, address.size]);
-  p.call('listen', [socket, 1]);
-  return kernel.run(p.build()).get(socket);
 }

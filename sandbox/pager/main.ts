@@ -6,25 +6,14 @@ import { openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { loadNative, type WatchHandle } from '../../native';
-import {
-  capset,
-  chdir,
-  Kernel,
-  mount,
-  pivotRoot,
-  ProgramBuilder,
-  receivedFds,
-  receiveMessage,
-  sendMessage,
-  setSeccompFilter,
-  umount,
-} from '../../syscall';
-import { PROCESS, readManifest, readVerified } from '../checkpoint/manifest';
+import { Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage } from '../../syscall';
+import { readManifest } from '../checkpoint/manifest';
+import { confineNode } from '../confined-node';
 import { PAGER } from '../programs/page';
 import { nodeFilter } from '../unpacker-filter';
 import { errorReport } from '../unpacker-report';
 import { Pager } from './pager';
-import { parsePagemap, type PageRun } from './pagemap';
+import { type PageRun, readPagemaps } from './pagemap';
 import { VerifiedFile } from './verified-file';
 
 /** What CRIU says when the last process is there (LAZY_PAGES_RESTORE_FINISHED of its uffd.c). */
@@ -41,35 +30,14 @@ interface Memory {
 /** What every process's memory is to be, by the pid that it has within its pid namespace. */
 function readImage(named: string): Map<number, Memory> {
   const directory = `/proc/self/fd/${PAGER.image}`;
-  const { files } = readManifest(directory);
   const found = new Map<number, Memory>();
-  for (const map of files) {
-    const pid = /^process\/pagemap-(\d+)\.img$/.exec(map.path)?.[1];
+  for (const { map, runs, file } of readPagemaps(directory, readManifest(directory).files)) {
+    const pid = /^process\/pagemap-(\d+)\.img$/.exec(map)?.[1];
     if (pid === undefined) continue;
-    const { pages, runs } = parsePagemap(readVerified(directory, map));
-    const file = files.find(({ path }) => path === join(PROCESS, pages));
-    if (file === undefined) continue;
     const fd = openSync(join(directory, file.path), 'r');
     found.set(Number(pid), { runs: runs.filter(({ lazy }) => lazy), file: new VerifiedFile(fd, named, file) });
   }
   return found;
-}
-
-/** Into an empty root, without any right, and under a filter: from here on only its fds lead anywhere. */
-function confine(): void {
-  const p = new ProgramBuilder();
-  p.step('leaving the host’s filesystem');
-  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
-  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_RDONLY', 'mode=500,size=4k');
-  chdir(p, '/proc');
-  pivotRoot(p, '.', '.');
-  umount(p, '.');
-  chdir(p, '/');
-  capset(p, { effective: 0n, permitted: 0n, inheritable: 0n });
-  p.step('confining the pager to what bringing memory takes');
-  const { bpf, flags } = nodeFilter(['accept4']);
-  setSeccompFilter(p, bpf, flags);
-  kernel.run(p.build());
 }
 
 function send(socket: number, text: string, fds: readonly number[] = []): void {
@@ -135,7 +103,11 @@ function serve(memories: ReadonlyMap<number, Memory>): void {
 
 try {
   const memories = readImage(process.argv[2] ?? '');
-  confine();
+  confineNode(kernel, {
+    task: 'the pager to what bringing memory takes',
+    capabilities: 0n,
+    filter: nodeFilter(['accept4']),
+  });
   serve(memories);
 } catch (error) {
   fail(error);

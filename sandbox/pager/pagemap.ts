@@ -1,5 +1,7 @@
 /** Where the memory of a checkpoint's processes lies: CRIU's pagemap images (images/pagemap.proto). */
+import { join } from 'node:path';
 import { numberOf, parseFields, parseImage } from '../checkpoint/image-file';
+import { type CheckpointFile, PROCESS, readVerified } from '../checkpoint/manifest';
 
 export const PAGE = 4096;
 
@@ -31,6 +33,18 @@ const ENTRY = { address: 1, pages32: 2, flags: 4, pages: 5 } as const;
 export function parsePagemap(bytes: Buffer): Pagemap {
   const [head = Buffer.alloc(0), ...entries] = parseImage(bytes, 'pagemap').entries;
   return { pages: `pages-${numberOf(parseFields(head), 1)}.img`, runs: runsOf(entries) };
+}
+
+/** What the pagemap images of a checkpoint say, each by its path, with the file that its pages are in. @throws SiltError CHECKPOINT_INVALID. */
+export function* readPagemaps(
+  directory: string,
+  files: readonly CheckpointFile[],
+): Generator<{ readonly map: string; readonly runs: readonly PageRun[]; readonly file: CheckpointFile }> {
+  for (const map of files.filter(({ path }) => /^process\/pagemap-.*\.img$/.test(path))) {
+    const { pages, runs } = parsePagemap(readVerified(directory, map));
+    const file = files.find(({ path }) => path === join(PROCESS, pages));
+    if (file !== undefined) yield { map: map.path, runs, file };
+  }
 }
 
 function runsOf(entries: readonly Buffer[]): PageRun[] {

@@ -1,5 +1,5 @@
 import { allowOnly } from '../../oci';
-import { C, capset, flags, flagsOf, prctl, type ProgramBuilder } from '../../syscall';
+import { C, capset, chdir, flags, flagsOf, mount, pivotRoot, prctl, type ProgramBuilder, umount } from '../../syscall';
 
 /** What the interpreter itself calls at a program's end: exit_group, and sendto for the record of a failure (docs/syscall-programs.md). */
 const BY_INTERPRETER = ['exit_group', 'sendto'];
@@ -34,4 +34,21 @@ export function capabilityMask(names: readonly Capability[]): bigint {
 /** Leaves the process these capabilities and no others. What the kernel does in its name later, as for an overlay, is held to them too. */
 export function keepOnly(p: ProgramBuilder, mask: bigint): void {
   capset(p, { effective: mask, permitted: mask, inheritable: 0n });
+}
+
+/** The root of a process that makes nothing in it, and of one that does. */
+const EMPTY_ROOT = { flags: 'MS_NOSUID|MS_NODEV|MS_NOEXEC|MS_RDONLY', options: 'mode=500,size=4k' };
+const WRITABLE_ROOT = { flags: 'MS_NOSUID|MS_NODEV|MS_NOEXEC', options: 'mode=700,size=64k' };
+
+/** Leaves nothing but an empty tmpfs as root, in a mount namespace of its own. */
+export function leaveHostFilesystem(p: ProgramBuilder, root: 'empty' | 'writable'): void {
+  const { flags: how, options } = root === 'empty' ? EMPTY_ROOT : WRITABLE_ROOT;
+  p.step('leaving the host’s filesystem');
+  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
+  // /proc is a directory on every host; what is mounted there goes with the rest of the old root.
+  mount(p, 'silt', '/proc', 'tmpfs', how, options);
+  chdir(p, '/proc');
+  pivotRoot(p, '.', '.');
+  umount(p, '.');
+  chdir(p, '/');
 }

@@ -25,6 +25,7 @@ import {
   receiveMessage,
   sendMessage,
   setns,
+  socketPair,
   umount,
   unshare,
   waitForChild,
@@ -244,10 +245,7 @@ export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
   p.step('preparing to build the root filesystem');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
-  const pair = p.space(8, 'handover');
-  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
-  const mine = p.word(pair, 32, 'handover_starter');
-  const theirs = p.word(pair.plus(4), 32, 'handover_gofer');
+  const [mine, theirs] = socketPair(p, 'handover', ['handover_starter', 'handover_gofer']);
   p.step('finding the restored process');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
   const finder = fork(p, 'finder', {}, () => {

@@ -18,6 +18,7 @@ import {
   sendMessage,
   setns,
   type Slot,
+  socketPair,
   unshare,
   waitForChild,
   type Word,
@@ -91,10 +92,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   // One mount namespace for all three: the launcher's pid, which hooks are given, is in the one where the root is built.
   if (plan.own.mount === 'new') unshare(p, 'CLONE_NEWNS');
   else setns(p, p.donated(JOINED_FDS.mount), 'CLONE_NEWNS');
-  const pair = p.space(8, 'handover');
-  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
-  const mine = p.word(pair, 32, 'handover_starter');
-  const theirs = p.word(pair.plus(4), 32, 'handover_launcher');
+  const [mine, theirs] = socketPair(p, 'handover', ['handover_starter', 'handover_launcher']);
   enterPidNamespaceForChildren(p, plan);
   p.step('starting the launcher’s helper');
   fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => helper(p, plan, mine, theirs));
@@ -244,10 +242,7 @@ export function startGofer(
     const { pid } = fork(p, 'gofer', how, () => gofer(p, plan, socket, notNeeded));
     return { pid, upper: () => p.donated(UPPER) };
   }
-  const pair = p.space(8, 'kept');
-  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
-  const mine = p.word(pair, 32, 'kept_starter');
-  const theirs = p.word(pair.plus(4), 32, 'kept_gofer');
+  const [mine, theirs] = socketPair(p, 'kept', ['kept_starter', 'kept_gofer']);
   const { pid } = fork(p, 'gofer', how, () => {
     close(p, mine);
     gofer(p, plan, socket, notNeeded, theirs);

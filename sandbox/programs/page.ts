@@ -12,6 +12,7 @@ import {
   read,
   receiveMessage,
   setSeccompFilter,
+  socketPair,
   type Slot,
   waitForChild,
 } from '../../syscall';
@@ -50,11 +51,11 @@ export function pagerProgram(args: readonly string[]): Program {
   p.step('preparing to bring memory in the background');
   prctl(p, 'PR_SET_NAME', p.string('silt-keeper'));
   p.call('setsid', []);
-  const hold = socketPair(p, 'hold');
+  const hold = keptPair(p, 'hold');
   const size = p.space(4, `${HELD_BYTES}`);
   p.setU32(size, HELD_BYTES);
   p.call('setsockopt', [hold.theirs, C.SOL_SOCKET, C.SO_SNDBUFFORCE, size, 4]);
-  const end = socketPair(p, 'end');
+  const end = keptPair(p, 'end');
   const pager = fork(p, 'pager', { flags: 'CLONE_NEWNS', pidfd: true }, () =>
     becomePager(p, args, hold.theirs, end.theirs),
   );
@@ -116,12 +117,10 @@ function becomePager(p: ProgramBuilder, args: readonly string[], hold: Fd, end: 
   execveat(p, ASIDE + wanted.length, ['silt-pager', ...args], []);
 }
 
-function socketPair(p: ProgramBuilder, name: string): { mine: Slot; theirs: Slot } {
-  const pair = p.space(8, name);
-  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
-  const mine = p.keep(p.word(pair, 32, `${name}_mine`), `${name}_mine`);
-  const theirs = p.keep(p.word(pair.plus(4), 32, `${name}_theirs`), `${name}_theirs`);
-  close(p, p.word(pair, 32, `${name}_mine`));
-  close(p, p.word(pair.plus(4), 32, `${name}_theirs`));
+function keptPair(p: ProgramBuilder, name: string): { mine: Slot; theirs: Slot } {
+  const names = [`${name}_mine`, `${name}_theirs`] as const;
+  const ends = socketPair(p, name, names);
+  const [mine, theirs] = [p.keep(ends[0], names[0]), p.keep(ends[1], names[1])];
+  for (const end of ends) close(p, end);
   return { mine, theirs };
 }

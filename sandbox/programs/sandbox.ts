@@ -1,23 +1,19 @@
 import { type IdMaps, setSysctls } from '../../gofer';
 import {
   C,
-  chdir,
   close,
   closeRange,
   dupTo,
   fork,
   ioctl,
-  mount,
-  pivotRoot,
   prctl,
   type Program,
   ProgramBuilder,
   read,
   setIds,
   setns,
-  umount,
 } from '../../syscall';
-import { confine, keepOnly } from './confine';
+import { confine, keepOnly, leaveHostFilesystem } from './confine';
 import { report } from './reports';
 import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
@@ -121,24 +117,12 @@ function becomeSandbox(p: ProgramBuilder, plan: SandboxPlan): void {
   waitInEmptyRoot(p);
 }
 
-/** Leaves nothing but an empty tmpfs as root, in a mount namespace of its own. */
-export function leaveHostFilesystem(p: ProgramBuilder): void {
-  p.step('leaving the host’s filesystem');
-  mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
-  // /proc is a directory on every host; what is mounted there goes with the rest of the old root.
-  mount(p, 'silt', '/proc', 'tmpfs', 'MS_NOSUID|MS_NODEV|MS_NOEXEC', 'mode=700,size=64k');
-  chdir(p, '/proc');
-  pivotRoot(p, '.', '.');
-  umount(p, '.');
-  chdir(p, '/');
-}
-
 /**
  * The rest of a process that holds a namespace and does nothing: an empty root, no capability, no fd but `control`, until the
  * control pipe ends. It reports `ready` and reaps the orphans that come to it.
  */
 export function waitInEmptyRoot(p: ProgramBuilder): void {
-  leaveHostFilesystem(p);
+  leaveHostFilesystem(p, 'writable');
   p.step('ignoring SIGCHLD so that orphans are reaped');
   const action = p.space(32, '{SIG_IGN}');
   p.setU64(action, 1);

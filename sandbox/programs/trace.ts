@@ -1,6 +1,5 @@
 import { dupTo, execveat, flags, Named, prctl, type Program, ProgramBuilder, unshare } from '../../syscall';
-import { capabilityMask } from './confine';
-import { leaveHostFilesystem } from './sandbox';
+import { capabilityMask, leaveHostFilesystem } from './confine';
 
 /** Names of the fds that the program is given: silt-cpuid, its table, and the socket on which it can be asked to let go. */
 export const TRACE_FDS = { tracer: 'tracer', table: 'table', control: 'control' } as const;
@@ -36,7 +35,7 @@ export function traceProgram(lastCapability: number, control: boolean): Program 
   p.call('close_range', [first, new Named(0xffffffff, '~0'), flags('CLOSE_RANGE_CLOEXEC')]);
   p.step('leaving the host’s filesystem');
   unshare(p, 'CLONE_NEWNS');
-  leaveHostFilesystem(p);
+  leaveHostFilesystem(p, 'writable');
   p.step('dropping what the tracer does not need');
   for (let cap = 0; cap <= lastCapability; cap++) if (!((KEPT >> BigInt(cap)) & 1n)) prctl(p, 'PR_CAPBSET_DROP', cap);
   p.step('executing silt-cpuid');

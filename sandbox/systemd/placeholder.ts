@@ -17,10 +17,7 @@ export async function startPlaceholder(kernel: Kernel): Promise<Placeholder> {
   let ended: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     closeSync(controlWrite);
-    await started.reports.next();
-    started.reports.close();
-    kernel.reapGroup(started.pid, true);
-    closeSync(started.pidfd);
+    await kernel.ended(started);
   };
   const release = (): Promise<void> => (ended ??= end());
   if (await started.reports.next()) return { pid: started.pid, release };

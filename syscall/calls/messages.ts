@@ -48,6 +48,16 @@ export function sendMessage(
   p.call('sendmsg', [socket, header, flags('MSG_NOSIGNAL')], { retry: true, ...options });
 }
 
+/**
+ * Two connected SOCK_SEQPACKET sockets, close-on-exec. They are words of the call's result: to be sent on, one has to be kept in a slot.
+ * @param ends what the listing calls them
+ */
+export function socketPair(p: ProgramBuilder, name: string, ends: readonly [string, string]): [Word, Word] {
+  const pair = p.space(8, name);
+  p.call('socketpair', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0, pair]);
+  return [p.word(pair, 32, ends[0]), p.word(pair.plus(4), 32, ends[1])];
+}
+
 export interface Received {
   /** How many bytes came; 0 when the other side closed. */
   readonly count: Slot;
