@@ -3,9 +3,6 @@ import { join } from 'node:path';
 import { SiltError } from '../errors';
 import type { Mount, Spec } from '../oci';
 import {
-  CgroupV1Metrics,
-  CgroupV2Metrics,
-  packAny,
   PodSandboxConfig,
   type SandboxAnswer,
   type SandboxMethod,
@@ -15,6 +12,7 @@ import {
 } from '../proto';
 import { cgroups, type Workshop } from '../sandbox';
 import type { PodKeeper } from './pod-keeper';
+import { packMetrics } from './task-answers';
 import { describeSandbox, type SandboxDescription } from './sandbox-config';
 
 type Handlers = {
@@ -141,9 +139,7 @@ export class SandboxService implements Handlers {
       resources: undefined,
       hierarchies,
     });
-    const found = cgroups.readMetrics(cgroup);
-    const data = found.version === 2 ? packAny(CgroupV2Metrics, found) : packAny(CgroupV1Metrics, found);
-    return { metrics: { ...metric, data } };
+    return { metrics: { ...metric, data: packMetrics(cgroup) } };
   }
 
   /**

@@ -1,6 +1,6 @@
 import { timestampOf } from '../proto';
 import type { ExitStatus } from '../syscall';
-import type { Container, Exec, Process } from '../sandbox';
+import type { Container, Exec, FreezeRecord, OomWatch, Process } from '../sandbox';
 import type { Publisher } from './publisher';
 import type { Stdio } from './stdio';
 
@@ -103,6 +103,13 @@ export class InitTask extends TaskProcess {
       this.startDone();
     }
   }
+}
+
+/** A container, and what the shim keeps beside it. */
+export interface Task {
+  readonly init: InitTask;
+  readonly freezer: FreezeRecord;
+  readonly oom: OomWatch;
 }
 
 /** A further process. */
