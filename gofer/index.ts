@@ -1,19 +1,9 @@
 export { type OverlayView, overlayView } from './overlay-view';
 export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
-export {
-  type BindStep,
-  type CopyUp,
-  type CgroupV1View,
-  type FilesystemStep,
-  hostOwner,
-  isPodRoots,
-  mountDestination,
-  planRoot,
-  podRootSysctls,
-  type RootPlan,
-  type RootPlanInput,
-  unmappedVolumes,
-} from './plan';
+export { hostOwner, isPodRoots } from './owners';
+export { mountDestination, planRoot, podRootSysctls } from './plan';
+export { unmappedVolumes } from './plan-bind';
+export type { BindStep, CgroupV1View, CopyUp, FilesystemStep, RootPlan, RootPlanInput } from './root-plan';
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';

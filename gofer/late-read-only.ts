@@ -1,5 +1,5 @@
 import { C } from '../syscall';
-import type { FilesystemStep, MountStep, RootPlan } from './plan';
+import type { FilesystemStep, MountStep, RootPlan } from './root-plan';
 
 /**
  * Whether a filesystem that the spec wants read-only has to be written to until the root is complete: mount points, device nodes or the

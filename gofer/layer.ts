@@ -1,6 +1,6 @@
 import { AT_FDCWD, cloneTree, type Fd, mountSetattr, type ProgramBuilder, type Slot } from '../syscall';
 import { idmapStep } from './idmap-step';
-import type { Layer } from './plan';
+import type { Layer } from './root-plan';
 
 /** A layer as a detached mount, and what is being done when overlayfs takes it. */
 export interface OpenedLayer {

@@ -4,7 +4,7 @@ import { overlayDirectories } from './engine-mounts';
 import { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 import { openLayers } from './layer';
 import type { Overlays } from './overlay';
-import type { Layer } from './plan';
+import type { Layer } from './root-plan';
 
 /** What a host path shows of an overlay. */
 export interface OverlayView {

@@ -2,16 +2,10 @@ import { refusal } from '../errors/testing/refusal';
 import type { Device, Linux, Mount, Spec } from '../oci';
 import { C } from '../syscall';
 import type { IdMaps } from './id-map';
-import {
-  type CgroupV1View,
-  hostOwner,
-  type MountStep,
-  planRoot,
-  podRootSysctls,
-  type RootPlan,
-  type RootPlanInput,
-  unmappedVolumes,
-} from './plan';
+import { hostOwner } from './owners';
+import { planRoot, podRootSysctls } from './plan';
+import { unmappedVolumes } from './plan-bind';
+import type { CgroupV1View, MountStep, RootPlan, RootPlanInput } from './root-plan';
 
 const ID_MAPS: IdMaps = {
   uids: [{ containerID: 0, hostID: 100_000, size: 65536 }],

@@ -3,7 +3,7 @@ import { AT_FDCWD, attachAt, C, close, mountSetattr, openat, type ProgramBuilder
 import { COVER, USERNS } from './fds';
 import { type OpenedLayer, openLayers } from './layer';
 import type { Overlays } from './overlay';
-import type { RootPlan } from './plan';
+import type { RootPlan } from './root-plan';
 
 /** The root filesystem, attached to the plan's mount point. Returns the O_PATH fd of its root. */
 export function mountRoot(p: ProgramBuilder, plan: RootPlan, overlays: Overlays): Slot {

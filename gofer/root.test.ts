@@ -2,7 +2,7 @@ import { C, listProgram, type Program, ProgramBuilder } from '../syscall';
 import { refusal } from '../errors/testing/refusal';
 import { parseMountOptions } from '../oci';
 import { planDevices } from './devices';
-import type { BindStep, FilesystemStep, Layer, MountStep, RootPlan } from './plan';
+import type { BindStep, FilesystemStep, Layer, MountStep, RootPlan } from './root-plan';
 import { sourceOfIdmapStep } from './idmap-step';
 import { buildRoot } from './root';
 

@@ -37,7 +37,7 @@ import { makeDeviceLinks, makeDevices } from './devices';
 import { UPPER } from './fds';
 import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
-import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './plan';
+import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './root-plan';
 import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
 import { isWrittenLater, writable } from './late-read-only';

@@ -13,7 +13,7 @@ import {
 } from '../syscall';
 import { UPPER } from './fds';
 import type { Overlays } from './overlay';
-import type { BindStep } from './plan';
+import type { BindStep } from './root-plan';
 
 /** Where struct statx (linux/stat.h) has them. */
 const STATX = { size: 256, uid: 20, gid: 24, mode: 28, fileSize: 40 };

@@ -1,0 +1,115 @@
+/** Bind mounts: whose they are shown as, and where their writes go. */
+import path from 'node:path';
+import { SiltError } from '../errors';
+import type { Mount, MountOptions } from '../oci';
+import { C, isAtLeast, type Version } from '../syscall';
+import { USERNS } from './fds';
+import { type IdMaps, type IdRange, rangesToHost, sameMaps } from './id-map';
+import { hostOwner, invalid, isPodRoots } from './owners';
+import type { BindStep, MountStep, RootPlan, RootPlanInput } from './root-plan';
+
+/** A bind mount whose mappings have no name yet. */
+export type PlannedMount = MountStep | (BindStep & { readonly maps: IdMaps });
+
+/** @throws SiltError SPEC_INVALID, SPEC_UNSUPPORTED naming the JSON path. */
+export function planBind(
+  mount: Mount,
+  destination: string,
+  options: MountOptions,
+  jsonPath: string,
+  input: RootPlanInput,
+): PlannedMount {
+  if (!mount.source) throw invalid(`${jsonPath}.source`, 'a bind mount needs a source');
+  const source = path.resolve(input.bundle, mount.source);
+  const kind = input.kindOf(source);
+  if (kind === undefined)
+    throw invalid(`${jsonPath}.source`, `there is nothing at ${source} to bind to ${destination}`);
+  const overlaid = input.overlayVolumes && kind !== 'other' && isOverlaid(source, destination, options);
+  if (overlaid && options.propagation.some((type) => (type & C.MS_SHARED) !== 0)) {
+    const message = `${jsonPath}.options: with overlay2=all the writes to ${destination} do not reach the host, so mounts in it cannot either: shared propagation needs overlay2=root:…`;
+    throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.options` });
+  }
+  const overlay = overlaid ? { overlay: `volume${jsonPath.replace(/\D+/g, '-').replace(/-$/, '')}` } : {};
+  const recursive = options.idmap === 'tree' || (options.idmap === 'none' && options.recursive);
+  const plain = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
+  const maps = mapsOfMount(mount, jsonPath, input);
+  const view = maps !== undefined || input.idMaps !== null ? planView(source, options, input) : {};
+  const step = { ...plain, ...view };
+  if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
+  const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
+  const shown = input.idMaps !== null && (asked || !isKernelFilesystem(source));
+  const optional = !asked && !mapsTmpfs(input.kernel) && input.isTmpfs(source) ? { optional: true } : {};
+  return { ...step, idmap: shown ? { userns: USERNS, recursive, ...optional } : null };
+}
+
+/** From Linux 6.3 on mounts of a tmpfs can be idmapped. Secrets and tokens of Kubernetes are on one in nearly every pod. */
+function mapsTmpfs(kernel: Version): boolean {
+  return isAtLeast(kernel, [6, 3]);
+}
+
+/**
+ * What is to be said of volumes that are shown without the pod's owners; see {@link MountIdmap}. It is the stricter of both: nobody's
+ * files are open to the pod as far as they are to everybody.
+ */
+export function unmappedVolumes({ mounts }: Pick<RootPlan, 'mounts'>): string[] {
+  return mounts.flatMap((step) =>
+    step.kind === 'bind' && step.idmap?.optional
+      ? `the volume ${step.source} is on a tmpfs, whose owners kernels before 6.3 cannot show as a pod with a user namespace numbers them: in ${step.destination} files are nobody’s (65534); use another filesystem, or set userns = "none" in silt’s configuration`
+      : [],
+  );
+}
+
+/** Files of an image that is a volume, see {@link overlayView}. */
+function planView(
+  source: string,
+  { attrSet, recursiveAttrSet }: MountOptions,
+  { viewOf, ownerOf, idMaps }: RootPlanInput,
+): Pick<BindStep, 'view'> {
+  const view = viewOf(source);
+  const readOnly = ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0;
+  if (view === undefined || (view.upper !== undefined && !readOnly)) return {};
+  const podRoot = hostOwner(idMaps, 0, 0, '$.mounts');
+  const layers = view.layers.map((layer) => ({
+    path: layer,
+    idmap: idMaps === null || !isPodRoots(ownerOf(layer), podRoot),
+  }));
+  return { view: { layers, inside: view.inside } };
+}
+
+/**
+ * Would writes reach files of the host's? What is bound below /dev is the pod's shared memory, a device, or the file for the message
+ * that the kubelet reads when a container has ended.
+ */
+function isOverlaid(source: string, destination: string, { attrSet, recursiveAttrSet }: MountOptions): boolean {
+  const readOnly = ((attrSet | recursiveAttrSet) & C.MOUNT_ATTR_RDONLY) !== 0;
+  return !readOnly && !isKernelFilesystem(source) && !destination.startsWith('/dev/');
+}
+
+/**
+ * The mappings that a mount has of its own, as the host numbers ids; undefined when they are the pod's, or there are none. Whoever
+ * wrote a spec without a user namespace does not know of the one that silt chose: what are the host's ids to that spec are the
+ * container's.
+ */
+function mapsOfMount(mount: Mount, jsonPath: string, { spec, idMaps }: RootPlanInput): IdMaps | undefined {
+  const { uidMappings = [], gidMappings = [] } = mount;
+  if (uidMappings.length === 0 || gidMappings.length === 0) return undefined;
+  const chosenBySilt = !spec.linux?.namespaces?.some(({ type }) => type === 'user');
+  const translate = (ranges: readonly IdRange[], ofPod: readonly IdRange[], key: string): readonly IdRange[] => {
+    const found = rangesToHost(ranges, ofPod);
+    if (found !== undefined) return found;
+    throw invalid(`${jsonPath}.${key}`, 'has host ids that are not in the user namespace of the container');
+  };
+  const maps =
+    idMaps !== null && chosenBySilt
+      ? {
+          uids: translate(uidMappings, idMaps.uids, 'uidMappings'),
+          gids: translate(gidMappings, idMaps.gids, 'gidMappings'),
+        }
+      : { uids: uidMappings, gids: gidMappings };
+  return idMaps !== null && sameMaps(maps, idMaps) ? undefined : maps;
+}
+
+/** /proc, /sys and /dev of the host cannot be idmapped, and nobody expects their owners to be translated. */
+function isKernelFilesystem(source: string): boolean {
+  return ['/proc', '/sys', '/dev'].some((top) => source === top || source.startsWith(`${top}/`));
+}
