@@ -1,8 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { SiltError } from '../errors';
 import { takeApart } from '../gofer';
-import { parseSpec, type Spec } from '../oci';
+import { readBundle, type Spec } from '../oci';
 import type { TaskRequest } from '../proto';
 import {
   allowCheckpointPath,
@@ -43,7 +40,7 @@ export interface TaskCreation {
 export async function createTask(context: TaskCreation, request: TaskRequest<'Create'>): Promise<Task> {
   const { id, bundle } = request;
   const { publisher } = context;
-  const spec = context.completeSpec(readSpec(bundle));
+  const spec = context.completeSpec(readBundle(bundle));
   const config = configWithOptions(context.workshop.config, request.options);
   const workshop = { ...context.workshop, config };
   const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
@@ -101,20 +98,4 @@ function killWhatOutlives(container: Container, pod: Pod, freezer: FreezeRecord)
   if (['host', 'apart'].includes(pid)) void pod.sandbox.exited.then(() => cgroups.killAll(container.cgroup));
   // The end of the sandbox kills the container, and what is frozen can only die when it is thawed.
   void pod.sandbox.exited.then(() => (freezer.paused ? freezer.resume() : undefined));
-}
-
-function readSpec(bundle: string): Spec {
-  const path = join(bundle, 'config.json');
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new SiltError(
-      'SPEC_INVALID',
-      `cannot read the container's spec ${path}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    );
-  }
-  return parseSpec(text, path);
 }

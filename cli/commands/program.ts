@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import { readFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
-import { SiltError } from '../../errors';
+import { basename, resolve } from 'node:path';
 import type { Frame } from '../frame';
 
 export function registerProgram(silt: Command, frame: Frame): void {
@@ -15,7 +13,7 @@ export function registerProgram(silt: Command, frame: Frame): void {
 
 /** What a start of the bundle would do, without doing any of it. @throws SiltError. */
 async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; json: boolean }): Promise<void> {
-  const [{ takeApart }, { parseSpec }, { planPrograms }, { listProgram, printProgram }, { openWorkshop }] =
+  const [{ takeApart }, { readBundle }, { planPrograms }, { listProgram, printProgram }, { openWorkshop }] =
     await Promise.all([
       import('../../gofer'),
       import('../../oci'),
@@ -24,19 +22,7 @@ async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; j
       import('../workshop'),
     ]);
   const directory = resolve(bundle);
-  const path = join(directory, 'config.json');
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new SiltError(
-      'SPEC_INVALID',
-      `cannot read the spec ${path}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    );
-  }
-  const spec = parseSpec(text, path);
+  const spec = readBundle(directory);
   const programs = planPrograms(openWorkshop(frame), {
     id: basename(directory),
     bundle: directory,
