@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { SiltError } from '../errors';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 import type { LogOptions } from './log';
 
 /** The flags before the command's name that have a meaning here; other-runtimes.ts has those that have none. */

@@ -1,7 +1,7 @@
 /** The entry of `silt`: turns on V8's compile cache and loads the rest, of which compiling would be half of a short command. */
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 
 // Only host root's cache is trusted, and only host root has one.
 if (process.getuid?.() === 0) enableCompileCache(join(siltRoot(), 'cache'));

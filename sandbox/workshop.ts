@@ -1,8 +1,8 @@
 import type { Kernel } from '../syscall';
-import type { Config } from './config';
+import type { Config } from './config/config';
 import type { Host } from './host';
 import type { OnProgress } from './progress';
-import type { StateDirectory } from './state';
+import type { StateDirectory } from './state/state';
 
 /** What containers are made with: the same for all containers of a process. */
 export interface Workshop {

@@ -53,7 +53,7 @@ export async function serveCheckpointFile(
   { id, init, checkpointFile }: Container,
 ): Promise<void> {
   if (checkpointFile === undefined) return;
-  const { serveCheckpointFile: serve } = await import('../sandbox/serve-checkpoint-file');
+  const { serveCheckpointFile: serve } = await import('../sandbox/checkpoint-request/serve');
   const onError = (message: string): void => log.warn('checkpoint', { container: id, message });
   const served = serve(workshop, id, checkpointFile, onError);
   void init.exited.then(() => served.close());

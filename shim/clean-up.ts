@@ -7,7 +7,7 @@ import { cgroups, Hooks, StateDirectory } from '../sandbox';
 import { Kernel } from '../syscall';
 import type { ShimArguments } from './arguments';
 import { removeLeftContainer, removeLeftPod } from './leftovers';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 import { socketPath } from './socket-address';
 import { answers, removeDeadSockets } from './sockets';
 

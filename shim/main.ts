@@ -4,7 +4,7 @@
  */
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 
 enableCompileCache(join(siltRoot(), 'cache'));
 // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would be compiled before the cache is on

@@ -5,7 +5,7 @@ import { Server as TtrpcServer } from 'ttrpc';
 import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
 import { type Config, type Host, parseConfig, readConfig, StateDirectory, type Workshop } from '../sandbox';
 import type { Spec } from '../oci';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 import type { Kernel } from '../syscall';
 import { endWhenAbandoned } from './abandoned';
 import type { ShimArguments } from './arguments';

@@ -2,7 +2,7 @@ import { closeSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { loadNative, openInterpreter } from '../native';
 import { Host, readConfig, StateDirectory } from '../sandbox';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 import { Kernel } from '../syscall';
 import { parseArguments, type ShimArguments } from './arguments';
 import { sweep } from './leftovers';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SiltError } from '../errors';
 import { BootstrapResult, readBootstrapParams } from '../proto';
 import type { ShimArguments } from './arguments';
-import { siltRoot } from '../sandbox/root';
+import { siltRoot } from '../sandbox/state/root';
 import { socketPath } from './socket-address';
 import { answers } from './sockets';
 

@@ -20,7 +20,7 @@ const programs = {
   cli: 'cli/main.ts',
   // What the command's entry loads once the compile cache is on.
   'command-line': 'cli/command-line.ts',
-  unpacker: 'sandbox/unpacker-main.ts',
+  unpacker: 'sandbox/seed/unpacker-main.ts',
   pager: 'sandbox/pager/main.ts',
 };
 

@@ -36,7 +36,7 @@ function readCompression(text: string): string {
 async function save(frame: Frame, id: string, flags: CheckpointFlags): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
-  const { checkpointPod, isPod } = await import('../../sandbox/pod-checkpoint');
+  const { checkpointPod, isPod } = await import('../../sandbox/checkpoint-request/pod');
   // A signal ends the process by way of its exit handlers, which remove what was half written; CRIU lets the container go on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
   await withBar(`saving ${id}`, async (onProgress, clear) => {

@@ -17,7 +17,7 @@ async function serve(frame: Frame, id: string): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
   const { CheckpointFile } = await import('../../sandbox/application');
-  const { serveCheckpointFile } = await import('../../sandbox/serve-checkpoint-file');
+  const { serveCheckpointFile } = await import('../../sandbox/checkpoint-request/serve');
   const workshop = openWorkshop(frame);
   const file = CheckpointFile.inherited(workshop.kernel, FDS);
   const served = serveCheckpointFile(workshop, id, file, (message) => frame.log.warning(message));

@@ -29,7 +29,7 @@ async function writeRootfsUpper(
   }
   const { openWorkshop } = await import('../workshop');
   const { expectShortRun } = await import('../../sandbox/archive');
-  const { snapshotToFd, snapshotToFile } = await import('../../sandbox/snapshot');
+  const { snapshotToFd, snapshotToFile } = await import('../../sandbox/snapshot/snapshot');
   expectShortRun();
   // A signal ends the process by way of its exit handlers, which remove the half-written file.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));

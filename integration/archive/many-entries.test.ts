@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NODE_OPTIONS } from '../../sandbox/unpacker';
+import { NODE_OPTIONS } from '../../sandbox/seed/unpacker';
 import { onMachinesContainerd, tarArchive, type TarEntry } from '../harness';
 import { checkout } from '../harness/checkout';
 

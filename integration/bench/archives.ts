@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { NODE_OPTIONS } from '../../sandbox/unpacker';
+import { NODE_OPTIONS } from '../../sandbox/seed/unpacker';
 import { checkout } from '../harness/checkout';
 import { type Contestant, measure, report } from './measure';
 import { type Tree, trees } from './trees';

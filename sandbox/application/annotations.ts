@@ -2,7 +2,7 @@
 import { isAbsolute, normalize } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import type { Config } from '../config';
+import type { Config } from '../config/config';
 
 const PREFIX = 'dev.gvisor.internal.checkpoint.';
 

@@ -7,7 +7,7 @@ import type { WatchHandle } from '../../native';
 import type { Owner } from '../../gofer';
 import { C, flags, type Kernel, ProgramBuilder, read } from '../../syscall';
 import { countDescriptions } from './descriptions';
-import { type Lifetime, reapLater } from '../process';
+import { type Lifetime, reapLater } from '../process/process';
 import { terminalSessionProgram } from '../programs/terminal-session';
 
 export type Outcome = 'resume' | 'restore' | 'error';

@@ -1,7 +1,7 @@
 /** How a checkpoint has ended is told to whoever serves the container's checkpoint file by a file in its state directory. */
 import { existsSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ContainerState, StateDirectory } from '../state';
+import type { ContainerState, StateDirectory } from '../state/state';
 import type { Outcome } from './checkpoint-file';
 
 const NAME = 'checkpoint-outcome';

@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { C, close, fsconfigCreate, fsconfigString, fsmount, fsopen, type Kernel, ProgramBuilder } from '../../syscall';
-import { siltRoot } from '../root';
+import { siltRoot } from '../state/root';
 
 /** Name of the file with CRIU's standard error. */
 export const LOG = 'log';

@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:
 import { delimiter, dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Kernel } from '../../syscall';
-import type { Config } from '../config';
+import type { Config } from '../config/config';
 import type { CriuCommand } from '../programs/criu';
 import { startDumper, unusable } from './dumper';
 

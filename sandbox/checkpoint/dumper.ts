@@ -2,9 +2,9 @@
 import { closeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { C, type Kernel, type Report } from '../../syscall';
-import { Process, pidOf } from '../process';
+import { Process, pidOf } from '../process/process';
 import { CRIU_FDS, type CriuCommand, dumpProgram } from '../programs/criu';
-import { awaitReports } from '../started';
+import { awaitReports } from '../process/started';
 import { makeCriuRun, openCriuLog } from './criu-run';
 import { CriuSession } from './session';
 

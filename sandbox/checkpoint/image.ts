@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import { missingFeatures } from '../cpu-features';
+import { missingFeatures } from '../cpuid/features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import { describeMounts } from './filesystems';
 import { readPagemaps } from '../pager/pagemap';

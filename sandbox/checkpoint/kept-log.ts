@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
-import { siltRoot } from '../root';
+import { siltRoot } from '../state/root';
 
 export interface LogSubject {
   readonly id: string;

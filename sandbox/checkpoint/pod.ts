@@ -3,8 +3,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import { joinedPod } from '../membership';
-import { containerName } from '../seed-policy';
+import { joinedPod } from '../pod/membership';
+import { containerName } from '../config/seed-policy';
 import { sync } from './manifest';
 
 export const POD_MANIFEST = 'pod.json';

@@ -2,8 +2,8 @@
 import type { Cgroup } from '../cgroup';
 import type { CpuView } from '../cpuid';
 import type { LaunchPlan } from '../programs/launch';
-import type { Lifetime, Process } from '../process';
-import type { AllowedDevice } from '../unpacker';
+import type { Lifetime, Process } from '../process/process';
+import type { AllowedDevice } from '../seed/unpacker';
 import type { CheckpointImage } from './image';
 
 export interface RestoreRequest {

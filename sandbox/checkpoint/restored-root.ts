@@ -2,11 +2,11 @@
 import { SiltError } from '../../errors';
 import { COVER, UPPER, USERNS } from '../../gofer';
 import type { Kernel, Started } from '../../syscall';
-import type { Pod } from '../pod';
-import { Process, pidOf } from '../process';
+import type { Pod } from '../pod/pod';
+import { Process, pidOf } from '../process/process';
 import { CRIU_FDS, restoreRootProgram, uncoverProgram } from '../programs/criu';
 import { LAUNCH_FDS } from '../programs/launch';
-import { awaitReports } from '../started';
+import { awaitReports } from '../process/started';
 import type { RestoreRequest } from './restore-request';
 import type { Prepared } from './restored-mounts';
 

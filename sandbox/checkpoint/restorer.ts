@@ -2,11 +2,11 @@
 import { closeSync, symlinkSync, writeFileSync } from 'node:fs';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
 import { type StartedPager, startPager } from '../pager';
-import type { Pod } from '../pod';
-import { Process, pidOf } from '../process';
+import type { Pod } from '../pod/pod';
+import { Process, pidOf } from '../process/process';
 import { CRIU_FDS, CRIU_PATHS, type CriuCommand, FIRST_INHERITED_FD, restoreProgram } from '../programs/criu';
 import { LAUNCH_FDS } from '../programs/launch';
-import { awaitReports } from '../started';
+import { awaitReports } from '../process/started';
 import { makeCriuRun, openCriuLog } from './criu-run';
 import type { InheritedFile } from './deleted';
 import { CGROUPS_IGNORED } from './dump';

@@ -6,7 +6,7 @@ import type { WatchHandle } from '../../native';
 import { type CriuOptions, CriuRequest, CriuRequestType, CriuResponse } from '../../proto/criu';
 import type { Draft } from '../../proto';
 import { C, type Kernel, ProgramBuilder, receiveMessage } from '../../syscall';
-import type { Process } from '../process';
+import type { Process } from '../process/process';
 import { explainLog } from './criu-log';
 import { keepFindings, LOG } from './criu-run';
 import { commandOf } from './outside';

@@ -6,9 +6,9 @@ import { closeSync, readdirSync } from 'node:fs';
 import type { Spec } from '../../oci';
 import { type Cgroup, escapeFreezer, isFrozen, killAll, listPids, thaw } from '../cgroup';
 import { CPU_FEATURES_ANNOTATION, type CpuView, traceContainer, TracerControl } from '../cpuid';
-import { FreezeRecord } from '../freeze';
-import type { Lifetime } from '../process';
-import type { ContainerState } from '../state';
+import { FreezeRecord } from '../state/freeze';
+import type { Lifetime } from '../process/process';
+import type { ContainerState } from '../state/state';
 import type { Workshop } from '../workshop';
 
 /** Whether the programs of such a container are traced, see docs/cpu-features.md. */

@@ -5,22 +5,22 @@ import { hostOwner, unmappedVolumes } from '../../gofer';
 import { type Spec, specWarnings } from '../../oci';
 import { applicationCheckpoint, applicationMounts, CheckpointFile } from '../application';
 import { memoryInUse } from '../cgroup';
-import { makeContainerCgroup, removeContainerCgroup } from '../container-cgroup';
-import { containerIdMaps, idsWarning } from '../container-ids';
-import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from '../container-plan';
-import { Hooks } from '../hooks';
-import { openMountFds } from '../mount-fds';
-import { isOfEndedProcess, refuseForeignNamespaces } from '../namespace-paths';
-import type { Pod } from '../pod';
+import { makeContainerCgroup, removeContainerCgroup } from './cgroup';
+import { containerIdMaps, idsWarning } from '../pod/container-ids';
+import { type ContainerPlan, type ContainerRequest, cpuinfoFile, planContainer } from './plan';
+import { Hooks } from './hooks';
+import { openMountFds } from '../mounts/fds';
+import { isOfEndedProcess, refuseForeignNamespaces } from '../pod/namespace-paths';
+import type { Pod } from '../pod/pod';
 import { watchProgress } from '../progress';
-import { Seeding } from '../seeding';
-import { NO_PROCESS, NO_UPPER, recordProcess } from '../state';
+import { Seeding } from './seeding';
+import { NO_PROCESS, NO_UPPER, recordProcess } from '../state/state';
 import { warningsOf, type Workshop } from '../workshop';
 import { Container } from './container';
 import { launchFirst, restoreFirst } from './launch';
 import { ParkedLauncher } from './parked';
 import { UndoStack } from './undo';
-import { filestoreRecord, makeUpper, recordUpper } from './upper';
+import { filestoreRecord, makeUpper, recordUpper } from './make-upper';
 
 /**
  * Creates a container in a running pod, up to its first process, which is parked before exec.

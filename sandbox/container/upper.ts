@@ -1,41 +1,116 @@
-import { closeSync, fstatSync, type Stats, statSync } from 'node:fs';
+import { closeSync, type Stats } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
-import { type IdMaps, isPodRoots, type Owner, toHost } from '../../gofer';
-import type { ContainerPlan, ContainerRequest } from '../container-plan';
-import type { Pod } from '../pod';
-import type { Seeding } from '../seeding';
-import { type ContainerState, NO_UPPER } from '../state';
-import { createUpper, filestorePath, modeBits } from '../upper';
-import type { Workshop } from '../workshop';
+import type { Owner } from '../../gofer';
+import type { Spec } from '../../oci';
+import {
+  AT_FDCWD,
+  C,
+  cloneTree,
+  close,
+  type Fd,
+  fchmodat,
+  fchownat,
+  fsconfigCreate,
+  fsconfigString,
+  fsmount,
+  fsopen,
+  type Kernel,
+  mkdirat,
+  mountSetattr,
+  ProgramBuilder,
+  type Slot,
+} from '../../syscall';
+import type { Config } from '../config/config';
+import type { ContainerRequest } from './plan';
+import { type Filestore, filestoreName, mountCover, mountFilestore } from '../filestore';
 
-/** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
-export async function makeUpper(
-  workshop: Workshop,
-  pod: Pod,
-  request: ContainerRequest,
-  plan: ContainerPlan,
-  seeding: Seeding | undefined,
-): Promise<number | undefined> {
-  const { kernel } = workshop;
-  const top = seeding?.layer?.hasRoot ? seeding.layer.path : request.rootfs.layers[0]!;
-  const stat = statSync(top);
-  const { owner, upper: names } = plan.launch.root;
-  const upper = createUpper(kernel, plan.upper, {
-    id: request.id,
-    owner,
-    rootOwner: isPodRoots(stat, owner) ? owner : rootOwner(plan.idMaps, stat, owner),
-    rootMode: modeBits(stat),
-    userns: plan.idMaps ? pod.userns : undefined,
-  });
-  const { rootfs } = request;
-  const seed = request.checkpoint?.upper ?? request.seed;
-  if (seed === undefined) return upper;
-  if (upper === undefined) {
-    const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;
-    throw new SiltError('SEED_REFUSED', message, { path: seed });
+/** What a container's writes go to. */
+export type UpperPlan =
+  /** A tmpfs. `size` as tmpfs(5) has it: bytes, or a percentage of the memory. */
+  | { readonly kind: 'memory'; readonly size: string }
+  /** A file with a filesystem in it; `name` is what has to be hidden from the application. */
+  | ({ readonly kind: 'filestore' } & Filestore)
+  /** The upper of the engine's own overlay: `fs` and `work` are names in `directory`. */
+  | { readonly kind: 'engine'; readonly directory: string; readonly fs: string; readonly work: string }
+  /** The engine's root filesystem itself: no overlay, or one that it has mounted, whose upper is `changes`. */
+  | { readonly kind: 'none'; readonly changes?: string };
+
+const NAMES = { fs: 'fs', work: 'work' };
+
+/** The names of the upper and the overlay's work directory in what {@link createUpper} makes; null without an upper. */
+export function upperNames(plan: UpperPlan): { fs: string; work: string } | null {
+  if (plan.kind === 'none') return null;
+  return plan.kind === 'engine' ? { fs: plan.fs, work: plan.work } : NAMES;
+}
+
+/**
+ * Decides where the writes of a container go.
+ * @throws SiltError ROOTFS_INVALID when the engine's root filesystem cannot take them and must.
+ */
+export function planUpper(
+  { id, rootfs: { own }, spec }: Pick<ContainerRequest, 'id' | 'rootfs' | 'spec'>,
+  { overlay, upperSize }: Config,
+): UpperPlan {
+  const sizeBytes = overlay.scope === 'none' ? undefined : overlay.medium.sizeBytes;
+  const memory: UpperPlan = { kind: 'memory', size: memorySize(spec, sizeBytes, upperSize) };
+  if (overlay.scope !== 'none' && overlay.medium.kind === 'memory') return memory;
+  if (overlay.scope !== 'none' && overlay.medium.kind === 'directory')
+    return { kind: 'filestore', directory: overlay.medium.directory!, name: undefined, sizeBytes };
+  // A view that the engine does not want written to: what silt has to make in it (mount points) must not reach it.
+  if (own === undefined) return memory;
+  if (overlay.scope !== 'none') return { kind: 'filestore', directory: own.upper, name: filestoreName(id), sizeBytes };
+  if (own.work === undefined) return { kind: 'none', ...(own.changes !== undefined && { changes: own.changes }) };
+  const directory = dirname(own.upper);
+  if (dirname(own.work) !== directory) {
+    const message = `overlay2=none writes to the engine's own upper, which must lie beside its work directory; they are ${own.upper} and ${own.work}; choose another overlay2`;
+    throw new SiltError('ROOTFS_INVALID', message, { path: own.upper });
   }
+  return { kind: 'engine', directory, fs: basename(own.upper), work: basename(own.work) };
+}
+
+/** Half the container's memory limit, so that a full upper is ENOSPC and not the OOM killer; the configured size without one. */
+function memorySize(spec: Spec, wanted: number | undefined, configured: string): string {
+  if (wanted !== undefined) return `${wanted}`;
+  const limit = spec.linux?.resources?.memory?.limit;
+  if (limit === undefined || limit <= 0) return configured;
+  return `${Math.max(Math.floor(limit / 2), 65536)}`;
+}
+
+export interface UpperOptions {
+  readonly id: string;
+  /** The pod's root as the host numbers it: owns the work directory. */
+  readonly owner: Owner;
+  /** Who owns the root directory of the container's filesystem, and its mode: what the topmost layer says. */
+  readonly rootOwner: Owner;
+  readonly rootMode: number;
+  /** The pod's user namespace; borrowed. */
+  readonly userns: number | undefined;
+}
+
+/**
+ * Makes what the plan says: a mount, attached nowhere, with the upper and the overlay's work directory in it. Seen through it, ids
+ * are the pod's as the host numbers them.
+ * Returns the fd of its root, the caller's to close; a filesystem of its own lives as long as that, or what it is attached to.
+ * Undefined without an upper.
+ */
+export function createUpper(kernel: Kernel, plan: UpperPlan, options: UpperOptions): number | undefined {
+  if (plan.kind === 'none') return undefined;
+  if (plan.kind === 'filestore') return createInFilestore(kernel, plan, options);
+  const p = new ProgramBuilder();
+  p.step(`making the upper of ${options.id}`);
+  const upper = plan.kind === 'engine' ? cloneEngineUpper(p, plan.directory, options) : mountTmpfs(p, plan.size);
+  if (plan.kind !== 'engine') makeDirectories(p, upper, options);
+  return kernel.run(p.build()).get(upper);
+}
+
+function createInFilestore(kernel: Kernel, store: Filestore, options: UpperOptions): number {
+  const upper = mountFilestore(kernel, store);
   try {
-    await seeding?.fill(upper, names!.fs, plan);
+    const p = new ProgramBuilder();
+    p.step(`making the upper of ${options.id}`);
+    makeDirectories(p, upper, options);
+    kernel.run(p.build());
     return upper;
   } catch (error) {
     closeSync(upper);
@@ -43,22 +118,46 @@ export async function makeUpper(
   }
 }
 
-/** Who owns the root directory; an owner whom the pod does not have is its root, as no other can be given to it. */
-function rootOwner(idMaps: IdMaps | null, { uid, gid }: Stats, podRoot: Owner): Owner {
-  if (idMaps === null) return { uid, gid };
-  return { uid: toHost(idMaps.uids, uid) ?? podRoot.uid, gid: toHost(idMaps.gids, gid) ?? podRoot.gid };
+/** A layer, as a detached mount, that hides what {@link createUpper} has put into the engine's root filesystem; undefined for nothing. */
+export function createCover(kernel: Kernel, plan: UpperPlan): number | undefined {
+  return needsCover(plan) ? mountCover(kernel, [plan.name]) : undefined;
 }
 
-export function filestoreRecord({ upper }: ContainerPlan): Pick<ContainerState, 'filestore'> {
-  const filestore = filestorePath(upper);
-  return filestore === undefined ? {} : { filestore };
+export function needsCover(plan: UpperPlan): plan is UpperPlan & { kind: 'filestore'; name: string } {
+  return plan.kind === 'filestore' && plan.name !== undefined;
 }
 
-export function recordUpper(id: string, plan: ContainerPlan, upper: number | undefined): ContainerState['upper'] {
-  const names = plan.launch.root.upper;
-  if (plan.upper.kind === 'none' && plan.upper.changes !== undefined)
-    return { path: plan.upper.changes, device: statSync(plan.upper.changes).dev, onHost: true };
-  return upper === undefined || names === null
-    ? NO_UPPER
-    : { path: `/${id}/${names.fs}`, device: fstatSync(upper).dev };
+/** What has to be deleted with the container, as an absolute path. */
+export function filestorePath(plan: UpperPlan): string | undefined {
+  return needsCover(plan) ? join(plan.directory, plan.name) : undefined;
+}
+
+function mountTmpfs(p: ProgramBuilder, size: string): Slot {
+  const context = fsopen(p, 'tmpfs');
+  fsconfigString(p, context, 'source', 'silt-upper');
+  fsconfigString(p, context, 'mode', '700');
+  fsconfigString(p, context, 'size', size);
+  fsconfigCreate(p, context);
+  const upper = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'upper');
+  close(p, context);
+  return upper;
+}
+
+function cloneEngineUpper(p: ProgramBuilder, directory: string, { userns }: UpperOptions): Slot {
+  const upper = cloneTree(p, AT_FDCWD, directory, { name: 'upper' });
+  mountSetattr(p, upper, { set: C.MOUNT_ATTR_NODEV, ...(userns === undefined ? {} : { userns }) });
+  return upper;
+}
+
+function makeDirectories(p: ProgramBuilder, upper: Fd, { rootOwner, rootMode, owner }: UpperOptions): void {
+  mkdirat(p, upper, NAMES.fs, 0o755);
+  fchownat(p, upper, NAMES.fs, rootOwner.uid, rootOwner.gid);
+  fchmodat(p, upper, NAMES.fs, rootMode);
+  mkdirat(p, upper, NAMES.work, 0o700);
+  fchownat(p, upper, NAMES.work, owner.uid, owner.gid);
+}
+
+/** The mode bits of a stat. */
+export function modeBits(stat: Stats): number {
+  return stat.mode & 0o7777;
 }

@@ -4,8 +4,8 @@ import { SiltError } from '../../errors';
 import type { WatchHandle } from '../../native';
 import { C, type Kernel, ProgramBuilder, receiveMessage } from '../../syscall';
 import type { Host } from '../host';
-import type { Lifetime, Process } from '../process';
-import { connectIn, listenIn } from '../state-socket';
+import type { Lifetime, Process } from '../process/process';
+import { connectIn, listenIn } from '../state/state-socket';
 import { traceCpuid, type TracerRequest } from './tracer';
 import type { CpuView } from './view';
 

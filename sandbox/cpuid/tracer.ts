@@ -5,7 +5,7 @@ import { SiltError } from '../../errors';
 import { nativeDirectory } from '../../native';
 import { C, errnoName, type Kernel } from '../../syscall';
 import type { Host } from '../host';
-import { type Lifetime, reapLater } from '../process';
+import { type Lifetime, reapLater } from '../process/process';
 import { TRACE_FDS, traceProgram } from '../programs/trace';
 import { encodeTable, type TracedTasks } from './table';
 import type { CpuView } from './view';

@@ -1,6 +1,6 @@
 /** Which features of the CPU a container's programs are shown. */
 import { SiltError } from '../../errors';
-import { cpuFeatures, missingFeatures } from '../cpu-features';
+import { cpuFeatures, missingFeatures } from './features';
 import { BASIC, EXTENDED, FEATURE_WORDS, GOES_WITH, type Register, REPEATED_BY_AMD, WITHOUT_CPUID } from './bits';
 
 export const CPU_FEATURES_ANNOTATION = 'dev.gvisor.internal.cpufeatures';

@@ -12,7 +12,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, r
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Kernel } from '../../syscall';
-import { isSameProcess, type RecordedProcess } from '../state';
+import { isSameProcess, type RecordedProcess } from '../state/state';
 import { lock, tryLock } from './lock';
 
 /** `layer.json`. */

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { nativeDirectory } from '../../native';
 import { type Kernel, ProgramBuilder, sendMessage } from '../../syscall';
-import { type Lifetime, Process } from '../process';
+import { type Lifetime, Process } from '../process/process';
 import { PAGER_FDS, pagerProgram } from '../programs/page';
-import { listenIn } from '../state-socket';
-import { errorFrom, NODE_OPTIONS } from '../unpacker';
+import { listenIn } from '../state/state-socket';
+import { errorFrom, NODE_OPTIONS } from '../seed/unpacker';
 import { FAILURE } from './record';
 
 /** Name of the socket at which CRIU looks for whoever brings memory, in its working directory. */

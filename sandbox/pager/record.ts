@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Kernel } from '../../syscall';
-import { endOf } from '../process';
-import { type ContainerState, isSameProcess } from '../state';
+import { endOf } from '../process/process';
+import { type ContainerState, isSameProcess } from '../state/state';
 
 /** In a container's state directory: why its memory could not be brought. Empty while all is well. */
 export const FAILURE = 'memory-failure';

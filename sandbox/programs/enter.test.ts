@@ -1,7 +1,7 @@
 import { loadNative } from '../../native';
 import { Kernel, listProgram } from '../../syscall';
 import { ctrSpec, type SpecChanges, WITH_SECCOMP } from '../ctr-spec.fixture';
-import { planProcess } from '../process-plan';
+import { planProcess } from '../exec/process-plan';
 import { FixedHost } from '../recorded-host.fixture';
 import { type EnterPlan, enterProgram } from './enter';
 import { absolutePaths, callsIn, checkByInterpreter, sequenceOf } from './testing';

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { type Fd, ioctl, type Kernel, ProgramBuilder } from '../../syscall';
-import { sendFd } from '../send-fd';
+import { sendFd } from './send-fd';
 
 /** Unix 98 masters are character devices 5:2 (pts(4)). */
 const MASTER = (5 << 8) | 2;

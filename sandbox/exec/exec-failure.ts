@@ -1,0 +1,44 @@
+import { SiltError } from '../../errors';
+import { LOOKUP_STEP, type ProcessPlan } from '../programs/process';
+
+/**
+ * The error of a program that is not there or cannot be executed, in the words that runc (Go's os/exec) has for it and that
+ * tests and tools of users look for; any other error as it is.
+ */
+export function execFailure(error: unknown, process: Pick<ProcessPlan, 'argv' | 'cwd'>): unknown {
+  if (!(error instanceof SiltError) || error.code !== 'SYSCALL_FAILED') return error;
+  const name = process.argv[0] ?? '';
+  const errno = error.details.errno ?? '';
+  if (error.message.startsWith(LOOKUP_STEP)) {
+    if (!name.includes('/')) return refuse(error, `exec: ${JSON.stringify(name)}: executable file not found in $PATH`);
+    // EBADF is how the program says that the path is a directory (execFirst).
+    if (errno === 'EACCES' || errno === 'EBADF')
+      return refuse(error, `exec: ${JSON.stringify(name)}: permission denied`);
+    const words: Readonly<Record<string, string>> = { ENOENT: 'no such file or directory', ENOTDIR: 'not a directory' };
+    return refuse(error, `exec: ${JSON.stringify(name)}: stat ${name}: ${words[errno] ?? errno}`);
+  }
+  if (error.message.startsWith('executing ')) {
+    const words: Readonly<Record<string, string>> = {
+      ENOEXEC: 'exec format error',
+      ENOENT: 'no such file or directory',
+      EACCES: 'permission denied',
+    };
+    return refuse(error, `exec ${name}: ${words[errno] ?? errno}`);
+  }
+  if (error.message.startsWith('entering the working directory ')) {
+    const words: Readonly<Record<string, string>> = {
+      ENOENT: 'no such file or directory',
+      ENOTDIR: 'not a directory',
+      EACCES: 'permission denied',
+    };
+    return refuse(
+      error,
+      `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed: ${words[errno] ?? errno}`,
+    );
+  }
+  return error;
+}
+
+function refuse(cause: SiltError, message: string): SiltError {
+  return new SiltError('EXEC_NOT_FOUND', message, cause.details, { cause });
+}

@@ -1,0 +1,47 @@
+import type { Spec } from '../../oci';
+import { containerIdMaps, idsWarning } from './container-ids';
+
+const range = [{ containerID: 0, hostID: 100_000, size: 65536 }];
+const MAPS = { uids: range, gids: range };
+const OWN = { network: true, ipc: true, uts: true };
+const FOREIGN = { ...OWN, foreignNetwork: true };
+
+function spec(capabilities: string[], user = false): Spec {
+  const namespaces = user ? [{ type: 'user' }] : [];
+  return { ociVersion: '1.2.0', process: { capabilities: { bounding: capabilities } }, linux: { namespaces } } as never;
+}
+
+const PRIVILEGED = ['CAP_SYS_ADMIN', 'CAP_SYS_MODULE', 'CAP_SYS_RAWIO', 'CAP_CHOWN'];
+const USUAL = ['CAP_CHOWN', 'CAP_NET_RAW', 'CAP_MKNOD', 'CAP_AUDIT_WRITE'];
+
+test.each<[string, Spec, boolean, string]>([
+  ['an ordinary container has the pod’s', spec(USUAL), true, ''],
+  ['so has one that may mount in it', spec([...USUAL, 'CAP_SYS_ADMIN', 'CAP_SYS_PTRACE']), true, ''],
+  ['a privileged one has the host’s', spec(PRIVILEGED), false, ''],
+  ['unless it asks for a user namespace', spec(PRIVILEGED, true), true, ''],
+  [
+    'one that would set the clock has the host’s',
+    spec(['CAP_SYS_TIME']),
+    false,
+    "it is not in the pod's user namespace",
+  ],
+  ['unless that is asked for', spec(['CAP_SYS_TIME'], true), true, 'CAP_SYS_TIME has no power'],
+  [
+    'one that would manage a network of somebody else’s has the host’s',
+    spec(['CAP_NET_ADMIN']),
+    false,
+    'in which CAP_NET_ADMIN would have no power',
+  ],
+])('ids: %s', (_, one, pods, warning) => {
+  const pod = { idMaps: MAPS, namespaces: FOREIGN };
+  expect(containerIdMaps(pod, one)).toBe(pods ? MAPS : null);
+  expect(containerIdMaps({ ...pod, idMaps: null }, one)).toBeNull();
+  const told = idsWarning(pod, one) ?? '';
+  expect([told.includes(warning), told === '']).toEqual([true, warning === '']);
+});
+
+test('ids: one that manages a network of the pod’s own has the pod’s', () => {
+  const pod = { idMaps: MAPS, namespaces: OWN };
+  expect(containerIdMaps(pod, spec(['CAP_NET_ADMIN']))).toBe(MAPS);
+  expect(idsWarning(pod, spec(['CAP_NET_ADMIN']))).toBeUndefined();
+});

@@ -1,0 +1,95 @@
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { SiltError } from '../../errors';
+import type { IdMaps } from '../../gofer';
+import { C, type Kernel, ProgramBuilder } from '../../syscall';
+import { type AllowedDevice, runUnpacker } from './unpacker';
+import type { Workshop } from '../workshop';
+
+export interface SeedRequest {
+  /** The archive: a plain, gzip or zstd tar, see {@link openSeed}. Borrowed. */
+  readonly archive: number;
+  /** A detached upper, see createUpper. Borrowed. */
+  readonly upper: number;
+  /** The name of the upper's directory in it. */
+  readonly directory: string;
+  /** The pod's ids, or null. */
+  readonly idMaps: IdMaps | null;
+  readonly cgroupFiles: readonly string[];
+  /** Device nodes that the archive may hold besides whiteouts. */
+  readonly devices: readonly AllowedDevice[];
+  /** How many processes of that cgroup the OOM killer has killed; tells why an unpacker that was killed was. */
+  readonly oomKills?: () => bigint;
+}
+
+/** Whose root is host root in no more than name: all ids are the host's. */
+const ALL_IDS = [{ containerID: 0, hostID: 0, size: 0xffff_ffff }];
+
+/**
+ * Fills an upper from an archive, in a process of its own that has nothing but the two.
+ * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE with the entry and its byte offset. What was made until then stays
+ * in the upper, which the caller throws away.
+ */
+export async function seedUpper(
+  workshop: Pick<Workshop, 'kernel' | 'host' | 'onProgress'>,
+  request: SeedRequest,
+): Promise<void> {
+  const directory = openUpper(workshop.kernel, request);
+  const { archive, cgroupFiles, devices, oomKills = () => 0n } = request;
+  const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
+  try {
+    await runUnpacker(workshop, {
+      archive,
+      directory,
+      idMaps,
+      idmapped: false,
+      cgroupFiles,
+      devices,
+      maxBytes: Infinity,
+      oomKills,
+    });
+  } finally {
+    closeSync(directory);
+  }
+}
+
+/**
+ * Opens an archive: a regular file, not through a symlink in the last component, and without waiting for a fifo's writer.
+ * The fd is the caller's. @throws SiltError SEED_UNREADABLE.
+ */
+export function openSeed(path: string): number {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    const why: Readonly<Record<string, string>> = {
+      ENOENT: 'there is no such file',
+      ELOOP: 'it is a symbolic link',
+      ENXIO: 'it is a socket',
+    };
+    throw new SiltError(
+      'SEED_UNREADABLE',
+      `cannot open the archive: ${why[code] ?? code}`,
+      { path, errno: code },
+      { cause: error },
+    );
+  }
+  const stat = fstatSync(fd);
+  if (stat.isFile()) return fd;
+  closeSync(fd);
+  const kind = stat.isDirectory() ? 'a directory' : stat.isFIFO() ? 'a fifo' : 'a device';
+  throw new SiltError('SEED_UNREADABLE', `the archive is ${kind}, not a regular file`, { path });
+}
+
+function openUpper(kernel: Kernel, { upper, directory }: SeedRequest): number {
+  const p = new ProgramBuilder();
+  const fd = p.slot('fs');
+  p.step('opening the upper').call(
+    'openat',
+    [upper, p.string(directory), C.O_RDONLY | C.O_DIRECTORY | C.O_CLOEXEC, 0],
+    {
+      out: fd,
+    },
+  );
+  return kernel.run(p.build()).get(fd);
+}

@@ -1,0 +1,242 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { refusalOf } from '../../errors/testing/refusal';
+import { loadNative, openInterpreter } from '../../native';
+import { Kernel } from '../../syscall';
+import { bundleForTest } from '../../tools/bundle-for-test';
+import type { Cgroup } from '../cgroup';
+import { makeTree, type Tree } from '../cgroup/tree';
+import { FreezeRecord } from './freeze';
+
+// Plain files stand in for cgroupfs: they keep the last word that was written, and say at once that everything is frozen.
+
+const interpreter = openInterpreter();
+const kernel = new Kernel(loadNative(), interpreter);
+afterAll(() => closeSync(interpreter));
+
+const bundle = bundleForTest(
+  ...['freeze.ts', '../../native/index.ts', '../../syscall/index.ts'].map((path) => join(__dirname, path)),
+);
+afterAll(() => bundle.remove());
+
+const KINDS = {
+  v2: {
+    files: { 'cg/cgroup.events': 'populated 1\nfrozen 1\n', 'cg/cgroup.freeze': '0' },
+    controllers: ['cpu', 'memory'],
+    file: 'cg/cgroup.freeze',
+    frozen: '1',
+    thawed: '0',
+  },
+  // Both words have six letters: the lease's program does not cut the file off, as no cgroup file needs that.
+  v1: {
+    files: { 'cg/freezer.state': 'THAWED' },
+    controllers: ['freezer'],
+    file: 'cg/freezer.state',
+    frozen: 'FROZEN',
+    thawed: 'THAWED',
+  },
+} as const;
+
+let tree: Tree;
+/** Leases that are still held: a test that fails must not leave the processes that hold them. */
+const held = new Set<() => Promise<void>>();
+afterEach(async () => {
+  for (const release of held) await release();
+  held.clear();
+  tree.remove();
+});
+
+describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
+  const kind = KINDS[mode];
+  let cgroup: Cgroup;
+  beforeEach(() => {
+    tree = makeTree(kind.files);
+    const path = join(tree.root, 'cg');
+    const version = mode === 'v2' ? 2 : 1;
+    cgroup = { mode, directories: [{ version, mountPoint: tree.root, controllers: kind.controllers, path }] };
+  });
+
+  const record = (): FreezeRecord => new FreezeRecord(kernel, cgroup, join(tree.root, 'state'));
+  /** Takes a lease; gives what releases it. */
+  const lease = async (): Promise<() => Promise<void>> => {
+    const release = await record().lease();
+    held.add(release);
+    return async () => {
+      held.delete(release);
+      await release();
+    };
+  };
+  const isFrozen = (): boolean => {
+    const word = tree.read(kind.file);
+    expect([kind.frozen, kind.thawed]).toContain(word);
+    return word === kind.frozen;
+  };
+
+  test('a container is frozen from pause to resume', async () => {
+    const freezer = record();
+    expect([freezer.paused, isFrozen()]).toEqual([false, false]);
+    await freezer.pause();
+    expect([freezer.paused, isFrozen()]).toEqual([true, true]);
+    await freezer.resume();
+    expect([freezer.paused, isFrozen()]).toEqual([false, false]);
+  });
+
+  test('whether it is paused is known to everybody who looks', async () => {
+    await record().pause();
+    expect(record().paused).toBe(true);
+    await record().resume();
+    expect(record().paused).toBe(false);
+  });
+
+  test('a lease freezes it until it is released, and is no pause', async () => {
+    const freezer = record();
+    const release = await lease();
+    expect([freezer.paused, isFrozen()]).toEqual([false, true]);
+    await release();
+    expect([freezer.paused, isFrozen()]).toEqual([false, false]);
+  });
+
+  test('it thaws with the last of several leases, whichever that is', async () => {
+    const [first, second] = [await lease(), await lease()];
+    await first();
+    expect(isFrozen()).toBe(true);
+    const third = await lease();
+    await second();
+    expect(isFrozen()).toBe(true);
+    await third();
+    expect(isFrozen()).toBe(false);
+  });
+
+  test('paused before or during a lease, it stays so after it', async () => {
+    const freezer = record();
+    await freezer.pause();
+    const before = await lease();
+    await before();
+    expect([freezer.paused, isFrozen()]).toEqual([true, true]);
+    await freezer.resume();
+    const during = await lease();
+    await freezer.pause();
+    await during();
+    expect([freezer.paused, isFrozen()]).toEqual([true, true]);
+  });
+
+  test('resumed during a lease, it stays frozen until its end', async () => {
+    const freezer = record();
+    await freezer.pause();
+    const release = await lease();
+    await freezer.resume();
+    expect([freezer.paused, isFrozen()]).toEqual([false, true]);
+    await release();
+    expect(isFrozen()).toBe(false);
+  });
+
+  test('many changes at once leave it as the last of them wanted', async () => {
+    const leases = Array.from({ length: 4 }, async () => (await lease())());
+    await Promise.all([record().pause(), ...leases, record().pause()]);
+    expect([record().paused, isFrozen()]).toEqual([true, true]);
+    await record().resume();
+    expect(isFrozen()).toBe(false);
+  });
+
+  test('nothing stays open or runs on after a release', async () => {
+    const before = readdirSync('/proc/self/fd');
+    const release = await lease();
+    await release();
+    expect(readdirSync('/proc/self/fd').filter((fd) => !before.includes(fd))).toEqual([]);
+    expect(existsSync(join(tree.root, 'state/paused'))).toBe(false);
+  });
+
+  describe('with a lease of another process', () => {
+    /** Starts a process that takes a lease and keeps it. */
+    async function holder(): Promise<ChildProcess> {
+      const program = `
+        const { FreezeRecord, Kernel, loadNative, openInterpreter } = require(${JSON.stringify(bundle.file)});
+        const native = loadNative();
+        const kernel = new Kernel(native, openInterpreter(undefined, native));
+        const record = new FreezeRecord(kernel, ${JSON.stringify(cgroup)}, ${JSON.stringify(join(tree.root, 'state'))});
+        record.lease().then(() => { process.stdout.write('held'); setInterval(() => undefined, 1000); });
+      `;
+      const env = { ...process.env, SILT_NATIVE_DIR: join(__dirname, '../../build/native') };
+      const child = spawn(process.execPath, ['-e', program], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+      const [said] = (await once(child.stdout, 'data')) as [Buffer];
+      expect(said.toString()).toBe('held');
+      return child;
+    }
+
+    async function kill(child: ChildProcess): Promise<void> {
+      const exit = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exit;
+    }
+
+    async function untilThawed(): Promise<void> {
+      for (let round = 0; round < 200 && isFrozen(); round++) await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(isFrozen()).toBe(false);
+    }
+
+    test('that is killed, it thaws', async () => {
+      const child = await holder();
+      expect(isFrozen()).toBe(true);
+      await kill(child);
+      await untilThawed();
+    });
+
+    test('that is killed, it stays frozen while it is paused or another lease is held', async () => {
+      const child = await holder();
+      const release = await lease();
+      await record().pause();
+      await kill(child);
+      // The dead one's program has come to its end once it no longer holds its lock: only ours is left then.
+      await release();
+      expect([record().paused, isFrozen()]).toEqual([true, true]);
+      await record().resume();
+      await untilThawed();
+    });
+  });
+});
+
+describe('a freeze that fails', () => {
+  beforeEach(() => {
+    tree = makeTree({ 'state/leases': '' });
+  });
+  const gone = (): FreezeRecord => {
+    const directory = { version: 2, mountPoint: tree.root, controllers: [], path: join(tree.root, 'gone') } as const;
+    return new FreezeRecord(kernel, { mode: 'v2', directories: [directory] }, join(tree.root, 'state'));
+  };
+
+  test('leaves no pause', async () => {
+    const freezer = gone();
+    expect(await refusalOf(freezer.pause())).toMatchObject({ code: 'SYSCALL_FAILED', details: { errno: 'ENOENT' } });
+    expect(freezer.paused).toBe(false);
+    // Nor the lock: the next one gets its turn.
+    expect((await refusalOf(freezer.pause())).code).toBe('SYSCALL_FAILED');
+  });
+
+  test('leaves no lease', async () => {
+    const before = readdirSync('/proc/self/fd');
+    expect(await refusalOf(gone().lease())).toMatchObject({ code: 'SYSCALL_FAILED', details: { errno: 'ENOENT' } });
+    expect(readdirSync('/proc/self/fd').filter((fd) => !before.includes(fd))).toEqual([]);
+  });
+
+  test('because nobody holds the lease is an error: the container would never thaw', async () => {
+    const files = { 'cg/cgroup.events': 'frozen 1\n', 'cg/cgroup.freeze': '0' };
+    tree.remove();
+    tree = makeTree(files);
+    // A program that ends without a word stands in for an interpreter that is killed.
+    const silent = openSync('/bin/true', 'r');
+    try {
+      const directory = { version: 2, mountPoint: tree.root, controllers: [], path: join(tree.root, 'cg') } as const;
+      const freezer = new FreezeRecord(
+        new Kernel(loadNative(), silent),
+        { mode: 'v2', directories: [directory] },
+        join(tree.root, 'state'),
+      );
+      expect((await refusalOf(freezer.lease())).code).toBe('INTERNAL');
+      expect(tree.read('cg/cgroup.freeze')).toBe('0');
+    } finally {
+      closeSync(silent);
+    }
+  });
+});

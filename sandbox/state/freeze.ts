@@ -1,0 +1,139 @@
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SiltError } from '../../errors';
+import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../../syscall';
+import { type Cgroup, freeze, thaw } from '../cgroup';
+
+/**
+ * Who wants a container frozen: the user, who paused it, and any number of leases, each held by a process that reads the
+ * container's files. It is frozen while anyone does.
+ *
+ * The truth is in the container's state directory, so that the shim and any command line agree without a conversation:
+ * the file `paused` exists while the user wants it, and each lease holds a shared flock(2) on the file `leases`. Every
+ * change is made under an exclusive flock on `freeze.lock`.
+ *
+ * A lease is held by a process of its own, a syscall program that waits for the end of a pipe: when the one who asked for
+ * the lease dies, however it dies, the pipe ends and the container thaws.
+ */
+export class FreezeRecord {
+  readonly #paused: string;
+  readonly #leases: string;
+  readonly #lock: string;
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly cgroup: Cgroup,
+    directory: string,
+  ) {
+    this.#paused = join(directory, 'paused');
+    this.#leases = join(directory, 'leases');
+    this.#lock = join(directory, 'freeze.lock');
+    mkdirSync(directory, { recursive: true });
+  }
+
+  get paused(): boolean {
+    return existsSync(this.#paused);
+  }
+
+  /** @throws SiltError when the cgroup does not freeze in time; then it is thawed and not paused. */
+  async pause(): Promise<void> {
+    await this.#locked(async () => {
+      await freeze(this.cgroup);
+      writeFileSync(this.#paused, '');
+    });
+  }
+
+  /** The user no longer wants it frozen; it thaws unless a lease is held. */
+  async resume(): Promise<void> {
+    await this.#locked(() => {
+      rmSync(this.#paused, { force: true });
+      const leases = openSync(this.#leases, 'a');
+      try {
+        if (this.#flock(leases, C.LOCK_EX | C.LOCK_NB)) thaw(this.cgroup);
+      } finally {
+        closeSync(leases);
+      }
+      return Promise.resolve();
+    });
+  }
+
+  /**
+   * Freezes the container until the returned function is called, or this process ends. A container that the user paused
+   * stays paused.
+   * @param control a pipe whose end ends the lease, kept: another process that has its second fd prolongs the lease
+   */
+  async lease([controlRead, controlWrite] = this.kernel.pipe()): Promise<() => Promise<void>> {
+    const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
+    closeSync(controlRead);
+    const release = async (): Promise<void> => {
+      closeSync(controlWrite);
+      await this.kernel.ended(started);
+    };
+    try {
+      if (!(await started.reports.next())) {
+        throw new SiltError('INTERNAL', 'cannot freeze: the process that was to hold the lease was killed');
+      }
+      await this.#locked(() => freeze(this.cgroup));
+      return release;
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  /** Holds the lease; at the end of the pipe thaws, unless another lease is held or the user has paused. */
+  #leaseProgram(): Program {
+    const p = new ProgramBuilder();
+    p.step('taking a lease on the container’s freezer');
+    p.call('setpgid', [0, 0]);
+    const leases = open(p, this.#leases, 'O_RDWR|O_CREAT', { mode: 0o600 });
+    p.call('flock', [leases, C.LOCK_SH], { retry: true });
+    p.call('sendto', [p.report, p.bytes(Buffer.from('held')), 4, C.MSG_NOSIGNAL, 0, 0]);
+    read(p, p.donated('control'), 1);
+    p.step('ending a lease on the container’s freezer');
+    // The container may have been deleted meanwhile, and its directory with it.
+    const lock = open(p, this.#lock, 'O_RDWR|O_CREAT', { mode: 0o600, tolerate: ['ENOENT'] });
+    p.call('flock', [lock, C.LOCK_EX], { retry: true, tolerate: ['EBADF'] });
+    const end = p.label();
+    const others = p.slot('others');
+    p.call('flock', [leases, C.LOCK_EX | C.LOCK_NB], { out: others, tolerate: ['EAGAIN'] });
+    p.jumpIfNotZero(others, end);
+    const paused = p.slot('paused');
+    p.call('faccessat', [C.AT_FDCWD, p.string(this.#paused), 0], { out: paused, tolerate: ['ENOENT'] });
+    p.jumpIfZero(paused, end);
+    const { file, value } = thawWrite(this.cgroup);
+    const freezer = open(p, file, 'O_WRONLY', { tolerate: ['ENOENT'] });
+    write(p, freezer, value, { tolerate: 'all' });
+    p.place(end);
+    return p.build();
+  }
+
+  /**
+   * Runs `body` under the lock. Waiting is done in the event loop, never in flock(2): the holder may be this very process,
+   * in the middle of a freeze that takes its time.
+   */
+  async #locked<T>(body: () => Promise<T>): Promise<T> {
+    const fd = openSync(this.#lock, 'a');
+    try {
+      while (!this.#flock(fd, C.LOCK_EX | C.LOCK_NB)) await new Promise((resolve) => setTimeout(resolve, 2));
+      return await body();
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** flock(2) without waiting. @returns false when it is taken. */
+  #flock(fd: number, how: number): boolean {
+    const p = new ProgramBuilder();
+    const result = p.slot('result');
+    p.step('locking the freezer’s record').call('flock', [fd, how], { out: result, retry: true, tolerate: ['EAGAIN'] });
+    return this.kernel.run(p.build()).get(result) === 0;
+  }
+}
+
+/** What thaws a cgroup, as one write. */
+function thawWrite(cgroup: Cgroup): { file: string; value: string } {
+  const freezer = cgroup.directories.find(({ controllers }) => controllers.includes('freezer'));
+  if (freezer?.version === 1) return { file: `${freezer.path}/freezer.state`, value: 'THAWED' };
+  return { file: `${cgroup.directories[0]!.path}/cgroup.freeze`, value: '0' };
+}
