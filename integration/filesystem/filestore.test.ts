@@ -24,106 +24,110 @@ async function shell(host: Containerd, id: string, script: string): Promise<stri
 }
 
 for (const userns of ['none', 'auto'] as const) {
-  containerdSuite(`overlay2=root:self, user namespaces ${userns}`, { userns, overlay2: 'root:self' }, (host) => {
-    let before: Map<string, string>;
-    beforeAll(() => (before = loops()));
+  containerdSuite(
+    `overlay2=root:self, user namespaces ${userns}`,
+    { userns, overlay2: 'root:self', onlyPeer: 'system' },
+    (host) => {
+      let before: Map<string, string>;
+      beforeAll(() => (before = loops()));
 
-    siltTest('writes go to a sparse file in the container’s own directory of the host', async () => {
-      const id = await host().startContainer();
-      const file = await filestoreOf(host(), id);
-      expect(statSync(file).size).toBeGreaterThan(2 ** 30);
-      expect(statSync(file).mode & 0o777).toBe(0o600);
-      expect(statSync(file).blocks * 512).toBeLessThan(2 ** 20);
-      await shell(host(), id, 'dd if=/dev/zero bs=1M count=20 of=/big; echo x > /root/x; sync');
-      expect(statSync(file).blocks * 512).toBeGreaterThan(20 << 20);
-      expect(readdirSync(await engineUpper(host(), id))).toEqual([`.silt.filestore.${id}`]);
-      // What a kubelet asks for: the usage of the container's snapshot.
-      const usage = (await host().mustCtr(['snapshots', 'usage', '-b', id])).stdout.toString();
-      expect(Number(/^\S+\s+(\d+)/m.exec(usage.split('\n')[1]!)?.[1])).toBeGreaterThan(20 << 20);
-      await host().remove(id);
-      expect(existsSync(file)).toBe(false);
-    });
-
-    siltTest('the application cannot find the file', async () => {
-      const id = await host().startContainer();
-      const inode = statSync(await filestoreOf(host(), id)).ino;
-      const name = `/.silt.filestore.${id}`;
-      const script = [
-        'ls -a / | grep silt',
-        `ls ${name} /../..${name}`,
-        `head -c 1 ${name}`,
-        `stat ${name}`,
-        `find / -xdev -inum ${inode}`,
-        'find / -xdev -name "*silt*"',
-        'find / -xdev -size +100000000c',
-        'grep -i silt /proc/mounts /proc/self/mountinfo',
-        'cat /sys/block/loop*/loop/backing_file | grep -e silt -e snap',
-        'grep -r silt /sys/block/loop*/loop/ 2> /dev/null',
-      ];
-      const seen = await shell(host(), id, `${script.join('; ')}; true`);
-      expect(seen.split('\n').filter((line) => line !== '' && !line.includes('No such file'))).toEqual([]);
-      await host().remove(id);
-    });
-
-    siltTest('the application may have a file of that name of its own, and does not reach the other', async () => {
-      const id = await host().startContainer();
-      const name = `/.silt.filestore.${id}`;
-      const size = statSync(await filestoreOf(host(), id)).size;
-      expect(
-        await shell(
-          host(),
-          id,
-          `echo mine > ${name}; cat ${name}; rm ${name}; ls ${name} 2> /dev/null; mkdir ${name}; ls -a / | grep -c silt`,
-        ),
-      ).toBe('mine\n1\n');
-      expect(statSync(await filestoreOf(host(), id)).size).toBe(size);
-      await host().remove(id);
-    });
-
-    siltTest('a seed goes into it and a snapshot comes out of it', async () => {
-      const path = join(host().seeds, 'self-seed.tar');
-      writeFileSync(path, tarArchive(seedEntries));
-      const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
-      expect(await shell(host(), id, 'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced; echo y > /y')).toBe(
-        'seeded\n1000:2000\nnew\n',
-      );
-      const taken = await snapshot(host(), id, `self-${userns}.tar`);
-      expect(taken.names).toEqual(
-        ['', 'etc', 'etc/group', 'lower', 'lower/replaced', 'lower/replaced/new', 'srv', 'srv/data', 'y'].sort(),
-      );
-      const again = await host().run(['sh', '-c', 'cat /srv/data /y; ls /etc/group'], {
-        flags: ['--annotation', `${annotation}=${taken.path}`],
+      siltTest('writes go to a sparse file in the container’s own directory of the host', async () => {
+        const id = await host().startContainer();
+        const file = await filestoreOf(host(), id);
+        expect(statSync(file).size).toBeGreaterThan(2 ** 30);
+        expect(statSync(file).mode & 0o777).toBe(0o600);
+        expect(statSync(file).blocks * 512).toBeLessThan(2 ** 20);
+        await shell(host(), id, 'dd if=/dev/zero bs=1M count=20 of=/big; echo x > /root/x; sync');
+        expect(statSync(file).blocks * 512).toBeGreaterThan(20 << 20);
+        expect(readdirSync(await engineUpper(host(), id))).toEqual([`.silt.filestore.${id}`]);
+        // What a kubelet asks for: the usage of the container's snapshot.
+        const usage = (await host().mustCtr(['snapshots', 'usage', '-b', id])).stdout.toString();
+        expect(Number(/^\S+\s+(\d+)/m.exec(usage.split('\n')[1]!)?.[1])).toBeGreaterThan(20 << 20);
+        await host().remove(id);
+        expect(existsSync(file)).toBe(false);
       });
-      expect(again.stdout.toString()).toBe('seeded\ny\n');
-      await host().remove(id);
-    });
 
-    siltTest('is full when its size is reached, and says so', async () => {
-      const id = await host().startContainer(['sleep', '1000'], { flags: overlayFlags('root:self,size=16m') });
-      expect(statSync(await filestoreOf(host(), id)).size).toBe(16 << 20);
-      expect(await shell(host(), id, 'dd if=/dev/zero of=/big bs=1M count=20')).toContain('No space left');
-      expect(await shell(host(), id, 'rm /big; echo again > /small; cat /small')).toBe('again\n');
-      await host().remove(id);
-    });
-
-    siltTest('goes when every process of the pod is killed', async () => {
-      const id = await host().startContainer();
-      const file = await filestoreOf(host(), id);
-      await shell(host(), id, 'echo x > /x');
-      process.kill(shimPid(host(), id), 'SIGKILL');
-      await waitFor('the filestore to be removed', () => !existsSync(file), { timeoutMs: 30_000 });
-      await host().remove(id);
-    });
-
-    siltTest('leaves no loop device', async () => {
-      await waitFor('the loop devices to be free', () => [...loops().keys()].every((name) => before.has(name)), {
-        timeoutMs: 10_000,
+      siltTest('the application cannot find the file', async () => {
+        const id = await host().startContainer();
+        const inode = statSync(await filestoreOf(host(), id)).ino;
+        const name = `/.silt.filestore.${id}`;
+        const script = [
+          'ls -a / | grep silt',
+          `ls ${name} /../..${name}`,
+          `head -c 1 ${name}`,
+          `stat ${name}`,
+          `find / -xdev -inum ${inode}`,
+          'find / -xdev -name "*silt*"',
+          'find / -xdev -size +100000000c',
+          'grep -i silt /proc/mounts /proc/self/mountinfo',
+          'cat /sys/block/loop*/loop/backing_file | grep -e silt -e snap',
+          'grep -r silt /sys/block/loop*/loop/ 2> /dev/null',
+        ];
+        const seen = await shell(host(), id, `${script.join('; ')}; true`);
+        expect(seen.split('\n').filter((line) => line !== '' && !line.includes('No such file'))).toEqual([]);
+        await host().remove(id);
       });
-    });
-  });
+
+      siltTest('the application may have a file of that name of its own, and does not reach the other', async () => {
+        const id = await host().startContainer();
+        const name = `/.silt.filestore.${id}`;
+        const size = statSync(await filestoreOf(host(), id)).size;
+        expect(
+          await shell(
+            host(),
+            id,
+            `echo mine > ${name}; cat ${name}; rm ${name}; ls ${name} 2> /dev/null; mkdir ${name}; ls -a / | grep -c silt`,
+          ),
+        ).toBe('mine\n1\n');
+        expect(statSync(await filestoreOf(host(), id)).size).toBe(size);
+        await host().remove(id);
+      });
+
+      siltTest('a seed goes into it and a snapshot comes out of it', async () => {
+        const path = join(host().seeds, 'self-seed.tar');
+        writeFileSync(path, tarArchive(seedEntries));
+        const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
+        expect(await shell(host(), id, 'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced; echo y > /y')).toBe(
+          'seeded\n1000:2000\nnew\n',
+        );
+        const taken = await snapshot(host(), id, `self-${userns}.tar`);
+        expect(taken.names).toEqual(
+          ['', 'etc', 'etc/group', 'lower', 'lower/replaced', 'lower/replaced/new', 'srv', 'srv/data', 'y'].sort(),
+        );
+        const again = await host().run(['sh', '-c', 'cat /srv/data /y; ls /etc/group'], {
+          flags: ['--annotation', `${annotation}=${taken.path}`],
+        });
+        expect(again.stdout.toString()).toBe('seeded\ny\n');
+        await host().remove(id);
+      });
+
+      siltTest('is full when its size is reached, and says so', async () => {
+        const id = await host().startContainer(['sleep', '1000'], { flags: overlayFlags('root:self,size=16m') });
+        expect(statSync(await filestoreOf(host(), id)).size).toBe(16 << 20);
+        expect(await shell(host(), id, 'dd if=/dev/zero of=/big bs=1M count=20')).toContain('No space left');
+        expect(await shell(host(), id, 'rm /big; echo again > /small; cat /small')).toBe('again\n');
+        await host().remove(id);
+      });
+
+      siltTest('goes when every process of the pod is killed', async () => {
+        const id = await host().startContainer();
+        const file = await filestoreOf(host(), id);
+        await shell(host(), id, 'echo x > /x');
+        process.kill(shimPid(host(), id), 'SIGKILL');
+        await waitFor('the filestore to be removed', () => !existsSync(file), { timeoutMs: 30_000 });
+        await host().remove(id);
+      });
+
+      siltTest('leaves no loop device', async () => {
+        await waitFor('the loop devices to be free', () => [...loops().keys()].every((name) => before.has(name)), {
+          timeoutMs: 10_000,
+        });
+      });
+    },
+  );
 }
 
-containerdSuite('overlay2=root:dir=…', {}, (host) => {
+containerdSuite('overlay2=root:dir=…', { onlyPeer: 'system' }, (host) => {
   siltTest('the file in the operator’s directory never has a name, and goes with the container', async () => {
     const directory = join(host().directory, 'filestores');
     mkdirSync(directory);

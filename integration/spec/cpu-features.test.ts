@@ -24,7 +24,7 @@ const maskTest = testIf(maskable, 'needs silt on a CPU with AVX2 and CPUID fault
 
 const masked = 'avx2 0 0 sse4.2 1 hwcap sse2 1 fsgsbase 0 uid 0';
 
-containerdSuite('CPU features', {}, (host) => {
+containerdSuite('CPU features', { onlyPeer: 'system' }, (host) => {
   let bench: SpecBench;
   beforeAll(async () => {
     bench = new SpecBench(host());

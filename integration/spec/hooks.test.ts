@@ -14,7 +14,7 @@ const STATUS: Json = {
 };
 
 // Hooks in the container's namespaces are root of the pod: without user namespaces, so that they may write where the test looks.
-containerdSuite('hooks', { userns: 'none' }, (host) => {
+containerdSuite('hooks', { userns: 'none', onlyPeer: 'system' }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());

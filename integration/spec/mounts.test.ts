@@ -3,7 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, syml
 import { join } from 'node:path';
 import { containerdSuite, type Json, mustRun, shellSpec, siltTest, SpecBench } from '../harness';
 
-containerdSuite('mounts', {}, (host) => {
+containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());

@@ -2,7 +2,7 @@
 import { chownSync } from 'node:fs';
 import { containerdSuite, type Json, shellSpec, siltTest, SpecBench } from '../harness';
 
-containerdSuite('process', {}, (host) => {
+containerdSuite('process', { onlyPeer: 'system' }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());
