@@ -91,7 +91,7 @@ checkpointCommandSuite('bad input', (host) => {
       const files = readdirSync(image, { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
         .map(({ parentPath, name }) => join(parentPath, name).slice(image.length + 1));
-      for (const wanted of ['checkpoint.json', 'deleted.tar', 'process/pages-1.img', 'tmpfs-0.tar', 'upper.tar'])
+      for (const wanted of ['checkpoint.json', 'deleted.tar', 'pages-1.img', 'tmpfs-0.tar', 'upper.tar'])
         expect(files).toContain(wanted);
       for (const file of files) {
         const copy = copyOfImage();
@@ -106,17 +106,13 @@ checkpointCommandSuite('bad input', (host) => {
 
     test('of one that is cut short, lacks a file, or has one too many', async () => {
       const copy = copyOfImage();
-      truncateSync(join(copy, 'process/core-1.img'), 100);
-      expect(await refusedRestore(copy)).toMatch(
-        /damaged: process\/core-1.img has 100 bytes, not \d+ \(CHECKPOINT_INV/,
-      );
-      rmSync(join(copy, 'process/core-1.img'));
-      expect(await refusedRestore(copy)).toMatch(/incomplete: process\/core-1.img is missing \(CHECKPOINT_INVALID\)/);
+      truncateSync(join(copy, 'core-1.img'), 100);
+      expect(await refusedRestore(copy)).toMatch(/damaged: core-1.img has 100 bytes, not \d+ \(CHECKPOINT_INV/);
+      rmSync(join(copy, 'core-1.img'));
+      expect(await refusedRestore(copy)).toMatch(/incomplete: core-1.img is missing \(CHECKPOINT_INVALID\)/);
       const other = copyOfImage();
-      writeFileSync(join(other, 'process/fs-7.img'), '');
-      expect(await refusedRestore(other)).toMatch(
-        /does not list: process\/fs-7.img; remove them \(CHECKPOINT_INVALID\)/,
-      );
+      writeFileSync(join(other, 'fs-7.img'), '');
+      expect(await refusedRestore(other)).toMatch(/does not list: fs-7.img; remove them \(CHECKPOINT_INVALID\)/);
     });
 
     test('of a newer format says which silt can', async () => {
@@ -126,9 +122,9 @@ checkpointCommandSuite('bad input', (host) => {
         .split('\n')
         .slice(0, -2)
         .join('\n')
-        .replace('"version": 1', '"version": 99');
+        .replace('"version": 2', '"version": 99');
       writeFileSync(path, `${body}\n${createHash('sha256').update(body).digest('hex')}\n`);
-      expect(await refusedRestore(copy)).toMatch(/is of format 99, and this silt knows 1; .* \(CHECKPOINT_INVALID\)/);
+      expect(await refusedRestore(copy)).toMatch(/is of format 99, and this silt knows 2; .* \(CHECKPOINT_INVALID\)/);
     });
 
     test('into other mounts, with the list of what is missing, different and new', async () => {

@@ -1,5 +1,6 @@
 /** What a container had when it was saved, the restored one has. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { checkpointCommandSuite, waitFor } from '../harness';
 
@@ -56,12 +57,40 @@ checkpointCommandSuite('a restored container', (host) => {
     await host().silt.must(['delete', '--force', id]);
   }, 60_000);
 
+  test('comes from a checkpoint of format 1 as well', async () => {
+    const bundle = host().bundle(waiter);
+    const image = await save(bundle);
+    asFormat1(image);
+    const id = host().newId();
+    await restore(bundle, image, id);
+    expect(await host().silt.must(['exec', id, 'cat', '/here'])).toBe('here\n');
+    await host().silt.must(['delete', '--force', id]);
+  }, 60_000);
+
   test('comes from a checkpoint that is not compressed: another way is refused', async () => {
     const { code, stderr } = await host().silt.run(['checkpoint', '--compression', 'flate-best-speed', 'nobody']);
     expect(code).not.toBe(0);
     expect(stderr).toContain('A checkpoint is not compressed');
   });
 });
+
+/** CRIU's images in a directory of their own. */
+function asFormat1(image: string): void {
+  const path = join(image, 'checkpoint.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8').split('\n').slice(0, -2).join('\n')) as {
+    version: number;
+    files: { path: string }[];
+  };
+  mkdirSync(join(image, 'process'), { mode: 0o755 });
+  for (const file of manifest.files.filter((one) => one.path.endsWith('.img'))) {
+    const moved = join('process', file.path);
+    renameSync(join(image, file.path), join(image, moved));
+    file.path = moved;
+  }
+  manifest.version = 1;
+  const body = JSON.stringify(manifest, undefined, 1);
+  writeFileSync(path, `${body}\n${createHash('sha256').update(body).digest('hex')}\n`);
+}
 
 /** A limit of the process's cgroup, by the names that the file has in v1 and v2. */
 function limitOf(pid: number, controller: string, names: readonly string[]): number {

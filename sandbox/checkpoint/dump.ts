@@ -1,15 +1,5 @@
 /** Saves a running container to files. */
-import {
-  chmodSync,
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { chmodSync, closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
@@ -29,17 +19,8 @@ import { findCriu, requireVersion } from './criu';
 import { nameOfDeleted, saveDeleted } from './deleted';
 import { startDumper } from './dumper';
 import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
-import { keepFailure, keepLog, type LogSubject } from './kept-log';
-import {
-  CHECKPOINT_VERSION,
-  describeFile,
-  filesIn,
-  type Manifest,
-  PROCESS,
-  sync,
-  UPPER,
-  writeManifest,
-} from './manifest';
+import { keepFailure, keepLog, keepStatistics, type LogSubject } from './kept-log';
+import { CHECKPOINT_VERSION, describeFile, filesIn, type Manifest, UPPER, writeManifest } from './manifest';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { keepStill } from './standstill';
@@ -74,8 +55,6 @@ export interface CheckpointSource {
 export const CGROUPS_IGNORED = 0;
 /** CRIU's `network_lock` that leaves the network as it is. */
 const NETWORK_LOCK_SKIP = 3;
-/** What CRIU tells of its own work. */
-const STATISTICS = ['stats-dump'];
 /** Unlinked files up to this size are saved along. */
 const GHOST_LIMIT = 2 ** 30;
 
@@ -99,8 +78,6 @@ export async function checkpoint(
   await awaitMemory(workshop.kernel, container);
   const target = claimTarget(options.imagePath);
   try {
-    // Whoever restores it in a user namespace is not host root: the directory around it keeps everybody else out.
-    mkdirSync(join(target.temporary, PROCESS), { mode: 0o755 });
     const total = Number(memoryInUse(container.cgroup));
     const stopWatching = watchProgress(workshop.onProgress, () => ({ done: sizeBelow(target.temporary), total }));
     await new Dump(workshop, source, options, target).run().finally(stopWatching);
@@ -131,7 +108,7 @@ class Dump {
     private readonly options: CheckpointOptions,
     private readonly target: Target,
   ) {
-    this.#images = join(target.temporary, PROCESS);
+    this.#images = target.temporary;
     this.#pid = source.container.init.pid;
   }
 
@@ -202,7 +179,7 @@ class Dump {
     });
     if (this.options.leaveRunning) return finish;
     // CRIU has written them since.
-    for (const name of STATISTICS) rmSync(join(this.target.path, PROCESS, name), { force: true });
+    keepStatistics(this.target.path, this.options.workPath);
     return () => Promise.resolve();
   }
 
@@ -310,8 +287,10 @@ class Dump {
     const root = namespacePids(this.#pid).at(-1) ?? 1;
     const keys = outside.deleted.map(({ key }) => key);
     const { stdio, deleted } = normaliseImages(this.#images, root, outside, keys);
-    for (const name of readdirSync(this.#images)) chmodSync(join(this.#images, name), 0o644);
-    for (const name of [...STATISTICS, IRMAP_CACHE]) rmSync(join(this.#images, name), { force: true });
+    keepStatistics(temporary, this.options.workPath);
+    rmSync(join(temporary, IRMAP_CACHE), { force: true });
+    // Whoever restores them in a user namespace is not host root: the directory keeps everybody else out.
+    for (const name of readdirSync(temporary)) if (name.endsWith('.img')) chmodSync(join(temporary, name), 0o644);
     const { container, spec } = this.source;
     const files = [];
     for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));
@@ -337,7 +316,6 @@ class Dump {
       },
       files,
     });
-    sync(this.#images);
     this.target.finish();
   }
 }

@@ -1,20 +1,30 @@
 /** A checkpoint that is to be restored: what must be right before anything of it is started. */
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { missingFeatures } from '../cpuid/features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
+import type { CriuImages } from '../programs/criu';
 import { describeMounts } from './filesystems';
 import { readPagemaps } from '../pager/pagemap';
-import { checkSizes, filesIn, isMemory, type Manifest, PROCESS, readManifest, UPPER, verifyFile } from './manifest';
+import {
+  checkSizes,
+  filesIn,
+  isMemory,
+  type Manifest,
+  processDirectory,
+  readManifest,
+  UPPER,
+  verifyFile,
+} from './manifest';
 
 /** An opened checkpoint. */
 export interface CheckpointImage {
   readonly directory: string;
   readonly manifest: Manifest;
-  /** CRIU's images. */
-  readonly process: string;
+  /** CRIU's images: the directory that they are in, and their names. */
+  readonly process: CriuImages;
   /** The archive of the upper. */
   readonly upper: string;
   /** Memory is to be brought when the processes use it. */
@@ -54,7 +64,7 @@ export async function openCheckpoint(
     return known;
   };
   void verifyMemory(background ? 'not-lazy' : 'all').catch(() => undefined);
-  const [process, upper] = [join(directory, PROCESS), join(directory, UPPER)];
+  const [process, upper] = [criuImages(directory, manifest), join(directory, UPPER)];
   return { directory, manifest, process, upper, background, verifyMemory };
 }
 
@@ -77,10 +87,19 @@ async function verify(directory: string, { files }: Manifest, withoutLazy: boole
   }
 }
 
+function criuImages(directory: string, manifest: Manifest): CriuImages {
+  const images = manifest.files.filter(({ path }) => isImage(path, manifest));
+  return { directory: join(directory, processDirectory(manifest)), names: images.map(({ path }) => basename(path)) };
+}
+
+function isImage(path: string, manifest: Manifest): boolean {
+  return dirname(path) === processDirectory(manifest) && path.endsWith('.img');
+}
+
 /** CRIU opens its images by their names: one that nobody has vouched for must not be among them. */
-function refuseFurther(directory: string, { files }: Manifest): void {
-  const known = new Set(files.map(({ path }) => path));
-  const further = filesIn(directory).filter((path) => dirname(path) === PROCESS && !known.has(path));
+function refuseFurther(directory: string, manifest: Manifest): void {
+  const known = new Set(manifest.files.map(({ path }) => path));
+  const further = filesIn(directory).filter((path) => isImage(path, manifest) && !known.has(path));
   if (further.length === 0) return;
   const message = `the checkpoint ${directory} holds files that its manifest does not list: ${further.join(', ')}; remove them`;
   throw new SiltError('CHECKPOINT_INVALID', message, { path: join(directory, further[0]!) });

@@ -2,7 +2,7 @@
  * Logs of CRIU that outlive it: in the work path that the caller named, as CRIU itself would have them, or, of what has failed,
  * among silt's own, where the latest are kept.
  */
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
 import { siltRoot } from '../state/root';
@@ -39,8 +39,19 @@ export function keepFailure(log: string, subject: LogSubject, error: unknown): u
   return new SiltError(error.code, message, { ...error.details, path }, { cause: error });
 }
 
+/** CRIU's figures of a dump (images/stats.proto). */
+const STATISTICS = 'stats-dump';
+
+/** Moves them from the checkpoint to the work path, where CRIU would have left them; containerd's CRI asks for them there. */
+export function keepStatistics(images: string, workPath: string | undefined): void {
+  const path = join(images, STATISTICS);
+  if (!existsSync(path)) return;
+  if (workPath !== undefined) write(join(workPath, STATISTICS), readFileSync(path));
+  rmSync(path);
+}
+
 /** A log that cannot be written must not hide why it was to be. */
-function write(path: string, log: string): boolean {
+function write(path: string, log: string | Buffer): boolean {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     writeFileSync(path, log, { mode: 0o600 });

@@ -8,11 +8,12 @@ import type { Spec } from '../../oci';
 import { eachDigest } from './digests';
 import type { StdioName } from './normalise';
 
-/** Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. */
-export const CHECKPOINT_VERSION = 1;
+/**
+ * Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. In format 1 CRIU's images are in a
+ * directory of their own, `process`; since then a checkpoint is flat, as tools for CRIU's images and containerd's CRI want it.
+ */
+export const CHECKPOINT_VERSION = 2;
 export const MANIFEST = 'checkpoint.json';
-/** Directory of CRIU's images within a checkpoint. */
-export const PROCESS = 'process';
 /** The archive of the container's writable layer. */
 export const UPPER = 'upper.tar';
 
@@ -191,9 +192,14 @@ export function damaged(directory: string, { path, chunk, size }: CheckpointFile
   );
 }
 
+/** Directory of CRIU's images, relative to that of the checkpoint. */
+export function processDirectory({ version }: Pick<Manifest, 'version'>): string {
+  return version === 1 ? 'process' : '.';
+}
+
 /** Whether a file is one of those with the contents of memory, which may be large. */
 export function isMemory({ path }: Pick<CheckpointFile, 'path'>): boolean {
-  return /^process\/pages-.*\.img$/.test(path);
+  return /^(process\/)?pages-.*\.img$/.test(path);
 }
 
 function digest(bytes: Uint8Array): string {

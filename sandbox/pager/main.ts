@@ -3,7 +3,7 @@
  * userfaultfds from CRIU and brings their memory. See programs/page.ts for what it is given.
  */
 import { openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { SiltError } from '../../errors';
 import { loadNative, type WatchHandle } from '../../native';
 import { Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage } from '../../syscall';
@@ -32,7 +32,7 @@ function readImage(named: string): Map<number, Memory> {
   const directory = `/proc/self/fd/${PAGER.image}`;
   const found = new Map<number, Memory>();
   for (const { map, runs, file } of readPagemaps(directory, readManifest(directory).files)) {
-    const pid = /^process\/pagemap-(\d+)\.img$/.exec(map)?.[1];
+    const pid = /^pagemap-(\d+)\.img$/.exec(basename(map))?.[1];
     if (pid === undefined) continue;
     const fd = openSync(join(directory, file.path), 'r');
     found.set(Number(pid), { runs: runs.filter(({ lazy }) => lazy), file: new VerifiedFile(fd, named, file) });

@@ -1,7 +1,7 @@
 /** Where the memory of a checkpoint's processes lies: CRIU's pagemap images (images/pagemap.proto). */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { numberOf, parseFields, parseImage } from '../checkpoint/image-file';
-import { type CheckpointFile, PROCESS, readVerified } from '../checkpoint/manifest';
+import { type CheckpointFile, readVerified } from '../checkpoint/manifest';
 
 export const PAGE = 4096;
 
@@ -40,9 +40,9 @@ export function* readPagemaps(
   directory: string,
   files: readonly CheckpointFile[],
 ): Generator<{ readonly map: string; readonly runs: readonly PageRun[]; readonly file: CheckpointFile }> {
-  for (const map of files.filter(({ path }) => /^process\/pagemap-.*\.img$/.test(path))) {
+  for (const map of files.filter(({ path }) => /^pagemap-.*\.img$/.test(basename(path)))) {
     const { pages, runs } = parsePagemap(readVerified(directory, map));
-    const file = files.find(({ path }) => path === join(PROCESS, pages));
+    const file = files.find(({ path }) => path === join(dirname(map.path), pages));
     if (file !== undefined) yield { map: map.path, runs, file };
   }
 }

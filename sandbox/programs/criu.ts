@@ -42,6 +42,12 @@ export interface CriuCommand {
   readonly needs: readonly { readonly path: string; readonly directory: boolean }[];
 }
 
+/** CRIU's images on the host. */
+export interface CriuImages {
+  readonly directory: string;
+  readonly names: readonly string[];
+}
+
 /** Names of the fds that the programs are given. */
 export const CRIU_FDS = {
   /** CRIU's end of the RPC socket. */
@@ -118,7 +124,7 @@ function introduce(p: ProgramBuilder, name: 'criu' | 'holder'): void {
 export function restoreProgram(
   plan: LaunchPlan,
   criu: CriuCommand,
-  images: string,
+  images: CriuImages,
   inherited: readonly string[],
 ): Program {
   const p = new ProgramBuilder();
@@ -131,7 +137,7 @@ export function restoreProgram(
     p.step('joining the container’s cgroup');
     for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
     p.scope(() => prepareAsHostRoot(p, { ...plan.process, oomScoreAdj: undefined }));
-    enterCriuRoot(p, criu, images);
+    enterCriuRoot(p, criu, images, plan.userns);
     enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
     fork(p, 'holder', { flags: 'CLONE_PARENT' }, () => hold(p));
     p.step('starting CRIU');
@@ -165,7 +171,7 @@ function hold(p: ProgramBuilder): void {
 }
 
 /** A root with CRIU, its libraries, the image and the pod's /proc: whatever happens to CRIU, no other host file is in reach. */
-function enterCriuRoot(p: ProgramBuilder, criu: CriuCommand, images: string): void {
+function enterCriuRoot(p: ProgramBuilder, criu: CriuCommand, images: CriuImages, userns: boolean): void {
   p.step('building CRIU’s root');
   unshare(p, 'CLONE_NEWNS');
   mount(p, 'none', '/', null, 'MS_REC|MS_PRIVATE');
@@ -188,11 +194,8 @@ function enterCriuRoot(p: ProgramBuilder, criu: CriuCommand, images: string): vo
   p.step('giving CRIU the image');
   for (const name of [CRIU_PATHS.images, CRIU_PATHS.run, '/proc', '/tmp'])
     mkdirat(p, AT_FDCWD, `/proc${name}`, 0o755, tolerate);
+  giveImages(p, images, userns);
   p.scope(() => {
-    const tree = cloneTree(p, AT_FDCWD, images);
-    mountSetattr(p, tree, { set: C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID });
-    attachAt(p, tree, AT_FDCWD, `/proc${CRIU_PATHS.images}`);
-    close(p, tree);
     attachAt(p, p.donated(CRIU_FDS.run), AT_FDCWD, `/proc${CRIU_PATHS.run}`);
     p.step('giving CRIU the pod’s /proc');
     const proc = mountedProc(p);
@@ -204,6 +207,29 @@ function enterCriuRoot(p: ProgramBuilder, criu: CriuCommand, images: string): vo
   pivotRoot(p, '.', '.');
   umount(p, '.');
   chdir(p, '/');
+}
+
+/**
+ * Whoever is root of a user namespace cannot look into the image's directory, which is closed to all but host root. It is given one of
+ * its own with each of the files: those it may read.
+ */
+function giveImages(p: ProgramBuilder, { directory, names }: CriuImages, userns: boolean): void {
+  const give = (path: string, to: string): void =>
+    p.scope(() => {
+      const tree = cloneTree(p, AT_FDCWD, path);
+      mountSetattr(p, tree, { set: C.MOUNT_ATTR_RDONLY | C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID });
+      attachAt(p, tree, AT_FDCWD, to);
+      close(p, tree);
+    });
+  const at = `/proc${CRIU_PATHS.images}`;
+  if (!userns) {
+    give(directory, at);
+    return;
+  }
+  for (const name of names) {
+    p.scope(() => close(p, openat(p, AT_FDCWD, `${at}/${name}`, 'O_WRONLY|O_CREAT', { mode: 0o644 })));
+    give(`${directory}/${name}`, `${at}/${name}`);
+  }
 }
 
 /** A detached proc of the pid namespace that the process is in. */
