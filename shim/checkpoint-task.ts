@@ -3,6 +3,7 @@ import type { Spec } from '../oci';
 import { type TaskRequest, unpackCheckpointOptions } from '../proto';
 import type { Container, Workshop } from '../sandbox';
 import type { CheckpointImage } from '../sandbox/checkpoint';
+import { criCheckpointDirectory } from './cri-directory';
 import type { Log } from './log';
 import type { InitTask } from './task';
 
@@ -36,7 +37,7 @@ export async function checkpointTask(
   const leaveRunning = !(given?.exit ?? false);
   const wanted = {
     imagePath,
-    workPath: given?.workPath ? given.workPath : undefined,
+    workPath: given?.workPath ? given.workPath : criCheckpointDirectory(id, init.container.spec),
     leaveRunning,
     tcpEstablished: given?.openTcp ?? false,
     externalUnixSockets: given?.externalUnixSockets ?? false,

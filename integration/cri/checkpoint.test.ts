@@ -1,9 +1,11 @@
-/** A pod that containerd runs is saved as a whole by the command line. */
+/** A pod that containerd runs is saved as a whole by the command line, and one container of it by CRI. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { startRegistry } from '../harness/cri/registry';
 import { criSuite } from '../harness/cri/suite';
 import { findCriu } from '../harness/criu';
-import { isSilt, runCommand, siltProgram, testIf, waitFor } from '../harness';
+import { type Containerd, imageName, isSilt, mustRun, runCommand, siltProgram, testIf, waitFor } from '../harness';
+import type { TestPod } from '../harness/cri/kubelet';
 import type { CommandResult } from '../harness/command';
 
 const criu = findCriu();
@@ -45,3 +47,43 @@ criSuite('checkpoints of pods', 'path' in criu ? { criu: criu.path } : {}, (kube
     });
   });
 });
+
+criSuite('CheckpointContainer', { needs: 2, ...('path' in criu ? { criu: criu.path } : {}) }, (kubelet) => {
+  criuTest('saves a container, which runs on, and a new one in another pod is created from the archive', async () => {
+    const { containerd, client } = kubelet();
+    const registry = await startRegistry(containerd);
+    const archive = join(containerd.directory, 'checkpoint.tar');
+    try {
+      // At the restore containerd pulls the image that the container had, by its digest.
+      const image = `${registry.address}/${imageName}`.replace(/:1$/, `@${await digestOf(containerd)}`);
+      await containerd.mustCtr(['images', 'tag', imageName, image]);
+      const countIn = async (pod: TestPod, id: string): Promise<number> => Number(await pod.sh(id, 'cat /count'));
+      await kubelet().withPod({ name: 'before' }, async (pod) => {
+        const id = await pod.run(counter, { name: 'counter' });
+        const goesOn = (beyond: number): Promise<unknown> =>
+          waitFor('it to count', async () => (await countIn(pod, id)) > beyond);
+        await goesOn(3);
+        await client.call('CheckpointContainer', { containerId: id, location: archive });
+        await goesOn((await countIn(pod, id)) + 3);
+        expect((await pod.status(id)).state).toBe('CONTAINER_RUNNING');
+      });
+      const listing = await mustRun(['tar', '-tf', archive]);
+      expect(listing.stdout.toString().split('\n')).toEqual(
+        expect.arrayContaining(['checkpoint/pstree.img', 'checkpoint/checkpoint.json', 'dump.log', 'stats-dump']),
+      );
+      await kubelet().withPod({ name: 'after' }, async (pod) => {
+        const id = await pod.run(counter, { name: 'counter', image: archive });
+        const first = await countIn(pod, id);
+        expect(first).toBeGreaterThan(3);
+        await waitFor('it to count', async () => (await countIn(pod, id)) > first + 3);
+      });
+    } finally {
+      registry.close();
+    }
+  });
+});
+
+async function digestOf(containerd: Containerd): Promise<string> {
+  const listing = (await containerd.mustCtr(['images', 'ls', `name==${imageName}`])).stdout.toString();
+  return /sha256:\w+/.exec(listing)![0];
+}

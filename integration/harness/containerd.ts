@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, delimiter, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { binDirectory } from './checkout';
 import { runCommand, startCommand, type BackgroundCommand, type CommandOptions, type CommandResult } from './command';
 import {
@@ -79,6 +79,7 @@ export class Containerd {
   private readonly network: PodNetwork | undefined;
   private readonly shimProtocol: string | undefined;
   private readonly kernelVersion: string | undefined;
+  private readonly criu: string | undefined;
   /** In a network namespace of its own. */
   private readonly apart: boolean;
   private child: ChildProcess | undefined;
@@ -92,6 +93,7 @@ export class Containerd {
     this.namespace = options.cri === undefined ? this.mark : 'k8s.io';
     this.shimProtocol = options.cri?.shimProtocol;
     this.kernelVersion = options.silt?.kernelVersion;
+    this.criu = options.silt?.criu;
     this.network = options.cri && new PodNetwork(this.directory, this.mark, options.cri.hostPorts);
     this.apart = options.cri?.hostPorts === true;
     const { version } = this.peer;
@@ -108,9 +110,12 @@ export class Containerd {
 
   /** Environment of containerd, and so of every shim: what makes silt private too. */
   get environment(): NodeJS.ProcessEnv {
+    // containerd's CRI, too, wants a CRIU for checkpoints, and looks on PATH.
+    const criu = this.criu === undefined ? [] : [dirname(this.criu)];
+    const path = [binDirectory, this.peer.directory, ...criu, process.env['PATH'] ?? '', '/usr/sbin', '/usr/bin'];
     return {
       ...process.env,
-      PATH: [binDirectory, this.peer.directory, process.env['PATH'] ?? '', '/usr/sbin', '/usr/bin'].join(delimiter),
+      PATH: path.join(delimiter),
       TMPDIR: join(this.directory, 'tmp'),
       SILT_ROOT: this.siltRoot,
       SILT_CONFIG: join(this.directory, 'silt.toml'),

@@ -30,6 +30,8 @@ export interface ContainerOptions {
   readonly mounts?: readonly object[];
   readonly env?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** The test image unless told; also the archive of a checkpoint. */
+  readonly image?: string;
   /** Fields of LinuxContainerResources and LinuxContainerSecurityContext. */
   readonly resources?: object;
   readonly security?: object;
@@ -170,7 +172,7 @@ export class TestPod {
     const { name = `c${this.#containers}`, attempt = 0 } = options;
     const config = {
       metadata: { name, attempt },
-      image: { image: imageName },
+      image: { image: options.image ?? imageName },
       command,
       envs: Object.entries(options.env ?? {}).map(([key, value]) => ({ key, value })),
       mounts: options.mounts ?? [],
