@@ -77,6 +77,76 @@ commandLineSuite('cgroups of the spec', (host) => {
     expect(ofSilt.sort()).toEqual((await found(host().runc, resources, files)).sort());
   });
 
+  describe('a container that may have few processes', () => {
+    const limited = (limit: number, script: string): string =>
+      host().bundle(['sh', '-c', script], { linux: { resources: { pids: { limit } } } });
+
+    test.each([1, 2])('starts with a limit of %i, which holds, as with runc', async (limit) => {
+      for (const runtime of [host().silt, host().runc]) {
+        const script = 'sleep 0 & sleep 0 & sleep 0; wait; true';
+        const { code, stdout, stderr } = await runtime.run([
+          'run',
+          '--bundle',
+          limited(limit, `echo begun; ${script}`),
+          host().newId(),
+        ]);
+        expect(stdout.toString()).toBe('begun\n');
+        expect(stderr).toContain("can't fork");
+        expect(code).not.toBe(0);
+      }
+    });
+
+    test.each([1, 2])('and %i of them run already: an exec gets in, as with runc, and has no child', async (limit) => {
+      const others = 'sleep 1000 & '.repeat(limit - 1);
+      for (const runtime of [host().silt, host().runc]) {
+        const id = host().newId();
+        await runtime.must(['run', '--detach', '--bundle', limited(limit, `${others}exec sleep 1000`), id]);
+        expect(await runtime.must(['exec', id, 'echo', 'inside'])).toBe('inside\n');
+        const { stderr } = await runtime.run(['exec', id, 'sh', '-c', 'echo a | cat']);
+        expect(stderr).toContain("can't fork");
+        expect(JSON.parse(await runtime.must(['state', id]))).toMatchObject({ status: 'running' });
+        await runtime.must(['delete', '--force', id]);
+      }
+    });
+
+    test('has hooks, which have children until it has begun', async () => {
+      const hook = { path: '/bin/sh', args: ['sh', '-c', 'true | cat'] };
+      const bundle = host().bundle(['true'], {
+        linux: { resources: { pids: { limit: 1 } } },
+        hooks: {
+          createRuntime: [hook],
+          createContainer: [hook],
+          startContainer: [{ path: '/bin/true' }],
+          poststart: [hook],
+        },
+      });
+      await host().silt.must(['run', '--bundle', bundle, host().newId()]);
+    });
+  });
+
+  test('every hierarchy of the host has the container’s processes, the unified one too, as with runc', async () => {
+    const places = async (runtime: Runtime): Promise<string[]> => {
+      const id = host().newId();
+      const bundle = host().bundle(['sleep', '1000'], { linux: { cgroupsPath: `/${host().mark}/everywhere` } });
+      await runtime.must(['run', '--detach', '--bundle', bundle, id]);
+      await runtime.must(['exec', '--detach', id, 'sleep', '1000']);
+      const { pid } = JSON.parse(await runtime.must(['state', id])) as { pid: number };
+      const inside = readFileSync(`/proc/${pid}/cgroup`, 'latin1').trim().split('\n');
+      // Both processes are in each.
+      const counted = readFileSync(`${ROOT}/memory/${host().mark}/everywhere/cgroup.procs`, 'latin1')
+        .trim()
+        .split('\n');
+      expect(counted).toHaveLength(2);
+      for (const one of counted)
+        expect(readFileSync(`/proc/${one}/cgroup`, 'latin1').trim().split('\n')).toEqual(inside);
+      await runtime.must(['delete', '--force', id]);
+      return inside;
+    };
+    const ofSilt = await places(host().silt);
+    expect(ofSilt.filter((line) => !line.endsWith(`/${host().mark}/everywhere`))).toEqual([]);
+    expect(ofSilt).toEqual(await places(host().runc));
+  });
+
   // The machine's runc is older than these.
   test('cpu burst and idle', async () => {
     const burst = { cpu: { quota: 50_000, period: 50_000, burst: 10_000 } };

@@ -1,4 +1,4 @@
-import { findUnifiedDirectory, joinFiles, membershipDirectory, type Cgroup } from './cgroup';
+import { cgroupEntry, findUnifiedDirectory, membershipDirectory, type Cgroup } from './cgroup';
 import { describeInsideView } from './inside-view';
 import { locateCgroup } from './location';
 import { recordedHierarchies, type RecordedHost } from './recorded-hosts';
@@ -9,25 +9,25 @@ const locate = (host: RecordedHost): Cgroup =>
   locateCgroup({ cgroupsPath: '/a/x', id: 'x', hierarchies: recordedHierarchies(host) });
 
 describe('entering', () => {
-  test('hybrid: tasks of every v1 hierarchy, systemd’s too, the freezer last, not the unified one', () => {
-    expect(joinFiles(locate('hybrid'))).toEqual(
+  test('hybrid: tasks of every v1 hierarchy, systemd’s too, the freezer last, and the unified one', () => {
+    expect(cgroupEntry(locate('hybrid')).files).toEqual(
       ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'blkio', 'pids', 'systemd', 'freezer'].map(
         (name) => `/sys/fs/cgroup/${name}/a/x/tasks`,
       ),
     );
-    expect(findUnifiedDirectory(locate('hybrid'))?.path).toBe('/sys/fs/cgroup/unified/a/x');
+    expect(cgroupEntry(locate('hybrid')).into).toBe('/sys/fs/cgroup/unified/a/x');
   });
 
   test('v1: one file for controllers that share a hierarchy', () => {
-    const files = joinFiles(locate('v1'));
+    const { into, files } = cgroupEntry(locate('v1'));
+    expect(into).toBeUndefined();
     expect(files).toHaveLength(11);
     expect(files).toContain('/sys/fs/cgroup/cpu,cpuacct/a/x/tasks');
     expect(findUnifiedDirectory(locate('v1'))).toBeUndefined();
   });
 
-  test('v2: cgroup.procs', () => {
-    expect(joinFiles(locate('v2'))).toEqual(['/sys/fs/cgroup/a/x/cgroup.procs']);
-    expect(findUnifiedDirectory(locate('v2'))?.path).toBe('/sys/fs/cgroup/a/x');
+  test('v2: by being cloned into it', () => {
+    expect(cgroupEntry(locate('v2'))).toEqual({ into: '/sys/fs/cgroup/a/x', files: [] });
   });
 
   test('members are counted where the freezer is', () => {

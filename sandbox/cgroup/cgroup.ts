@@ -64,18 +64,22 @@ export function membershipDirectory(cgroup: Cgroup): CgroupDirectory {
   return found;
 }
 
+/** How a process gets into a cgroup. */
+export interface CgroupEntry {
+  /** The unified hierarchy's directory, which a process is cloned into; undefined on a host of v1 alone. */
+  readonly into: string | undefined;
+  /** Files of v1 hierarchies: a process that writes `0` to each is in. */
+  readonly files: readonly string[];
+}
+
 /**
- * The files through which a process enters the cgroup: it opens each, writes `0`, and is in. v1: one `tasks` per
- * hierarchy, the freezer last, so that a frozen cgroup stops a process that is otherwise in place. v2: cgroup.procs.
- *
- * Writing `0` to `tasks` moves one thread and takes no system-wide lock (a few µs each); cgroup.procs takes it, with
- * outliers of 15 ms. So the unified hierarchy of a hybrid host is left out here: CLONE_INTO_CGROUP enters it for
- * nothing (see {@link findUnifiedDirectory}). A process with more than one thread must not use `tasks`.
+ * The way into a cgroup. v1: one `tasks` per hierarchy, the freezer last, so that a frozen cgroup stops a process that is otherwise
+ * in place. Writing `0` there moves one thread and takes no system-wide lock (20–60 µs); cgroup.procs takes it, which costs 5–20 ms each time.
+ * CLONE_INTO_CGROUP enters the unified hierarchy for nothing. A process with more than one thread must not use `tasks`.
  */
-export function joinFiles(cgroup: Cgroup): string[] {
-  if (cgroup.mode === 'v2') return cgroup.directories.map((directory) => `${directory.path}/cgroup.procs`);
+export function cgroupEntry(cgroup: Cgroup): CgroupEntry {
   const v1 = cgroup.directories.filter((directory) => directory.version === 1);
   const isFreezer = (directory: CgroupDirectory): boolean => directory.controllers.includes('freezer');
   const ordered = [...v1.filter((directory) => !isFreezer(directory)), ...v1.filter(isFreezer)];
-  return ordered.map((directory) => `${directory.path}/tasks`);
+  return { into: findUnifiedDirectory(cgroup)?.path, files: ordered.map(({ path }) => `${path}/tasks`) };
 }

@@ -68,8 +68,11 @@ function makeV1Tree(files: Readonly<Record<string, string>>): Tree {
 describe('making a cgroup', () => {
   test('v1: directories everywhere, empty cpusets take over their parent’s, limits are written', () => {
     tree = makeV1Tree({ 'memory/default/x/memory.limit_in_bytes': '', 'pids/default/x/pids.max': 'max\n' });
-    const created = createCgroup(plan('v1', { memory: { limit: 4096 }, pids: { limit: 9 } }));
+    const planned = plan('v1', { memory: { limit: 4096 }, pids: { limit: 9 } });
+    const created = createCgroup(planned);
     expect(tree.read('memory/default/x/memory.limit_in_bytes')).toBe('4096');
+    expect(tree.read('pids/default/x/pids.max')).toBe('max\n');
+    applyWrites(planned.laterWrites);
     expect(tree.read('pids/default/x/pids.max')).toBe('9');
     expect(tree.read('devices/default/x/devices.allow')).toBe('a *:* rwm');
     expect(tree.read('cpuset/default/cpuset.cpus')).toBe('0-3');
@@ -84,11 +87,11 @@ describe('making a cgroup', () => {
     tree = makeV1Tree({ 'memory/default/x/memory.limit_in_bytes': '' });
     mkdirSync(`${tree.root}/freezer/default`, { recursive: true });
     const before = listTree();
-    const error = refusal(() => createCgroup(plan('v1', { memory: { limit: 4096 }, pids: { limit: 9 } })));
+    const error = refusal(() => createCgroup(plan('v1', { memory: { limit: 4096 }, cpu: { shares: 9 } })));
     expect(error).toMatchObject({
       code: 'SPEC_UNSUPPORTED',
-      message: `pids limit ($.linux.resources.pids.limit): this host has no ${tree.root}/pids/default/x/pids.max`,
-      details: { jsonPath: '$.linux.resources.pids.limit', errno: 'ENOENT' },
+      message: `CPU shares ($.linux.resources.cpu.shares): this host has no ${tree.root}/cpu,cpuacct/default/x/cpu.shares`,
+      details: { jsonPath: '$.linux.resources.cpu.shares', errno: 'ENOENT' },
     });
     expect(listTree()).toEqual(before);
   });

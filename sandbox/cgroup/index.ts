@@ -4,8 +4,8 @@
  */
 export { readHierarchies, parseHierarchies } from './hierarchies';
 export type { Hierarchies, Hierarchy, HierarchySources, Mode } from './hierarchies';
-export { findUnifiedDirectory, joinFiles } from './cgroup';
-export { escapeFreezer, execJoinFiles } from './joining';
+export { type CgroupEntry, cgroupEntry, findUnifiedDirectory } from './cgroup';
+export { escapeFreezer, execEntry } from './joining';
 export { delegateCgroup } from './delegation';
 export type { Cgroup, CgroupDirectory, Unit } from './cgroup';
 export { CGROUP_DRIVERS, locateCgroup, parseCgroupsPath } from './location';

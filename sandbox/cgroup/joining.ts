@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { SiltError } from '../../errors';
-import { type Cgroup, type CgroupDirectory, joinFiles, membershipDirectory } from './cgroup';
+import { type Cgroup, type CgroupDirectory, type CgroupEntry, cgroupEntry, membershipDirectory } from './cgroup';
 import type { Hierarchies } from './hierarchies';
 import { readTextIfPresent, writeControl } from './virtual-file';
 
@@ -9,17 +9,17 @@ import { readTextIfPresent, writeControl } from './virtual-file';
 type SubCgroups = ReadonlyMap<string, string>;
 
 /**
- * The files through which a further process enters a container's cgroup (see {@link joinFiles}).
+ * The way of a further process into a container's cgroup.
  * @param wanted as `exec --cgroup` takes them: `path`, or on v1 `controller[,controller]:path`, beneath the container's own
  * @param init pid of the container's first process
  * @throws SiltError REQUEST_INVALID for what is no cgroup of the container's.
  */
-export function execJoinFiles(cgroup: Cgroup, wanted: readonly string[], init: number): string[] {
+export function execEntry(cgroup: Cgroup, wanted: readonly string[], init: number): CgroupEntry {
   if (wanted.length === 0)
-    return joinFiles(cgroup.mode === 'v2' ? { ...cgroup, directories: whereInitIs(cgroup, init) } : cgroup);
+    return cgroupEntry(cgroup.mode === 'v2' ? { ...cgroup, directories: whereInitIs(cgroup, init) } : cgroup);
   const subs = parseSubCgroups(cgroup, wanted);
   const directories = cgroup.directories.map((directory) => beneath(directory, subs));
-  return joinFiles({ ...cgroup, directories });
+  return cgroupEntry({ ...cgroup, directories });
 }
 
 /** @throws SiltError REQUEST_INVALID, with runc's words. */

@@ -6,7 +6,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
-import { findDirectory, findUnifiedDirectory, joinFiles, type Cgroup } from './cgroup';
+import { cgroupEntry, findDirectory, findUnifiedDirectory, type Cgroup } from './cgroup';
 import { applyWrites, createCgroup } from './create';
 import { freeze, isFrozen, readFreezerState, thaw } from './freezer';
 import { parseHierarchies, readHierarchies, type Hierarchies } from './hierarchies';
@@ -48,7 +48,13 @@ let children: ChildProcess[] = [];
 function create(resources: Resources, on: Hierarchies = hierarchies): Cgroup {
   const plan: CgroupPlan = planCgroup({ resources, cgroupsPath: `${PREFIX}-${serial++}`, id: 'test', hierarchies: on });
   createCgroup(plan);
+  applyWrites(plan.laterWrites);
   return plan.cgroup;
+}
+
+function joinFiles(cgroup: Cgroup): string[] {
+  const { into, files } = cgroupEntry(cgroup);
+  return files.length > 0 ? [...files] : [`${into}/cgroup.procs`];
 }
 
 /** Starts a program that first enters the cgroup by itself, as a container's first process does. */

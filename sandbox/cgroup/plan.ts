@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { planBlockIO } from './block-io';
 import { findDirectory, requireDirectory, type Cgroup } from './cgroup';
 import { planCpu } from './cpu';
@@ -22,6 +23,11 @@ export interface CgroupPlan {
   /** v1: cpuset files that take over their parent's value while empty. */
   readonly inheritances: readonly Inheritance[];
   readonly writes: readonly Write[];
+  /**
+   * What is written once the container's first process is in: a limit of its processes would count those that make it. The kernel holds
+   * nobody back who is there already, or moves in (pids controller, cgroup-v2.rst).
+   */
+  readonly laterWrites: readonly Write[];
   /**
    * v2: the BPF program to attach to the directory before a process enters (see device-program.ts); undefined: none
    * needed.
@@ -97,12 +103,15 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
   const onV1 = devices?.version === 1;
   const deviceWrites = onV1 ? planDeviceTable(devices.path, toDeviceTable(policy), undefined) : [];
   const planning: Planning = { cgroup, at: AT, inForce: {}, updating: false };
+  const limits = planLimits(resources, planning);
+  const isLater = ({ file }: Write): boolean => basename(file) === 'pids.max';
   return {
     cgroup,
     directories: cgroup.directories.flatMap(directoriesDownTo),
     delegations: planDelegations(cgroup),
     inheritances: planInheritance(cgroup, resources.cpu),
-    writes: [...deviceWrites, ...planLimits(resources, planning)],
+    writes: [...deviceWrites, ...limits.filter((write) => !isLater(write))],
+    laterWrites: limits.filter(isLater),
     deviceProgram: cgroup.mode === 'v2' && !allowsEverything(policy) ? compileDeviceProgram(policy) : undefined,
   };
 }

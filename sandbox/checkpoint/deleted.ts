@@ -102,14 +102,14 @@ export async function openDeleted(workshop: Workshop, pod: Pod, request: Restore
   const opened: InheritedFile[] = [];
   try {
     mkdirSync(directory, { mode: 0o700 });
-    const { cgroupFiles, userns, podRoot } = plan;
+    const { cgroup, userns, podRoot } = plan;
     if (userns) chownSync(directory, podRoot.uid, podRoot.gid);
     await seedUpper(workshop, {
       archive,
       upper,
       directory: name,
       idMaps: userns ? pod.idMaps : null,
-      cgroupFiles,
+      cgroup,
       devices: [],
     });
     for (const { id: number, name: file, flags, position } of deleted) {

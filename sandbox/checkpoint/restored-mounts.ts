@@ -58,10 +58,10 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
       const fd = fds[made.given!]!;
       if (file !== undefined) {
         const { idMaps } = pod;
-        const { cgroupFiles } = request.plan;
+        const { cgroup } = request.plan;
         const archive = openSeed(join(image.directory, file));
         try {
-          await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroupFiles, devices });
+          await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroup, devices });
         } finally {
           closeSync(archive);
         }

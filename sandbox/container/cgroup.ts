@@ -46,6 +46,8 @@ export function planContainerCgroup(
 
 /** A cgroup that waits for its container. */
 export interface WaitingCgroup {
+  /** Sets the limits that would have held those back who made the container. @throws SiltError; SYSTEMD_FAILED. */
+  close(): Promise<void>;
   /** The container's process is in it, or none will be. May be called again. */
   release(): Promise<void>;
 }
@@ -63,9 +65,13 @@ export async function makeContainerCgroup(
 ): Promise<WaitingCgroup> {
   const { cgroup, unitProperties } = plan;
   const { unit } = cgroup;
+  const close = async (): Promise<void> => {
+    if (unit) await setUnitProperties(unit, limitProperties(plan.laterWrites));
+    applyWrites(plan.laterWrites);
+  };
   if (!unit) {
     fill(kernel, plan, delegateTo);
-    return { release: () => Promise.resolve() };
+    return { close, release: () => Promise.resolve() };
   }
   const placeholder = await startPlaceholder(kernel);
   try {
@@ -77,7 +83,7 @@ export async function makeContainerCgroup(
       await stopUnit(unit);
       throw error;
     }
-    return placeholder;
+    return { close, release: () => placeholder.release() };
   } catch (error) {
     await placeholder.release();
     throw error;

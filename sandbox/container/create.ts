@@ -90,6 +90,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
         undo,
         checkpointFile: made?.path,
       });
+      await cgroup.close();
       state.writeContainer({
         ...record,
         init: recordProcess(init.pid),

@@ -3,6 +3,7 @@ import { SiltError } from '../../errors';
 import type { Hook, Hooks as HookLists, Spec } from '../../oci';
 import { C, type Kernel, type Program } from '../../syscall';
 import { Process, pidOf } from '../process/process';
+import { NO_CGROUP } from '../programs/cgroup-entry';
 import { enterProgram, type EnterPlan } from '../programs/enter';
 import { HOOK_EXEC_STEP, hookProgram, type HookPlan } from '../programs/hook';
 import { LOOKUP_STEP } from '../programs/process';
@@ -24,7 +25,7 @@ export interface HookedProcess {
 }
 
 /** How to enter a container that is being built. */
-export type HookPlace = Pick<HookPlan, 'namespaces' | 'cgroupFiles' | 'cwd'>;
+export type HookPlace = Pick<HookPlan, 'namespaces' | 'cgroup' | 'cwd'>;
 
 type Status = 'creating' | 'created' | 'running' | 'stopped';
 
@@ -75,7 +76,8 @@ export class Hooks {
       const seccomp = asks ? undefined : place.process.seccomp;
       const process = { ...place.process, seccomp, argv, env, candidates: [path], terminal: false };
       return {
-        program: enterProgram({ ...place, process }),
+        // By itself: a container that may have no second process has its hooks all the same.
+        program: enterProgram({ ...place, process }, 'process'),
         state: this.#state('created', pidInside(init.pid)),
         container: init.pidfd,
       };
@@ -145,7 +147,7 @@ function command(hook: Hook, environment: readonly string[]): Pick<HookPlan, 'pa
 
 function outside(hook: Hook): Program {
   const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value}`);
-  return hookProgram({ ...command(hook, environment), namespaces: [], cgroupFiles: [], cwd: undefined });
+  return hookProgram({ ...command(hook, environment), namespaces: [], cgroup: NO_CGROUP, cwd: undefined });
 }
 
 /** Runs a hook to its end. Returns what was wrong, undefined when nothing was. */

@@ -145,5 +145,5 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
 
 /** Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. */
 function hookPlace(pod: Pod, { spec }: ContainerRequest, { launch }: ContainerPlan): HookPlace {
-  return { namespaces: namespacesOf(spec, pod), cgroupFiles: launch.cgroupFiles, cwd: launch.root.mountPoint };
+  return { namespaces: namespacesOf(spec, pod), cgroup: launch.cgroup, cwd: launch.root.mountPoint };
 }

@@ -10,7 +10,7 @@ import {
   type RootPlanInput,
 } from '../../gofer';
 import { parseMountOptions, type Spec } from '../../oci';
-import { type Cgroup, describeInsideView, joinFiles } from '../cgroup';
+import { type Cgroup, cgroupEntry, describeInsideView } from '../cgroup';
 import type { CheckpointImage } from '../checkpoint';
 import { type ContainerCgroupPlan, planContainerCgroup } from './cgroup';
 import { containerIdMaps } from '../pod/container-ids';
@@ -134,7 +134,7 @@ export function planContainer(
     own: ownNamespaces(spec),
     join: pod.namespaces,
     hooks: new Hooks(workshop.kernel, request).beforePivot,
-    cgroupFiles: joinFiles(cgroup.cgroup),
+    cgroup: cgroupEntry(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
     root: { ...root, mounts: [...root.mounts, ...ownMounts] },
     process: planProcess(workshop, spec, process, { layers, userns: idMaps !== null, ...request.extras }),

@@ -70,7 +70,7 @@ export class Seeding {
           takeOverRoot(workshop.kernel, layer.path, { upper, directory }, plan.idMaps ? pod.userns : undefined);
         return;
       }
-      const { cgroupFiles } = plan.launch;
+      const { cgroup } = plan.launch;
       const devices = allowedDevices(request.spec);
       const kills = (): bigint => oomKills(plan.cgroup.cgroup);
       await seedUpper(workshop, {
@@ -78,7 +78,7 @@ export class Seeding {
         upper,
         directory,
         idMaps: plan.idMaps,
-        cgroupFiles,
+        cgroup,
         devices,
         oomKills: kills,
       });

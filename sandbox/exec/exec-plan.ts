@@ -1,5 +1,5 @@
 import type { NamespaceType, Process as ProcessSpec, Spec } from '../../oci';
-import { type Cgroup, execJoinFiles } from '../cgroup';
+import { type Cgroup, execEntry } from '../cgroup';
 import { containerIdMaps } from '../pod/container-ids';
 import { type CpuView, planCpuView } from '../cpuid';
 import type { PodTraits } from '../pod/pod';
@@ -43,7 +43,7 @@ export function planExec(
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
-    cgroupFiles: execJoinFiles(cgroup, cgroups, init.pid),
+    cgroup: execEntry(cgroup, cgroups, init.pid),
     process: planProcess(surroundings, spec, process, { layers, userns, ...extras }),
   };
 }

@@ -5,7 +5,7 @@ import { traceCpuid } from '../cpuid';
 import { execFailure } from './exec-failure';
 import type { ExecPlan } from './exec-plan';
 import { type Lifetime, Process, pidOf } from '../process/process';
-import { enterProgram } from '../programs/enter';
+import { type CgroupJoiner, enterProgram } from '../programs/enter';
 import { handOverListener, type ListenerSubject } from './seccomp-listener';
 import { awaitReports } from '../process/started';
 import type { Workshop } from '../workshop';
@@ -39,8 +39,23 @@ export class Exec {
   async start(stdio: Readonly<Record<string, number>>, onTerminal: (master: number) => void): Promise<Process> {
     if (this.#starting) throw new SiltError('WRONG_STATE', `exec ${this.id} has been started already`, { id: this.id });
     this.#starting = true;
+    try {
+      return await this.#enter('helper', stdio, onTerminal);
+    } catch (error) {
+      // `pids.max` leaves no room for the helper, or none at all: the process moves in by itself then, as with runc.
+      if (!(error instanceof SiltError) || error.details.errno !== 'EAGAIN' || error.details.syscall !== 'clone3')
+        throw error;
+      return await this.#enter('process', stdio, onTerminal);
+    }
+  }
+
+  async #enter(
+    joiner: CgroupJoiner,
+    stdio: Readonly<Record<string, number>>,
+    onTerminal: (master: number) => void,
+  ): Promise<Process> {
     const { kernel, host } = this.workshop;
-    const started = kernel.start(enterProgram(this.plan), { ...stdio, container: this.init.fd });
+    const started = kernel.start(enterProgram(this.plan, joiner), { ...stdio, container: this.init.fd });
     let process: Process | undefined;
     const onReport = ({ name, fds }: Report): boolean => {
       if (name === 'process') process = new Process(kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);

@@ -6,7 +6,7 @@ import { closeSync, statfsSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { C } from '../../syscall';
-import { createCgroup, joinFiles, oomKills, planCgroup, removeCgroup } from '../cgroup';
+import { cgroupEntry, createCgroup, oomKills, planCgroup, removeCgroup } from '../cgroup';
 import { type Config, RANGE_SIZE } from '../config/config';
 import { runUnpacker } from '../seed/unpacker';
 import type { Workshop } from '../workshop';
@@ -108,7 +108,7 @@ async function unpackTo(
       directory,
       idMaps: unpackerIds(config),
       idmapped: true,
-      cgroupFiles: joinFiles(plan.cgroup),
+      cgroup: cgroupEntry(plan.cgroup),
       devices: [],
       maxBytes,
       oomKills: () => oomKills(plan.cgroup),

@@ -13,7 +13,6 @@ import {
   fsconfigCreate,
   fsmount,
   fsopen,
-  joinCgroup,
   mkdirat,
   mount,
   mountSetattr,
@@ -30,6 +29,7 @@ import {
   unshare,
   waitForChild,
 } from '../../syscall';
+import { forkInto } from './cgroup-entry';
 import { keepUpper, type LaunchPlan, LAUNCH_FDS, startGofer } from './launch';
 import { enterPodNamespaces } from './pod-namespaces';
 import { prepareAsHostRoot } from './process';
@@ -133,9 +133,7 @@ export function restoreProgram(
   p.call('setpgid', [0, 0]);
   p.step('entering the pod’s pid namespace');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
-  fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => {
-    p.step('joining the container’s cgroup');
-    for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  forkInto(p, 'helper', { flags: 'CLONE_PARENT' }, plan.cgroup, () => {
     p.scope(() => prepareAsHostRoot(p, { ...plan.process, oomScoreAdj: undefined }));
     enterCriuRoot(p, criu, images, plan.userns);
     enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);

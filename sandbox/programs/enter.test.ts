@@ -17,7 +17,7 @@ function plan(changes: SpecChanges = {}, parts: Partial<EnterPlan> = {}): EnterP
   };
   return {
     namespaces: OF_A_POD,
-    cgroupFiles: ['/sys/fs/cgroup/default/web/cgroup.procs'],
+    cgroup: { into: undefined, files: ['/sys/fs/cgroup/pids/default/web/tasks'] },
     process: planProcess(surroundings, spec, spec.process!, { layers: [], userns: true }),
     ...parts,
   };
@@ -39,10 +39,35 @@ describe('the program that enters a container', () => {
   test('joins the cgroup before the namespaces, in which its files are not to be seen', () => {
     const calls = sequenceOf(callsIn(enterProgram(plan()), ''), /^(openat\(AT_FDCWD, "[^"]*"|setns\(.*\)|clone3)/);
     expect(calls).toEqual([
-      'openat(AT_FDCWD, "/sys/fs/cgroup/default/web/cgroup.procs"',
+      'openat(AT_FDCWD, "/sys/fs/cgroup/pids/default/web/tasks"',
       `setns(<container>, ${OF_A_POD.join('|')})`,
       'clone3',
     ]);
+  });
+
+  test('of a cgroup on the unified hierarchy is cloned into it, by host root', () => {
+    const program = enterProgram(plan({}, { cgroup: { into: '/sys/fs/cgroup/default/web', files: [] } }));
+    checkByInterpreter(program);
+    expect(sequenceOf(callsIn(program, ''), /^(openat\(AT_FDCWD, "[^"]*"|setns|clone3\(.*INTO_CGROUP)/)).toEqual([
+      'openat(AT_FDCWD, "/sys/fs/cgroup/default/web"',
+      'clone3({flags=CLONE_PARENT|CLONE_INTO_CGROUP',
+    ]);
+    expect(sequenceOf(callsIn(program, 'helper'), /^(setns|clone3)/)).toEqual(['setns', 'clone3']);
+  });
+
+  test('lets the process join by itself, through files that were opened before the namespaces were entered', () => {
+    const cgroup = { into: '/sys/fs/cgroup/unified/web', files: ['/sys/fs/cgroup/pids/web/tasks'] };
+    const program = enterProgram(plan({}, { cgroup }), 'process');
+    checkByInterpreter(program);
+    expect(sequenceOf(callsIn(program, ''), /^(openat\(AT_FDCWD, "[^"]*"|setns|clone3|write)/)).toEqual([
+      'openat(AT_FDCWD, "/sys/fs/cgroup/unified/web/cgroup.procs"',
+      'openat(AT_FDCWD, "/sys/fs/cgroup/pids/web/tasks"',
+      'setns',
+      'clone3',
+      'write',
+    ]);
+    const joins = sequenceOf(callsIn(program, 'process'), /^(write\(\$fd|setsid|close\(\$fd)/);
+    expect(joins.slice(0, 5)).toEqual(['write($fd', 'close($fd', 'write($fd', 'close($fd', 'setsid']);
   });
 
   test('reports the process before it lets it go, and the process goes nowhere before', () => {
@@ -65,7 +90,7 @@ describe('the program that enters a container', () => {
 
   test('opens nothing by name but the cgroup, and executes what the spec says', () => {
     expect(absolutePaths(enterProgram(plan()))).toEqual([
-      ': openat /sys/fs/cgroup/default/web/cgroup.procs',
+      ': openat /sys/fs/cgroup/pids/default/web/tasks',
       'process: chdir /',
       'process: faccessat2 /bin/sh/.',
       'process: faccessat2 /bin/sh',

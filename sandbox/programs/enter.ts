@@ -1,6 +1,8 @@
 import { everyCpu } from '../../oci';
-import { C, flags, fork, joinCgroup, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
+import { C, flags, fork, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
+import type { CgroupEntry } from '../cgroup';
 import { setTerminalSize } from '../terminal/master';
+import { inCgroup, openCgroup } from './cgroup-entry';
 import { becomeProcess, prepareAsHostRoot, type ProcessPlan, setAffinity } from './process';
 import { report } from './reports';
 import { makeGate, openGate, passGate } from './user-namespace';
@@ -8,25 +10,34 @@ import { makeGate, openGate, passGate } from './user-namespace';
 export interface EnterPlan {
   /** Kinds of namespace in which the container differs from the host, as CLONE_NEW* names. */
   readonly namespaces: readonly string[];
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   readonly process: ProcessPlan;
 }
 
 /** Name of the fd that the program is given: a pidfd of the container's first process. */
 export const ENTER_FDS = { container: 'container' } as const;
 
+/**
+ * Who joins the cgroup: what enters the container, and its child is born there; or the process itself, once it has been cloned. The second is
+ * slower on the unified hierarchy, and gets in where `pids.max` has no room for two.
+ */
+export type CgroupJoiner = 'helper' | 'process';
+
 /** The program that runs a further process in a container: joins cgroup and namespaces, clones the child, is gone. */
-export function enterProgram(plan: EnterPlan): Program {
+export function enterProgram(plan: EnterPlan, joiner: CgroupJoiner = 'helper'): Program {
   const p = new ProgramBuilder();
   p.step('preparing to enter the container');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
   setAffinity(p, plan.process.affinity.initial, 'for the way into the cgroup');
-  p.step('joining the container’s cgroup');
-  for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
-  const { initial, final } = plan.process.affinity;
-  // What the caller was bound to is no business of the container's, unless the spec wants it so.
-  setAffinity(p, final ?? (initial ? undefined : everyCpu()), 'in the cgroup');
+  if (joiner === 'process') enter(p, plan, openCgroup(p, plan.cgroup));
+  else inCgroup(p, plan.cgroup, () => enter(p, plan));
+  return p.build();
+}
+
+/** @param join adds the way into the cgroup in the process itself; undefined where this one is in it */
+function enter(p: ProgramBuilder, plan: EnterPlan, join?: () => void): void {
+  if (!join) setAffinityInCgroup(p, plan);
   p.scope(() => prepareAsHostRoot(p, plan.process));
   p.step('entering the container');
   setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));
@@ -35,6 +46,10 @@ export function enterProgram(plan: EnterPlan): Program {
   const child = fork(p, 'process', { flags: 'CLONE_PARENT', pidfd: true }, () => {
     // Until it is reported it must not leave the starter's process group, by which it is killed and reaped.
     passGate(p, gate, 'waiting to be reported');
+    if (join) {
+      join();
+      setAffinityInCgroup(p, plan);
+    }
     p.step('becoming the process');
     if (plan.namespaces.includes('CLONE_NEWUSER')) {
       p.call('setgroups', [0, 0]);
@@ -48,7 +63,12 @@ export function enterProgram(plan: EnterPlan): Program {
   p.step('reporting the process');
   report(p, 'process', [p.keep(child.pidfd, 'process')]);
   openGate(p, gate);
-  return p.build();
+}
+
+/** What the caller was bound to is no business of the container's, unless the spec wants it so. */
+function setAffinityInCgroup(p: ProgramBuilder, { process }: EnterPlan): void {
+  const { initial, final } = process.affinity;
+  setAffinity(p, final ?? (initial ? undefined : everyCpu()), 'in the cgroup');
 }
 
 /**

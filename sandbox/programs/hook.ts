@@ -4,7 +4,6 @@ import {
   execve,
   flags,
   fork,
-  joinCgroup,
   Named,
   prctl,
   type Program,
@@ -12,6 +11,8 @@ import {
   setIds,
   setns,
 } from '../../syscall';
+import type { CgroupEntry } from '../cgroup';
+import { inCgroup } from './cgroup-entry';
 import { STDIO } from './process';
 import { report } from './reports';
 import { makeGate, openGate, passGate } from './user-namespace';
@@ -23,8 +24,7 @@ export interface HookPlan {
   readonly env: readonly string[];
   /** CLONE_NEW* names of what is entered first, by the pidfd `container`; none leaves the hook where the runtime is. */
   readonly namespaces: readonly string[];
-  /** Files that put the writer of "0" into the cgroup that the hook runs in. */
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   /** Entered once the namespaces are; stays as it is when undefined. */
   readonly cwd: string | undefined;
 }
@@ -44,7 +44,11 @@ export function hookProgram(plan: HookPlan): Program {
   p.step('preparing to run the hook');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
-  for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  inCgroup(p, plan.cgroup, () => startHook(p, plan));
+  return p.build();
+}
+
+function startHook(p: ProgramBuilder, plan: HookPlan): void {
   if (plan.namespaces.length > 0) {
     p.step('entering the container’s namespaces');
     setns(p, p.donated(HOOK_FDS.container), plan.namespaces.join('|'));
@@ -70,5 +74,4 @@ export function hookProgram(plan: HookPlan): Program {
   p.step('reporting the hook’s process');
   report(p, 'process', [p.keep(child.pidfd, 'hook')]);
   openGate(p, gate);
-  return p.build();
 }

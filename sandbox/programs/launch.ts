@@ -7,7 +7,6 @@ import {
   close,
   type Fd,
   fork,
-  joinCgroup,
   mkdirat,
   open,
   openat,
@@ -34,6 +33,8 @@ import {
   type StartGate,
   STDIO,
 } from './process';
+import type { CgroupEntry } from '../cgroup';
+import { forkInto } from './cgroup-entry';
 import { capabilityMask, confine, keepOnly } from './confine';
 import { enterOwnNamespaces, JOINED_FDS, type OwnNamespaces } from './own-namespaces';
 import { enterPodNamespaces } from './pod-namespaces';
@@ -63,8 +64,7 @@ export interface LaunchPlan {
   readonly join: { readonly network: boolean; readonly ipc: boolean; readonly uts: boolean };
   /** Hooks run before the pivot: the gofer reports that all is mounted, and waits. */
   readonly hooks: boolean;
-  /** Files that put the writer of "0" into the container's cgroup. */
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   /** What silt itself may, as a mask: its processes cannot keep more. */
   readonly ownCapabilities: bigint;
   readonly root: RootPlan;
@@ -94,8 +94,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   else setns(p, p.donated(JOINED_FDS.mount), 'CLONE_NEWNS');
   const [mine, theirs] = socketPair(p, 'handover', ['handover_starter', 'handover_launcher']);
   enterPidNamespaceForChildren(p, plan);
-  p.step('starting the launcher’s helper');
-  fork(p, 'helper', { flags: 'CLONE_PARENT' }, () => helper(p, plan, mine, theirs));
+  forkInto(p, 'helper', { flags: 'CLONE_PARENT' }, plan.cgroup, () => helper(p, plan, mine, theirs));
   close(p, theirs);
   p.step('waiting for the launcher');
   const launcher = receiveMessage(p, mine, 16, 1, 'launcher');
@@ -135,8 +134,6 @@ function endIfNothingCame(p: ProgramBuilder, count: Parameters<ProgramBuilder['j
 }
 
 function helper(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs: Word): void {
-  p.step('joining the container’s cgroup');
-  for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
   setAffinity(p, everyCpu(), 'to all that the cgroup allows');
   p.scope(() => prepareAsHostRoot(p, plan.process));
   p.scope(() => enterOwnNamespaces(p, plan.own, () => enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan)));

@@ -10,7 +10,7 @@ const program = unpackProgram(
   {
     idMaps: { uids: RANGES, gids: RANGES },
     idmapped: false,
-    cgroupFiles: ['/cg/a/tasks', '/cg/b/tasks'],
+    cgroup: { into: undefined, files: ['/cg/a/tasks', '/cg/b/tasks'] },
     args: ['-', '[]'],
   },
   LAST_CAPABILITY,

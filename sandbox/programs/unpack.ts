@@ -1,6 +1,8 @@
 import type { IdMaps } from '../../gofer';
 import { baselineFilter, type SeccompFilter } from '../../oci';
-import { C, close, dupTo, execveat, fork, joinCgroup, mountSetattr, prctl, type Program, ProgramBuilder, setIds, setSeccompFilter, type Slot } from '../../syscall'; // prettier-ignore
+import { C, close, dupTo, execveat, fork, mountSetattr, prctl, type Program, ProgramBuilder, setIds, setSeccompFilter, type Slot } from '../../syscall'; // prettier-ignore
+import type { CgroupEntry } from '../cgroup';
+import { inCgroup } from './cgroup-entry';
 import { report } from './reports';
 import { makeGate, openGate, passGate, writeIdMaps } from './user-namespace';
 
@@ -9,7 +11,7 @@ export interface UnpackPlan {
   readonly idMaps: IdMaps;
   /** The directory is the root of a detached mount, to be idmapped: what the unpacker's root owns is owned by 0 on disk. */
   readonly idmapped: boolean;
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   /** Command line after the program's name; the script comes on stdin. */
   readonly args: readonly string[];
 }
@@ -49,8 +51,11 @@ export function unpackProgram(plan: UnpackPlan, lastCapability: number): Program
   p.step('preparing to unpack');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
-  p.step('joining the container’s cgroup');
-  for (const file of plan.cgroupFiles) p.scope(() => joinCgroup(p, file));
+  inCgroup(p, plan.cgroup, () => startUnpacker(p, plan, lastCapability));
+  return p.build();
+}
+
+function startUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: number): void {
   const gate = makeGate(p);
   p.step('cloning the unpacker');
   const kinds = ['USER', 'NS', 'PID', 'NET', 'IPC', 'UTS', 'CGROUP'].map((kind) => `CLONE_NEW${kind}`);
@@ -62,7 +67,6 @@ export function unpackProgram(plan: UnpackPlan, lastCapability: number): Program
   if (plan.idmapped) idmapDirectory(p, pid);
   report(p, 'process', [p.keep(pidfd, 'unpacker')]);
   openGate(p, gate);
-  return p.build();
 }
 
 /** The fd that the unpacker has is of the same mount, so this holds for it before it goes through the gate. */

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
+import type { CgroupEntry } from '../cgroup';
 import { type AllowedDevice, runUnpacker } from './unpacker';
 import type { Workshop } from '../workshop';
 
@@ -14,7 +15,7 @@ export interface SeedRequest {
   readonly directory: string;
   /** The pod's ids, or null. */
   readonly idMaps: IdMaps | null;
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   /** Device nodes that the archive may hold besides whiteouts. */
   readonly devices: readonly AllowedDevice[];
   /** How many processes of that cgroup the OOM killer has killed; tells why an unpacker that was killed was. */
@@ -34,7 +35,7 @@ export async function seedUpper(
   request: SeedRequest,
 ): Promise<void> {
   const directory = openUpper(workshop.kernel, request);
-  const { archive, cgroupFiles, devices, oomKills = () => 0n } = request;
+  const { archive, cgroup, devices, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
   try {
     await runUnpacker(workshop, {
@@ -42,7 +43,7 @@ export async function seedUpper(
       directory,
       idMaps,
       idmapped: false,
-      cgroupFiles,
+      cgroup,
       devices,
       maxBytes: Infinity,
       oomKills,

@@ -4,6 +4,7 @@ import { SiltError, type ErrorCode, errorTable, type ErrorDetails } from '../../
 import type { IdMaps } from '../../gofer';
 import { nativeDirectory } from '../../native';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
+import type { CgroupEntry } from '../cgroup';
 import { SHORT_RUN_FLAGS } from '../archive/short-run';
 import { performPrivileged, type PrivilegedRequest } from '../archive/unpack/privileged';
 import { Process, pidOf } from '../process/process';
@@ -22,7 +23,7 @@ export interface UnpackRequest {
   readonly idMaps: IdMaps;
   /** The directory is the root of a detached mount: it is idmapped for the unpacker, so that on disk the archive's ids stand. */
   readonly idmapped: boolean;
-  readonly cgroupFiles: readonly string[];
+  readonly cgroup: CgroupEntry;
   /** Device nodes that the archive may hold besides whiteouts. */
   readonly devices: readonly AllowedDevice[];
   /** How much all files together may hold. */
@@ -62,14 +63,14 @@ export async function runUnpacker(
     open.push(fd);
     return fd;
   };
-  const { archive, directory, idMaps, idmapped, cgroupFiles } = request;
+  const { archive, directory, idMaps, idmapped, cgroup } = request;
   const orders: UnpackerOrders = {
     devices: request.devices,
     ...(Number.isFinite(request.maxBytes) && { maxBytes: request.maxBytes }),
   };
   try {
     const program = unpackProgram(
-      { idMaps, idmapped, cgroupFiles, args: [...NODE_OPTIONS, '-', JSON.stringify(orders)] },
+      { idMaps, idmapped, cgroup, args: [...NODE_OPTIONS, '-', JSON.stringify(orders)] },
       host.lastCapability,
     );
     const started = kernel.start(program, {

@@ -1,12 +1,14 @@
 import { type Addr, type CallOptions, type Fd, Named, type ProgramBuilder, type Slot, Word } from '../builder';
 import { C } from '../constants';
-import { AT_FDCWD, flags, flagsOf, NULL } from './flags';
+import { flags, flagsOf, NULL } from './flags';
 
 export interface ForkOptions {
   /** CLONE_NEW* and CLONE_PARENT, as an expression such as `CLONE_NEWPID|CLONE_NEWNS`. */
   readonly flags?: string;
   /** Ask for a pidfd of the child; the returned word holds it in the parent. */
   readonly pidfd?: boolean;
+  /** An fd of a directory of the unified cgroup hierarchy that the child begins in (Linux 5.7). */
+  readonly cgroup?: Slot;
 }
 
 /**
@@ -22,7 +24,8 @@ export function fork(
 ): { pid: Slot; pidfd: Word } {
   const pid = p.slot(`${name}_pid`);
   const pidfdAt = p.space(8, `${name}_pidfd`);
-  const expression = [options.flags, options.pidfd ? 'CLONE_PIDFD' : undefined].filter(Boolean).join('|');
+  const into = options.cgroup === undefined ? undefined : 'CLONE_INTO_CGROUP';
+  const expression = [options.flags, options.pidfd ? 'CLONE_PIDFD' : undefined, into].filter(Boolean).join('|');
   const cloneFlags = expression === '' ? new Named(0, '0') : flags(expression);
   // CLONE_PARENT takes the exit signal of the caller and insists on 0 here (clone(2)).
   const exitSignal = expression.includes('CLONE_PARENT') ? 0 : C.SIGCHLD;
@@ -30,6 +33,7 @@ export function fork(
   p.setU64(args, BigInt(cloneFlags.value));
   if (options.pidfd) p.pointer(args.plus(8, 8), pidfdAt);
   p.setU64(args.plus(32), exitSignal);
+  if (options.cgroup !== undefined) p.slotAt(args.plus(80, 8), options.cgroup, 64);
   p.call('clone3', [args, 88], { out: pid });
   const parent = p.label();
   p.jumpIfNotZero(pid, parent);
@@ -85,14 +89,6 @@ export function execve(
 /** execveat(2) of an open file with AT_EMPTY_PATH. */
 export function execveat(p: ProgramBuilder, fd: Fd, argv: readonly string[], env: readonly string[]): void {
   p.call('execveat', [fd, p.string(''), p.stringArray(argv), p.stringArray(env), flags('AT_EMPTY_PATH')]);
-}
-
-/** Writes this process into a cgroup by its `tasks` or `cgroup.procs` file: "0" stands for the writer (cgroups(7)). */
-export function joinCgroup(p: ProgramBuilder, file: string): void {
-  const fd = p.slot('cgroup');
-  p.call('openat', [AT_FDCWD, p.string(file), flags('O_WRONLY|O_CLOEXEC'), 0], { out: fd, retry: true });
-  p.call('write', [fd, p.string('0'), 1], { retry: true });
-  p.call('close', [fd]);
 }
 
 /** prlimit(2) on the caller; `hard` and `soft` as the kernel's u64, RLIM_INFINITY being 2^64-1. */
