@@ -141,6 +141,16 @@ checkpointCommandSuite('bad input', (host) => {
       );
     });
 
+    test('into less rights than its processes have', async () => {
+      const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: object };
+      const other = host().bundle(counter);
+      const process = { ...config.process, noNewPrivileges: true, user: { uid: 7, gid: 7 }, capabilities: {} };
+      writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, process }));
+      expect(await refusedRestore(image, other)).toMatch(
+        /with rights that the one to be restored is not given: .*user 0, new privileges.* \(CHECKPOINT_INVALID\)/,
+      );
+    });
+
     test('of a name that is taken: what has it runs on', async () => {
       const id = await startCounter();
       const args = ['restore', '--detach', '--bundle', bundle, '--image-path', image, id];

@@ -8,6 +8,7 @@ import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
 import { describeMounts } from './filesystems';
 import { readPagemaps } from '../pager/pagemap';
+import { rightsBeyond } from './rights';
 import {
   checkSizes,
   filesIn,
@@ -135,6 +136,11 @@ function checkSpec(manifest: Manifest, spec: Spec): void {
   ].filter(Boolean);
   if (problems.length > 0) {
     const message = `the mounts are not those that the container was checkpointed with; ${problems.join('; ')}`;
+    throw new SiltError('CHECKPOINT_INVALID', message);
+  }
+  const beyond = rightsBeyond(manifest.spec, spec);
+  if (beyond.length > 0) {
+    const message = `the container was checkpointed with rights that the one to be restored is not given: ${beyond.join(', ')}`;
     throw new SiltError('CHECKPOINT_INVALID', message);
   }
   const hasTerminal = manifest.terminal !== undefined;
