@@ -44,7 +44,10 @@ export const errorTable = {
     meaning: 'the program to run is not there or not executable (runc’s status and words)',
   },
   HOOK_FAILED: { status: 'Unknown', meaning: 'a hook of the spec failed; the message has what it printed' },
-  CHECKPOINT_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a checkpoint to this path' },
+  CHECKPOINT_REFUSED: {
+    status: 'PermissionDenied',
+    meaning: 'the operator does not allow a checkpoint to or from this path',
+  },
   SEED_REFUSED: { status: 'PermissionDenied', meaning: 'the operator does not allow a seed from this path' },
   FLAG_REFUSED: {
     status: 'PermissionDenied',

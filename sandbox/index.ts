@@ -1,6 +1,7 @@
 export * as cgroups from './cgroup';
 export { type Config, type ConfigKeys, parseConfig, readConfig, readConfigFile } from './config/config';
 export { removeContainerCgroup, updateContainerCgroup } from './container/cgroup';
+export { asksForRestore, restoresInBackground } from './config/restore-annotations';
 export { type Container, type ContainerStatus, createContainer, podEnding } from './container';
 export { type ContainerRequest, planContainer } from './container/plan';
 export { checkContainerId, createIndependent } from './container/create-independent';

@@ -1,16 +1,45 @@
 import { SiltError } from '../errors';
 import type { Spec } from '../oci';
 import { type TaskRequest, unpackCheckpointOptions } from '../proto';
-import type { Container, Workshop } from '../sandbox';
+import {
+  asksForRestore,
+  type Config,
+  type Container,
+  containerName,
+  restoresInBackground,
+  type Workshop,
+} from '../sandbox';
 import type { CheckpointImage } from '../sandbox/checkpoint';
 import { criCheckpointDirectory } from './cri-directory';
 import type { Log } from './log';
 import type { InitTask } from './task';
 
-/** Few tasks have to do with checkpoints, and a shim that has none does not load what makes them. */
-export async function checkpointAt(path: string, spec: Spec): Promise<CheckpointImage> {
+/** What the containers of a pod, by their names, have gone on from. */
+export type RestoredNames = Set<string>;
+
+/**
+ * The checkpoint that a new container goes on from: that of the request, or one that its annotations name. By those it goes on from there
+ * once: one of the same name that comes later in the same pod, as that has ended, starts anew.
+ * Few tasks have to do with checkpoints, and a shim that has none does not load what makes them.
+ * @throws SiltError CHECKPOINT_INVALID, CHECKPOINT_REFUSED.
+ */
+export async function checkpointFor(
+  { restored, log }: { readonly restored: RestoredNames; readonly log: Log },
+  { id, checkpoint: path }: Pick<TaskRequest<'Create'>, 'id' | 'checkpoint'>,
+  spec: Spec,
+  config: Config,
+): Promise<CheckpointImage | undefined> {
+  const { annotations = {} } = spec;
+  const name = containerName(annotations) ?? id;
+  if (path === '' && (!asksForRestore(annotations) || restored.has(name))) return undefined;
   const { openCheckpoint } = await import('../sandbox/checkpoint');
-  return openCheckpoint(path, spec);
+  const options = { background: restoresInBackground(annotations) };
+  if (path !== '') return openCheckpoint(path, spec, options);
+  const { checkpointAskedFor } = await import('../sandbox/checkpoint-request/restore');
+  const directory = checkpointAskedFor(id, spec, config);
+  if (directory !== undefined) return openCheckpoint(directory, spec, options);
+  log.info('checkpoint', { container: id, message: `${name} is not in the checkpoint of its pod, and starts anew` });
+  return undefined;
 }
 
 /**

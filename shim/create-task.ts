@@ -6,6 +6,7 @@ import {
   allowSeed,
   cgroups,
   type Container,
+  containerName,
   createContainer,
   FreezeRecord,
   type Pod,
@@ -13,7 +14,7 @@ import {
   watchOom,
   type Workshop,
 } from '../sandbox';
-import { checkpointAt, serveCheckpointFile } from './checkpoint-task';
+import { checkpointFor, type RestoredNames, serveCheckpointFile } from './checkpoint-task';
 import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
@@ -27,6 +28,7 @@ export interface TaskCreation {
   readonly namespace: string;
   readonly publisher: Publisher;
   readonly log: Log;
+  readonly restored: RestoredNames;
   /** Adds to a container's spec what its pod has for it. */
   readonly completeSpec: (spec: Spec) => Spec;
   /** Is told the annotations of each container. */
@@ -48,7 +50,7 @@ export async function createTask(context: TaskCreation, request: TaskRequest<'Cr
     ...spec,
     ...(spec.process ? { process: { ...spec.process, terminal: request.terminal } } : {}),
   };
-  const checkpoint = request.checkpoint === '' ? undefined : await checkpointAt(request.checkpoint, taskSpec);
+  const checkpoint = await checkpointFor(context, request, taskSpec, config);
   const seed = checkpoint ? undefined : seedOf(spec.annotations ?? {});
   context.noteAnnotations(spec.annotations ?? {});
   allowCheckpointPath(spec, config);
@@ -69,12 +71,19 @@ export async function createTask(context: TaskCreation, request: TaskRequest<'Cr
     stdio.closeDonated();
     const oom = watchOom(workshop.kernel, container.cgroup, () => publisher.publish('/tasks/oom', { containerId: id }));
     await serveCheckpointFile(context, container);
+    container.pager?.complete.catch((error: unknown) =>
+      context.log.error('checkpoint', {
+        container: id,
+        message: `the container was ended: ${(error as Error).message}`,
+      }),
+    );
+    if (checkpoint) context.restored.add(containerName(spec.annotations ?? {}) ?? id);
     publisher.publish('/tasks/create', {
       containerId: id,
       bundle,
       rootfs: request.rootfs,
       io: { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr, terminal: request.terminal },
-      checkpoint: request.checkpoint,
+      checkpoint: checkpoint?.directory ?? '',
       pid: container.init.pid,
     });
     // Before the exit is published, which InitTask does: Docker takes a container whose end it has heard of as it was then.

@@ -17,7 +17,7 @@ type Handlers = {
   [Name in TaskMethod]: (request: TaskRequest<Name>, caller: Caller) => Promise<TaskAnswer<Name>> | TaskAnswer<Name>;
 };
 
-export interface TaskServiceOptions extends Omit<TaskCreation, 'noteAnnotations'> {
+export interface TaskServiceOptions extends Omit<TaskCreation, 'noteAnnotations' | 'restored'> {
   /** Called by Shutdown once nothing is left. */
   readonly onShutdown: () => void;
 }
@@ -34,7 +34,11 @@ export class TaskService implements Handlers {
 
   constructor(private readonly options: TaskServiceOptions) {
     this.#unmatchedSeeds = new UnmatchedSeeds((message) => options.log.warn(message));
-    this.#creation = { ...options, noteAnnotations: (annotations) => this.#unmatchedSeeds.add(annotations) };
+    this.#creation = {
+      ...options,
+      restored: new Set(),
+      noteAnnotations: (annotations) => this.#unmatchedSeeds.add(annotations),
+    };
   }
 
   async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {

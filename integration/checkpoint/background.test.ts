@@ -1,7 +1,15 @@
 /** Restored with `--background`: a container runs before its memory is there, and never with wrong memory. */
 import { appendFileSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
-import { checkpointProgramSuite, waitFor } from '../harness';
+import {
+  checkpointProgramSuite,
+  checkpointSuite,
+  restoreContainer,
+  siltTest,
+  takeCheckpoint,
+  waitFor,
+  type Containerd,
+} from '../harness';
 
 const OWN = '/srv';
 const MEBIBYTES = 96;
@@ -165,6 +173,35 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+for (const userns of ['none', 'auto'] as const) {
+  checkpointSuite(`through containerd, userns = "${userns}"`, { userns }, (host) => {
+    /** Has 16 MiB in memory only, and says their digest when it is asked. */
+    const holder = [
+      'sh',
+      '-c',
+      'read id < /proc/sys/kernel/random/uuid; s=$id; while [ ${#s} -lt 16777216 ]; do s=$s$s; done; while :; do echo "$s" | md5sum > /sum.new; mv /sum.new /sum; sleep 0.1; done',
+    ];
+    const sumIn = (containerd: Containerd, id: string): Promise<string> =>
+      waitFor('its digest', async () =>
+        (await containerd.exec(id, ['sh', '-c', 'cat /sum 2> /dev/null'])).stdout.toString().trim(),
+      );
+
+    siltTest('the annotation has a container run before its memory is there', async () => {
+      const id = await host().startContainer(holder);
+      const sum = await sumIn(host(), id);
+      const checkpoint = await takeCheckpoint(host(), id);
+      await host().remove(id);
+      const flags = ['--annotation', 'dev.gvisor.internal.restore.background=true'];
+      const restored = await restoreContainer(host(), checkpoint, { flags });
+      const path = join(host().siltRoot, host().namespace, restored, restored, 'container.json');
+      expect(Object.keys(JSON.parse(readFileSync(path, 'utf8')) as object).includes('pager')).toBe(userns === 'none');
+      await host().exec(restored, ['rm', '-f', '/sum']);
+      expect(await sumIn(host(), restored)).toBe(sum);
+      await host().remove(restored);
+    });
+  });
 }
 
 /** The largest file with contents of memory. */

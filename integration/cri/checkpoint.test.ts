@@ -13,15 +13,16 @@ const criuTest = testIf(isSilt && 'path' in criu, 'path' in criu ? 'is about sil
 const counter = ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done'];
 
 criSuite('checkpoints of pods', 'path' in criu ? { criu: criu.path } : {}, (kubelet) => {
+  const silt = (...args: string[]): Promise<CommandResult> => {
+    const { siltRoot, namespace, environment } = kubelet().containerd;
+    return runCommand([siltProgram, '--root', join(siltRoot, namespace), ...args], { env: environment });
+  };
+
   criuTest('all of its containers at one moment, and they run on, or end', async () => {
     await kubelet().withPod({}, async (pod) => {
       const { containerd } = kubelet();
       const ids = [await pod.run(counter, { name: 'web' }), await pod.run(counter, { name: 'log' })];
-      const countOf = async (id: string): Promise<number> => Number(await pod.sh(id, 'cat /count'));
-      const silt = (...args: string[]): Promise<CommandResult> =>
-        runCommand([siltProgram, '--root', join(containerd.siltRoot, containerd.namespace), ...args], {
-          env: containerd.environment,
-        });
+      const countOf = (id: string): Promise<number> => countIn(pod, id);
       for (const id of ids) await waitFor(`${id} to count`, async () => (await countOf(id)) > 3);
 
       const image = join(containerd.directory, 'saved');
@@ -46,6 +47,41 @@ criSuite('checkpoints of pods', 'path' in criu ? { criu: criu.path } : {}, (kube
       }
     });
   });
+
+  const restorePath = 'dev.gvisor.internal.restore.path';
+
+  criuTest('a new pod goes on from it by an annotation: each container by its name, once', async () => {
+    const image = join(kubelet().containerd.directory, 'checkpoints/pod');
+    await kubelet().withPod({}, async (pod) => {
+      const ids = [await pod.run(counter, { name: 'web' }), await pod.run(counter, { name: 'log' })];
+      for (const id of ids) await waitFor('it to count', async () => (await countIn(pod, id)) > 50);
+      const { stderr } = await silt('checkpoint', '--image-path', image, pod.id);
+      expect(stderr).toBe('');
+    });
+    const annotations = { [restorePath]: image, 'dev.gvisor.container-name-remap.1': 'log=journal' };
+    await kubelet().withPod({ annotations }, async (pod) => {
+      const first = async (name: string, attempt = 0): Promise<number> => {
+        const id = await pod.run(counter, { name, attempt });
+        const count = await waitFor(`${name} to count`, () => countIn(pod, id));
+        await waitFor(`${name} to go on`, async () => (await countIn(pod, id)) > count);
+        if (name === 'web') await pod.stopContainer(id);
+        return count;
+      };
+      expect(await first('init')).toBeLessThan(50);
+      expect(await first('web')).toBeGreaterThanOrEqual(50);
+      expect(await first('journal')).toBeGreaterThanOrEqual(50);
+      // As a kubelet starts it again.
+      expect(await first('web', 1)).toBeLessThan(50);
+    });
+  });
+
+  criuTest('from nowhere else than where the operator allows it', async () => {
+    await kubelet().withPod({ annotations: { [restorePath]: '/elsewhere/pod' } }, async (pod) => {
+      await expect(pod.run(counter)).rejects.toThrow(
+        /below none of the directories that checkpoint-directories allows/,
+      );
+    });
+  });
 });
 
 criSuite('CheckpointContainer', { needs: 2, ...('path' in criu ? { criu: criu.path } : {}) }, (kubelet) => {
@@ -57,7 +93,6 @@ criSuite('CheckpointContainer', { needs: 2, ...('path' in criu ? { criu: criu.pa
       // At the restore containerd pulls the image that the container had, by its digest.
       const image = `${registry.address}/${imageName}`.replace(/:1$/, `@${await digestOf(containerd)}`);
       await containerd.mustCtr(['images', 'tag', imageName, image]);
-      const countIn = async (pod: TestPod, id: string): Promise<number> => Number(await pod.sh(id, 'cat /count'));
       await kubelet().withPod({ name: 'before' }, async (pod) => {
         const id = await pod.run(counter, { name: 'counter' });
         const goesOn = (beyond: number): Promise<unknown> =>
@@ -82,6 +117,10 @@ criSuite('CheckpointContainer', { needs: 2, ...('path' in criu ? { criu: criu.pa
     }
   });
 });
+
+async function countIn(pod: TestPod, id: string): Promise<number> {
+  return Number(await pod.sh(id, 'cat /count 2> /dev/null || true'));
+}
 
 async function digestOf(containerd: Containerd): Promise<string> {
   const listing = (await containerd.mustCtr(['images', 'ls', `name==${imageName}`])).stdout.toString();

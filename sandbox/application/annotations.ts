@@ -3,6 +3,7 @@ import { isAbsolute, normalize } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import type { Config } from '../config/config';
+import { isTrue } from '../config/restore-annotations';
 
 const PREFIX = 'dev.gvisor.internal.checkpoint.';
 
@@ -37,16 +38,18 @@ export function allowCheckpointPath(
   config: Pick<Config, 'checkpointDirectories'>,
 ): void {
   const path = applicationCheckpoint(spec)?.path;
-  if (path === undefined) return;
-  const { checkpointDirectories: directories } = config;
+  if (path !== undefined) requireCheckpointDirectory(`${PREFIX}path`, path, config);
+}
+
+/** The same for the path in any annotation. @throws SiltError CHECKPOINT_REFUSED. */
+export function requireCheckpointDirectory(
+  annotation: string,
+  path: string,
+  { checkpointDirectories: directories }: Pick<Config, 'checkpointDirectories'>,
+): void {
   const isBeneath = (directory: string): boolean => normalize(path).startsWith(`${directory.replace(/\/$/, '')}/`);
   if (isAbsolute(path) && directories.some(isBeneath)) return;
   const list = directories.join(', ') || 'none';
-  const message = `the annotation ${PREFIX}path asks for a checkpoint in ${path}, which is below none of the directories that checkpoint-directories allows (${list})`;
+  const message = `the annotation ${annotation} names ${path}, which is below none of the directories that checkpoint-directories allows (${list})`;
   throw new SiltError('CHECKPOINT_REFUSED', message, { path });
-}
-
-/** As Go's strconv.ParseBool has it, which gVisor reads annotations with. */
-function isTrue(value = ''): boolean {
-  return ['1', 't', 'T', 'TRUE', 'true', 'True'].includes(value);
 }

@@ -1,7 +1,15 @@
 /** Checkpoints of running containers, and what brings them back. CRIU does the processes, silt everything else. */
 export { checkpoint, type CheckpointOptions, type CheckpointSource } from './dump';
 export { type CheckpointImage, openCheckpoint } from './image';
-export { checkpointInPod, POD_MANIFEST, readPodManifest, type SavedContainer, writePodManifest } from './pod';
+export {
+  checkpointInPod,
+  findInPod,
+  POD_MANIFEST,
+  readPodManifest,
+  restoredName,
+  type SavedContainer,
+  writePodManifest,
+} from './pod';
 export { claimTarget } from './target';
 export { MANIFEST } from './manifest';
 export { Restored } from './restore';

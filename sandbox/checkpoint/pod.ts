@@ -59,20 +59,28 @@ export function readPodManifest(directory: string): PodManifest {
  */
 export function checkpointInPod(imagePath: string, id: string, spec: Pick<Spec, 'annotations'>): string {
   if (!existsSync(join(imagePath, POD_MANIFEST))) return imagePath;
+  const found = findInPod(imagePath, id, spec);
+  if (found !== undefined) return found;
   const { annotations = {} } = spec;
+  const wanted = restoredName(annotations, containerName(annotations) ?? id);
   const { containers } = readPodManifest(imagePath);
-  const name = containerName(annotations) ?? id;
-  const wanted = renamed(annotations, name) ?? name;
-  const isFirst = joinedPod(id, spec) === undefined;
-  const found = containers.find((one) => (isFirst ? one.first : !one.first && one.name === wanted));
-  if (found) return join(imagePath, found.directory);
   const names = containers.filter(({ first }) => !first).map((one) => one.name);
   const message = `the checkpoint ${imagePath} holds no container ${wanted}; it holds ${names.join(', ') || 'the first container only'}; the annotation ${REMAP}N: from=to maps changed names`;
   throw new SiltError('CHECKPOINT_INVALID', message, { path: imagePath, id });
 }
 
-/** What the container was called when the pod was saved; undefined when it is not renamed. */
-function renamed(annotations: Readonly<Record<string, string>>, name: string): string | undefined {
+/** What is a container's in a pod's checkpoint; undefined when the pod had none of its name. @throws SiltError CHECKPOINT_INVALID. */
+export function findInPod(imagePath: string, id: string, spec: Pick<Spec, 'annotations'>): string | undefined {
+  const { annotations = {} } = spec;
+  const wanted = restoredName(annotations, containerName(annotations) ?? id);
+  const isFirst = joinedPod(id, spec) === undefined;
+  const { containers } = readPodManifest(imagePath);
+  const found = containers.find((one) => (isFirst ? one.first : !one.first && one.name === wanted));
+  return found && join(imagePath, found.directory);
+}
+
+/** What the container of this name was called when it was saved. @throws SiltError SPEC_INVALID for a map that is none. */
+export function restoredName(annotations: Readonly<Record<string, string>>, name: string): string {
   for (const [key, value] of Object.entries(annotations)) {
     if (!key.startsWith(REMAP)) continue;
     const [from, to, ...more] = value.split('=');
@@ -82,5 +90,5 @@ function renamed(annotations: Readonly<Record<string, string>>, name: string): s
     }
     if (to === name) return from;
   }
-  return undefined;
+  return name;
 }

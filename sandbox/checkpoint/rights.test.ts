@@ -3,7 +3,7 @@ import { rightsBeyond } from './rights';
 
 const spec = (process: object = {}, linux: object = {}): Spec => ({
   ociVersion: '1.0.2',
-  process: { args: ['true'], cwd: '/', user: { uid: 0, gid: 0 }, ...process } as NonNullable<Spec['process']>,
+  process: { args: ['true'], cwd: '/', user: { uid: 0, gid: 0 }, ...process },
   linux,
 });
 const capable = (...names: string[]): object => ({ capabilities: { bounding: names, effective: names } });

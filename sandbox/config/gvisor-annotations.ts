@@ -60,6 +60,16 @@ export const gvisorAnnotations: readonly GvisorAnnotation[] = [
     effect: 'honoured',
     why: 'of a pod’s first container: it goes on when it has been saved',
   },
+  {
+    name: 'dev.gvisor.internal.restore.path',
+    effect: 'honoured',
+    why: 'silt’s own: the checkpoint that the containers of a pod go on from, each by its name',
+  },
+  {
+    name: 'dev.gvisor.internal.restore.background',
+    effect: 'honoured',
+    why: 'silt’s own: what is restored runs before its memory is there',
+  },
   { name: 'dev.gvisor.internal.checkpoint.compression', effect: 'ignored', why: IMAGES },
   { name: 'dev.gvisor.internal.checkpoint.direct', effect: 'ignored', why: IMAGES },
   { name: 'dev.gvisor.internal.checkpoint.exclude-committed-zero-pages', effect: 'ignored', why: IMAGES },
