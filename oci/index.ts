@@ -19,6 +19,6 @@ export {
 export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
-export { hostPowers } from './host-powers';
+export { hostNeeds, powersOverHost } from './host-needs';
 export { isPrivileged } from './privileged';
 export { cpuMask, everyCpu, ioPriorityNumber, memoryPolicyNumbers, schedulerAttributes } from './scheduling';

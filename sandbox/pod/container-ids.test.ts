@@ -40,6 +40,31 @@ test.each<[string, Spec, boolean, string]>([
   expect([told.includes(warning), told === '']).toEqual([true, warning === '']);
 });
 
+test.each<[string, Partial<Spec>, string]>([
+  ['a user', { process: { user: { uid: 1_000_650_000, gid: 0 } } } as never, 'no id 1000650000 ($.process.user)'],
+  ['a group', { process: { user: { additionalGids: [65536] } } } as never, 'no id 65536 ($.process.user)'],
+  [
+    'a mount’s mapping',
+    {
+      mounts: [{ destination: '/a' }, { destination: '/b', uidMappings: [{ containerID: 0, hostID: 1, size: 65536 }] }],
+    },
+    'no id 65536 ($.mounts[1])',
+  ],
+  ['an owner', { mounts: [{ destination: '/a', options: ['gid=70000'] }] }, 'no id 70000 ($.mounts[0])'],
+])('ids: one that needs others has the host’s: %s', (_, asked, told) => {
+  const pod = { idMaps: MAPS, namespaces: OWN };
+  const one = { ...spec(USUAL), ...asked };
+  expect(containerIdMaps(pod, one)).toBeNull();
+  expect(idsWarning(pod, one)).toContain(`in which there would be ${told}`);
+  expect(containerIdMaps(pod, { ...spec(USUAL, true), ...asked })).toBe(MAPS);
+  expect(idsWarning(pod, { ...spec(USUAL, true), ...asked })).toBeUndefined();
+});
+
+test('ids: nobody (65534) is in every pod', () => {
+  const one = { ...spec(USUAL), process: { user: { uid: 65534, gid: 65535 } } } as never;
+  expect(containerIdMaps({ idMaps: MAPS, namespaces: OWN }, one)).toBe(MAPS);
+});
+
 test('ids: one that manages a network of the pod’s own has the pod’s', () => {
   const pod = { idMaps: MAPS, namespaces: OWN };
   expect(containerIdMaps(pod, spec(['CAP_NET_ADMIN']))).toBe(MAPS);

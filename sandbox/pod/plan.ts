@@ -1,6 +1,6 @@
 import { SiltError } from '../../errors';
 import { type IdMaps, type IdRange, mapFileText, podRootSysctls } from '../../gofer';
-import { hostPowers, isPrivileged, type Linux, type Spec } from '../../oci';
+import { hostNeeds, isPrivileged, type Linux, type Spec } from '../../oci';
 import type { Config } from '../config/config';
 import type { NamespaceSource, SandboxPlan } from '../programs/sandbox';
 
@@ -107,7 +107,7 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
     throw new SiltError('SPEC_INVALID', `${jsonPath}: a new user namespace needs at least one range`, { jsonPath });
   }
   if (config.userns === 'none' || isPrivileged(request.spec)) return null;
-  if (hostPowers(request.spec, sandbox.network === 'joined').length > 0) return null;
+  if (hostNeeds(request.spec, sandbox.network === 'joined').length > 0) return null;
   const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
   return shared ? null : request.claimIds();
 }
