@@ -163,6 +163,68 @@ describe('bind mounts', () => {
     expect(stepOf(mount, { idMaps: ID_MAPS })).toMatchObject({ idmap: shown });
     expect(stepOf(mount)).toMatchObject({ idmap: null });
   });
+
+  test('in a user namespace that the spec asks for, one without mappings is what it is', () => {
+    const mounts = [{ destination: '/data', type: 'bind', source: '/dir' }];
+    const linux: Linux = { namespaces: [{ type: 'user' }] };
+    expect(plan({ mounts, linux }, { idMaps: ID_MAPS }).mounts).toMatchObject([{ idmap: null }]);
+    const annotations = { 'io.kubernetes.cri.container-type': 'container' };
+    const ofPod = plan({ mounts, linux, annotations }, { idMaps: ID_MAPS });
+    expect(ofPod.mounts).toMatchObject([{ idmap: { userns: 'userns' } }]);
+  });
+
+  const { MOUNT_ATTR_RDONLY: RO, MOUNT_ATTR_NOSUID: NOSUID, MOUNT_ATTR_NODEV: NODEV } = C;
+  const { MOUNT_ATTR_NOEXEC: NOEXEC, MOUNT_ATTR_NOSYMFOLLOW: NOSYMFOLLOW } = C;
+  test.each<[string, string[], Linux, number, number]>([
+    ['none leave those of the source', ['rbind', 'rprivate'], {}, 0, 0],
+    ['any are the only ones', ['ro', 'nodev'], {}, RO | NODEV, NOSUID | NOEXEC | NOSYMFOLLOW],
+    ['so is a word for none', ['rw'], {}, 0, RO | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW],
+    ['in a user namespace of the spec only what it can lock stays', ['ro'], { namespaces: [{ type: 'user' }] }, RO, NOSYMFOLLOW], // prettier-ignore
+  ])('flags: %s', (_, options, linux, attrSet, attrClear) => {
+    const mounts = [{ destination: '/data', type: 'bind', source: '/dir', options }];
+    expect(plan({ mounts, linux }).mounts).toMatchObject([{ options: { attrSet, attrClear } }]);
+  });
+});
+
+describe('bind mounts of what is in the container', () => {
+  const root = '/run/silt/pod/web/rootfs';
+  const bind = (source: string, destination: string, more: Partial<Mount> = {}): Mount => ({
+    source,
+    destination,
+    type: 'bind',
+    ...more,
+  });
+  const last = (mounts: Mount[], more: Partial<Spec> = {}, idMaps: IdMaps | null = ID_MAPS): MountStep =>
+    plan({ mounts, ...more }, { idMaps }).mounts.at(-1)!;
+
+  test.each<[string, Mount[], object]>([
+    ['by an earlier mount', [bind('/dir', '/a'), bind(`${root}/a`, '/b')], { source: '/a', directory: true }],
+    ['below one', [bind('/tree', '/a'), bind(`${root}/a/dir`, '/b')], { source: '/a/dir', directory: true }],
+    ['by the last of several', [bind('/dir', '/a'), bind('/file', '/a'), bind(`${root}/a`, '/b')], { directory: false }], // prettier-ignore
+    ['by a filesystem', [{ destination: '/a', type: 'tmpfs' }, bind(`${root}/a`, '/b')], { directory: true }],
+    ['by the image', [bind(`${root}/some-dir`, '/b')], { source: '/some-dir', directory: true }],
+    ['by one of these', [bind('/file', '/a'), bind(`${root}/a`, '/b'), bind(`${root}/b`, '/c')], { source: '/b', directory: false }], // prettier-ignore
+  ])('%s', (_, mounts, expected) => {
+    expect(last(mounts)).toMatchObject({ kind: 'bind', ofContainer: true, idmap: null, ...expected });
+  });
+
+  test('have the mappings that they ask for', () => {
+    const maps = [{ containerID: 0, hostID: 7, size: 1 }];
+    const mount = bind(`${root}/dir`, '/b', { uidMappings: maps, gidMappings: maps, options: ['rbind', 'ridmap'] });
+    expect(last([mount], {}, null)).toMatchObject({ idmap: { userns: 'mount_userns0', recursive: true } });
+  });
+
+  test('are found by the root that the spec gives, too', () => {
+    expect(last([bind('/run/bundle/root/dir', '/b')], { root: { path: 'root' } })).toMatchObject({ source: '/dir' });
+  });
+
+  test('that is not there are refused', () => {
+    const mounts = [{ destination: '/a', type: 'tmpfs' }, bind(`${root}/a/x`, '/b')];
+    expect(refusal(() => last(mounts))).toMatchObject({
+      code: 'SPEC_INVALID',
+      message: '$.mounts[1].source: there is nothing at /a/x of the container to bind to /b',
+    });
+  });
 });
 
 describe('filesystems', () => {

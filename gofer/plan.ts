@@ -17,7 +17,9 @@ import type { Owner } from './target';
 export function planRoot(input: RootPlanInput): RootPlan {
   const { spec, idMaps } = input;
   const owner = hostOwner(idMaps, 0, 0, '$.process.user');
-  const planned = (spec.mounts ?? []).map((mount, i) => planMount(mount, `$.mounts[${i}]`, input, owner));
+  const planned: PlannedMount[] = [];
+  for (const [i, mount] of (spec.mounts ?? []).entries())
+    planned.push(planMount(mount, `$.mounts[${i}]`, input, owner, planned));
   const { mounts, mountMaps } = nameMaps(planned);
   const copyUps = mounts.flatMap((step) =>
     step.kind === 'filesystem' && step.given !== undefined ? [{ name: step.given, step }] : [],
@@ -115,7 +117,13 @@ function nameMaps(planned: readonly PlannedMount[]): Pick<RootPlan, 'mounts' | '
   return { mounts, mountMaps };
 }
 
-function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: Owner): PlannedMount {
+function planMount(
+  mount: Mount,
+  jsonPath: string,
+  input: RootPlanInput,
+  owner: Owner,
+  earlier: readonly PlannedMount[],
+): PlannedMount {
   const options = parseMountOptions(mount.options ?? []);
   const named = mountDestination(mount);
   const destination = input.placeOf(named) ?? named;
@@ -124,7 +132,7 @@ function planMount(mount: Mount, jsonPath: string, input: RootPlanInput, owner: 
     const data = bind ? [] : filesystemData({ ...mount, source: '' }, options, jsonPath, input.idMaps, undefined);
     return { kind: 'remount', destination, data, options };
   }
-  if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input);
+  if (options.bind || mount.type === 'bind') return planBind(mount, destination, options, jsonPath, input, earlier);
   if (mount.type === undefined || mount.type === '')
     throw invalid(`${jsonPath}.type`, 'a mount that is no bind mount needs a type');
   if (mount.type === 'cgroup' || mount.type === 'cgroup2') {

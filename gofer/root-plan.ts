@@ -23,7 +23,9 @@ export interface FilesystemStep {
 /** A host file or directory, or a tree of mounts, at `destination`. */
 export interface BindStep {
   readonly kind: 'bind';
+  /** A path of the host, or of the container as far as it is built by then. */
   readonly source: string;
+  readonly ofContainer?: true;
   readonly destination: string;
   readonly directory: boolean;
   readonly options: MountOptions;

@@ -117,6 +117,30 @@ export function setRootPropagation(p: ProgramBuilder, { propagation }: Pick<Root
   p.call('mount', [p.string('none'), p.string('/'), 0, flagsOf('MS_', propagation.type), 0]);
 }
 
+/**
+ * For a copy of the mount namespace that belongs to another user namespace: shared mounts are slaves there, of those that they were copied from
+ * (mount_namespaces(7)). Those of the spec start peer groups of their own, as with a runtime that mounts in the container’s namespaces.
+ */
+export function shareAgain(p: ProgramBuilder, { mounts }: Pick<RootPlan, 'mounts'>): void {
+  const root = mounts.some(isShared) ? open(p, '/', 'O_PATH|O_DIRECTORY') : undefined;
+  for (const { destination, options } of mounts.filter(isShared)) {
+    p.step(`sharing ${destination} again`);
+    p.scope(() => {
+      const mounted = openMounted(p, root!, destination);
+      setPropagation(
+        p,
+        mounted,
+        options.propagation.filter((type) => (type & C.MS_SHARED) !== 0),
+      );
+      close(p, mounted);
+    });
+  }
+}
+
+function isShared({ options }: MountStep): boolean {
+  return options.propagation.some((type) => (type & C.MS_SHARED) !== 0);
+}
+
 /** Clones of host trees, by the steps that mount them. */
 type SharedTrees = ReadonlyMap<MountStep, Slot>;
 
@@ -127,8 +151,7 @@ type SharedTrees = ReadonlyMap<MountStep, Slot>;
 function cloneShared(p: ProgramBuilder, { mounts }: RootPlan): SharedTrees {
   const trees = new Map<MountStep, Slot>();
   for (const step of mounts) {
-    if (step.kind !== 'bind' || step.view || !step.options.propagation.some((type) => (type & C.MS_SHARED) !== 0))
-      continue;
+    if (step.kind !== 'bind' || step.view || step.ofContainer || !isShared(step)) continue;
     p.step(`opening ${step.source} as a peer of the host’s`);
     trees.set(step, cloneBind(p, step));
   }
@@ -137,6 +160,14 @@ function cloneShared(p: ProgramBuilder, { mounts }: RootPlan): SharedTrees {
 
 function cloneBind(p: ProgramBuilder, { source, options }: BindStep): Slot {
   return cloneTree(p, AT_FDCWD, source, { recursive: options.recursive, name: 'bind' });
+}
+
+/** A clone of what is in the container's own root filesystem. */
+function cloneInner(p: ProgramBuilder, root: Fd, { source, options }: BindStep): Slot {
+  const opened = openMounted(p, root, source);
+  const tree = cloneTree(p, opened, '', { recursive: options.recursive, name: 'bind' });
+  close(p, opened);
+  return tree;
 }
 
 /**
@@ -250,7 +281,7 @@ function addBind(p: ProgramBuilder, step: BindStep, { root, plan, shared, overla
   const tree =
     view && idmap
       ? showOverlayView(p, view, p.donated(idmap.userns), overlays)
-      : (shared.get(step) ?? cloneBind(p, step));
+      : (shared.get(step) ?? (step.ofContainer ? cloneInner(p, root, step) : cloneBind(p, step)));
   if (idmap && !view) {
     p.step(idmapStep(step.source));
     const attributes = { userns: p.donated(idmap.userns), recursive: idmap.recursive };

@@ -6,6 +6,7 @@ import {
   hostOwner,
   type IdMaps,
   mountDestination,
+  pathBelow,
   planRoot,
   type RootPlanInput,
 } from '../../gofer';
@@ -91,7 +92,9 @@ export function planContainer(
   seedLayer?: string,
 ): ContainerPlan {
   const { host } = workshop;
-  const { spec, rootfs } = request;
+  const { rootfs } = request;
+  const shown = shownRoot(host, request.spec, request.bundle);
+  const spec = shown === undefined ? request.spec : withDestinationsInside(request.spec, request.bundle, shown);
   refuseAnnotations(spec.annotations ?? {});
   const upper = planContainerUpper(workshop, request);
   const { layers } = rootfs;
@@ -109,7 +112,7 @@ export function planContainer(
     upper: upperNames(upper),
     cover: needsCover(upper),
     kernel: workshop.kernel.version,
-    mountPoint: shownRoot(host, spec, request.bundle) ?? mountPoint,
+    mountPoint: shown ?? mountPoint,
     idMaps,
     kindOf: (path) => host.kindOf(path),
     viewOf: (path) => host.viewOf(path),
@@ -185,6 +188,16 @@ function layersBelow(upper: UpperPlan, { layers, own }: EngineRoot): readonly st
 function shownRoot(host: Host, spec: Spec, bundle: string): string | undefined {
   const path = spec.root && host.realDirectory(resolve(bundle, spec.root.path));
   return path === '/' ? undefined : path;
+}
+
+/** A destination may be given as the path on the host that leads to it, as runc has it. */
+function withDestinationsInside(spec: Spec, bundle: string, root: string): Spec {
+  const written = resolve(bundle, spec.root!.path);
+  const mounts = spec.mounts?.map((mount) => {
+    const destination = pathBelow(root, mount.destination) ?? pathBelow(written, mount.destination);
+    return destination === undefined ? mount : { ...mount, destination };
+  });
+  return mounts ? { ...spec, mounts } : spec;
 }
 
 function insideView(cgroup: Cgroup): RootPlanInput['cgroup'] {

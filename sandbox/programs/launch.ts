@@ -1,5 +1,5 @@
 import { everyCpu } from '../../oci';
-import { buildRoot, type Owner, type RootPlan, setRootPropagation, UPPER } from '../../gofer';
+import { buildRoot, type Owner, type RootPlan, setRootPropagation, shareAgain, UPPER } from '../../gofer';
 import {
   attachAt,
   C,
@@ -289,6 +289,7 @@ function gofer(
     unshare(p, 'CLONE_NEWNS');
     // The copy of a shared mount is a slave of what goes away with this process, that of an unbindable one is bindable (6.18).
     if ([C.MS_SHARED, C.MS_UNBINDABLE].includes(plan.root.propagation.type)) setRootPropagation(p, plan.root);
+    shareAgain(p, plan.root);
   }
   p.step('handing the root filesystem over');
   const ns = openat(p, self, 'ns/mnt', 'O_RDONLY');
