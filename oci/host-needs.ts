@@ -49,9 +49,21 @@ export function hostNeeds(spec: Spec, foreignNetwork: boolean): string[] {
   const powers = powersOverHost(spec, foreignNetwork);
   return [
     ...(powers.length > 0 ? [`${powers.join(', ')} would have no power`] : []),
+    ...realTime(spec).map((name) => `${name} would not be permitted`),
     ...idsAskedFor(spec).flatMap(([jsonPath, id]) => (id >= IDS ? [`there would be no id ${id} (${jsonPath})`] : [])),
   ];
 }
+
+/** What of the scheduling only CAP_SYS_NICE of the host gives (sched(7), ioprio_set(2)). */
+function realTime({ process }: Spec): string[] {
+  const { policy = 'SCHED_OTHER', nice = 0 } = process?.scheduler ?? {};
+  const asked = ['SCHED_FIFO', 'SCHED_RR', 'SCHED_DEADLINE'].includes(policy) ? policy : nice < 0 ? `nice ${nice}` : '';
+  return [asked, process?.ioPriority?.class ?? ''].filter(
+    (name) => name !== '' && !UNPRIVILEGED_CLASSES.includes(name),
+  );
+}
+
+const UNPRIVILEGED_CLASSES = ['IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE', 'IOPRIO_CLASS_NONE'];
 
 /** The highest id of each place, as numbers of a spec that knows no user namespace. */
 function idsAskedFor({ process, mounts = [] }: Spec): [jsonPath: string, id: number][] {

@@ -1,5 +1,6 @@
 /** `process` of the spec, looked at from inside. */
 import { chownSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { containerdSuite, type Json, shellSpec, siltTest, SpecBench } from '../harness';
 
 containerdSuite('process', { onlyPeer: 'system' }, (host) => {
@@ -25,6 +26,22 @@ containerdSuite('process', { onlyPeer: 'system' }, (host) => {
       scheduler: { policy: 'SCHED_BATCH', nice: 7 },
     });
     expect(output).toBe('best-effort: prio 6\n7 3');
+  });
+
+  siltTest('a deadline scheduler, which is nobody’s in a user namespace', async () => {
+    const scheduler = { policy: 'SCHED_DEADLINE', runtime: 42_000, deadline: 1_000_000, period: 1_000_000 };
+    // Its number in sched.h is 6; such a process has no children without SCHED_FLAG_RESET_ON_FORK.
+    const script = 'cut -d" " -f41 /proc/$$/stat';
+    const flags = ['SCHED_FLAG_RESET_ON_FORK'];
+    expect(await inside(script, { scheduler: { ...scheduler, flags } })).toBe('6');
+    const cpu = { cpus: '0' };
+    const spec = shellSpec('true', (it) => {
+      (it['process'] as Json)['scheduler'] = scheduler;
+      Object.assign(it['linux'] as Json, { resources: { cpu } });
+    });
+    expect((await bench.siltRun(spec)).stderr).toMatch(
+      availableParallelism() > 1 ? /process scheduler can't be used together with AllowedCPUs/ : /^$/,
+    );
   });
 
   siltTest('a personality for programs of 32 bits', async () => {

@@ -32,6 +32,17 @@ commandLineSuite('seccomp', (host) => {
     expect(await host().silt.must(['run', '--bundle', at, host().newId()])).toMatch(/^1\n?$/);
   });
 
+  test('a startContainer hook that it ends is told of, as with runc', async () => {
+    const at = host().bundle(['true'], {
+      linux: { seccomp: allowBut({ names: mkdirs, action: 'SCMP_ACT_KILL_PROCESS' }) },
+      hooks: { startContainer: [{ path: '/bin/busybox', args: ['mkdir', '/tmp/a'] }] },
+    });
+    for (const runtime of runtimes()) {
+      const { code, stderr } = await runtime.run(['run', '--bundle', at, host().newId()]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('bad system call')]);
+    }
+  });
+
   describe('a listener', () => {
     const notify = (path: string): object => ({
       ...allowBut({ names: mkdirs, action: 'SCMP_ACT_NOTIFY' }),
@@ -81,7 +92,7 @@ commandLineSuite('seccomp', (host) => {
     test('that nobody is at fails the creation, and names it', async () => {
       const path = join(host().directory, 'nobody.sock');
       const { code, stderr } = await host().silt.run(['run', '--bundle', bundle('true', notify(path)), host().newId()]);
-      expect([code, stderr]).toEqual([1, expect.stringContaining(`handing the seccomp listener over to ${path}`)]);
+      expect([code, stderr]).toEqual([1, expect.stringContaining(`failed to connect with seccomp agent ${path}`)]);
     });
 
     test.each<[string, object, string]>([

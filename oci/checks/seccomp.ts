@@ -95,7 +95,7 @@ export const seccomp: Check<Seccomp> = (value, path) => {
     if (needed) {
       throw refuse(
         `${path}.syscalls[${i}]`,
-        `${needed} cannot have SCMP_ACT_NOTIFY: the fd of the listener could not be handed over`,
+        `SCMP_ACT_NOTIFY cannot be used for the ${needed} syscall: the fd of the listener could not be handed over`,
       );
     }
     if (!found.listenerPath) {

@@ -210,7 +210,8 @@ async function finish(
     await started.reports.next();
     const { status, signaled } = await hooked!.exited;
     if (timeout.passed) return `ran past its timeout of ${timeoutS} s and was killed`;
-    if (signaled) return `was ended by signal ${status - 128}`;
+    // SIGSYS in the words of strsignal(3): the hook made a call that the container's seccomp filter kills for.
+    if (signaled) return `was ended by signal ${status - 128}${status - 128 === C.SIGSYS ? ' (bad system call)' : ''}`;
     return status === 0 ? undefined : `ended with exit status ${status}`;
   } catch (error) {
     await hooked?.exited;

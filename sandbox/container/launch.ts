@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { C, type FailureNames, type Report } from '../../syscall';
 import type { ContainerPlan, ContainerRequest } from './plan';
 import { traceFirst } from '../cpuid';
-import { execFailure } from '../exec/exec-failure';
+import { execFailure, schedulerFailure } from '../exec/exec-failure';
 import { namespacesOf } from '../exec/exec-plan';
 import type { HookPlace, Hooks } from './hooks';
 import { idmapFailure } from '../mounts/idmap-failure';
@@ -103,7 +103,8 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
     return { init: init!, parked, failures };
   } catch (error) {
     closeSync(startWrite);
-    throw idmapFailure(kernel, execFailure(error, plan.launch.process), pod.userns);
+    const failure = schedulerFailure(execFailure(error, plan.launch.process), request.spec);
+    throw idmapFailure(kernel, failure, pod.userns);
   } finally {
     closeSync(startRead);
     for (const fd of [...Object.values(namespaces), socket, cover]) if (fd !== undefined) closeSync(fd);

@@ -1,5 +1,6 @@
 import { SiltError } from '../../errors';
-import { LOOKUP_STEP, type ProcessPlan } from '../programs/process';
+import type { Spec } from '../../oci';
+import { LOOKUP_STEP, type ProcessPlan, SCHEDULER_STEP } from '../programs/process';
 
 /**
  * The error of a program that is not there or cannot be executed, in the words that runc (Go's os/exec) has for it and that
@@ -37,6 +38,17 @@ export function execFailure(error: unknown, process: Pick<ProcessPlan, 'argv' | 
     );
   }
   return error;
+}
+
+/**
+ * The kernel gives SCHED_DEADLINE only to a process that may use every CPU (sched_setattr(2), EPERM), and says no more of it. The first words are runc's.
+ */
+export function schedulerFailure(error: unknown, { linux, process }: Spec): unknown {
+  if (!(error instanceof SiltError) || error.details.errno !== 'EPERM') return error;
+  const cpus = linux?.resources?.cpu?.cpus;
+  if (!error.message.startsWith(SCHEDULER_STEP) || !cpus) return error;
+  const message = `process scheduler can't be used together with AllowedCPUs: ${process?.scheduler?.policy ?? ''} needs all CPUs, and $.linux.resources.cpu.cpus is ${JSON.stringify(cpus)}`;
+  return new SiltError('SPEC_INVALID', message, { jsonPath: '$.process.scheduler' }, { cause: error });
 }
 
 function refuse(cause: SiltError, message: string): SiltError {

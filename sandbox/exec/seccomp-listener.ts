@@ -46,9 +46,11 @@ export function handOverListener(kernel: Kernel, subject: ListenerSubject, proce
     const result = kernel.run(p.build());
     try {
       const q = new ProgramBuilder();
-      q.step(step);
+      // The first words are runc's, which people look for.
+      q.step(`failed to connect with seccomp agent ${listenerPath}, which is to be handed the listener`);
       const address = unixAddress(q, path);
       q.call('connect', [result.get(socket), address, address.size]);
+      q.step(step);
       sendMessage(q, result.get(socket), q.bytes(Buffer.from(text), '"state"', 1), [fd]);
       kernel.run(q.build());
     } finally {

@@ -60,6 +60,18 @@ test.each<[string, Partial<Spec>, string]>([
   expect(idsWarning(pod, { ...spec(USUAL, true), ...asked })).toBeUndefined();
 });
 
+test.each([
+  [{ scheduler: { policy: 'SCHED_DEADLINE', nice: 19 } }, 'SCHED_DEADLINE would not be permitted'],
+  [{ scheduler: { policy: 'SCHED_OTHER', nice: -1 } }, 'nice -1 would not be permitted'],
+  [{ ioPriority: { class: 'IOPRIO_CLASS_RT' } }, 'IOPRIO_CLASS_RT would not be permitted'],
+  [{ scheduler: { policy: 'SCHED_BATCH', nice: 7 }, ioPriority: { class: 'IOPRIO_CLASS_BE' } }, undefined],
+])('ids: scheduling %j', (process, told) => {
+  const one = { ...spec(USUAL), process } as never;
+  const pod = { idMaps: MAPS, namespaces: OWN };
+  expect(containerIdMaps(pod, one)).toBe(told === undefined ? MAPS : null);
+  expect(idsWarning(pod, one) ?? '').toContain(told ?? '');
+});
+
 test('ids: nobody (65534) is in every pod', () => {
   const one = { ...spec(USUAL), process: { user: { uid: 65534, gid: 65535 } } } as never;
   expect(containerIdMaps({ idMaps: MAPS, namespaces: OWN }, one)).toBe(MAPS);

@@ -222,10 +222,12 @@ function setStdio(p: ProgramBuilder, openTerminal: (() => Slot) | undefined): vo
   });
 }
 
+export const SCHEDULER_STEP = 'setting the scheduling attributes';
+
 /** While the capabilities for it are still there. */
 function setScheduling(p: ProgramBuilder, plan: ProcessPlan): void {
   if (plan.scheduler) {
-    p.step('setting the scheduling attributes');
+    p.step(SCHEDULER_STEP);
     p.call('sched_setattr', [0, p.bytes(plan.scheduler, 'sched_attr'), 0]);
   }
   if (plan.ioPriority !== undefined) {
