@@ -66,10 +66,10 @@ for (const userns of ['none', 'auto'] as const) {
       writeFileSync(join(programs(), 'memory.py'), MEMORY);
       const id = host().newId();
       await host().silt.must(['run', '--detach', '--bundle', bundle(), id]);
-      await waitFor('its memory', async () => (await reported(id)).includes('ready'), { timeoutMs: 60_000 });
-      await host().silt.must(['checkpoint', '--image-path', image(), id], { timeoutMs: 60_000 });
+      await waitFor('its memory', async () => (await reported(id)).includes('ready'), { timeoutMs: 120_000 });
+      await host().silt.must(['checkpoint', '--image-path', image(), id], { timeoutMs: 120_000 });
       await host().silt.must(['delete', '--force', id]);
-    }, 150_000);
+    }, 240_000);
 
     const bundle = (): string =>
       host().bundle(['python3', `${OWN}/memory.py`], {
@@ -84,7 +84,7 @@ for (const userns of ['none', 'auto'] as const) {
     async function restore(from = image()): Promise<{ id: string; said: string }> {
       const id = host().newId();
       const flags = ['--detach', '--background', '--bundle', bundle(), '--image-path', from];
-      const { code, stderr } = await host().silt.run(['restore', ...flags, id], { timeoutMs: 60_000 });
+      const { code, stderr } = await host().silt.run(['restore', ...flags, id], { timeoutMs: 120_000 });
       if (code !== 0) throw new Error(stderr);
       return { id, said: stderr };
     }
@@ -93,7 +93,7 @@ for (const userns of ['none', 'auto'] as const) {
     async function usesItsMemory(id: string): Promise<void> {
       await host().silt.must(['exec', id, 'touch', '/go']);
       const right = ['ready', 'runs', 'child right', 'done', 'memory right', 'moved right', 'threads right'].sort();
-      await waitFor('its end', async () => (await reported(id)).includes('done'), { timeoutMs: 60_000 });
+      await waitFor('its end', async () => (await reported(id)).includes('done'), { timeoutMs: 120_000 });
       expect((await reported(id)).sort()).toEqual(right);
     }
 
@@ -103,7 +103,7 @@ for (const userns of ['none', 'auto'] as const) {
         expect(said).toMatch(/warning.*is read before it runs.*userfaultfd/);
         await usesItsMemory(id);
         await host().silt.must(['delete', '--force', id]);
-      }, 120_000);
+      }, 240_000);
       return;
     }
 
@@ -113,33 +113,33 @@ for (const userns of ['none', 'auto'] as const) {
       await usesItsMemory(id);
       await waitFor('the pager to end', () => Promise.resolve(keeperOf(id) === undefined));
       await host().silt.must(['delete', '--force', id]);
-    }, 120_000);
+    }, 240_000);
 
     test('a checkpoint of it has all of its memory', async () => {
       const { id } = await restore();
       const second = join(host().directory, 'second');
-      await host().silt.must(['checkpoint', '--image-path', second, id], { timeoutMs: 60_000 });
+      await host().silt.must(['checkpoint', '--image-path', second, id], { timeoutMs: 120_000 });
       await host().silt.must(['delete', '--force', id]);
       const size = (directory: string): number => statSync(pagesOf(directory)).size;
       expect(size(second)).toBeGreaterThan(0.95 * size(image()));
       const again = await restore(second);
       await usesItsMemory(again.id);
       await host().silt.must(['delete', '--force', again.id]);
-    }, 120_000);
+    }, 240_000);
 
     test('a flipped bit that is found late ends the container, and says where', async () => {
       const pages = pagesOf(image());
       const flipped = flipBit(pages, Math.floor(statSync(pages).size / 2));
       try {
         const { id } = await restore();
-        await waitFor('its end', async () => (await host().silt.status(id)) === 'stopped', { timeoutMs: 60_000 });
+        await waitFor('its end', async () => (await host().silt.status(id)) === 'stopped', { timeoutMs: 120_000 });
         const state = JSON.parse(await host().silt.must(['state', id])) as { memoryFailure: string };
         expect(state.memoryFailure).toMatch(/is damaged: pages-\d+\.img has changed between its bytes \d+ and/);
         await host().silt.must(['delete', '--force', id]);
       } finally {
         flipped();
       }
-    }, 120_000);
+    }, 240_000);
 
     test('when the pager is killed, the container ends before anything of its memory is wrong', async () => {
       const { id } = await restore();
@@ -148,7 +148,7 @@ for (const userns of ['none', 'auto'] as const) {
       process.kill(Number(pager), 'SIGKILL');
       await waitFor('its end', async () => (await host().silt.status(id)) === 'stopped');
       await host().silt.must(['delete', '--force', id]);
-    }, 120_000);
+    }, 240_000);
 
     test('nothing is left when the container is removed while its memory comes', async () => {
       const { id } = await restore();
@@ -156,7 +156,7 @@ for (const userns of ['none', 'auto'] as const) {
       expect(keeper).toBeDefined();
       await host().silt.must(['delete', '--force', id]);
       await waitFor('the pager to end', () => Promise.resolve(!isAlive(keeper!)));
-    }, 120_000);
+    }, 240_000);
 
     /** Pid of the process that ends after the pager; undefined when there is none any more. */
     function keeperOf(id: string): number | undefined {

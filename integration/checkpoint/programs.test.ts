@@ -85,7 +85,7 @@ checkpointProgramSuite('programs', (host, rootfs) => {
     write('page', 'served');
     const source = join(checkout, 'integration/checkpoint/programs/everything.c');
     await mustRun(['gcc', '-O2', '-pthread', source, '-o', join(programs(), 'everything')]);
-  }, 60_000);
+  }, 120_000);
 
   const makeBundle = (args: readonly string[], terminal = false): string =>
     host().bundle(args, {
@@ -97,10 +97,10 @@ checkpointProgramSuite('programs', (host, rootfs) => {
   async function restored(from: string, bundle: string, flags: readonly string[] = []): Promise<string> {
     const id = host().newId();
     const image = join(host().directory, `image-${id}`);
-    await host().silt.must(['checkpoint', '--image-path', image, ...flags, from], { timeoutMs: 60_000 });
+    await host().silt.must(['checkpoint', '--image-path', image, ...flags, from], { timeoutMs: 120_000 });
     await host().silt.must(['delete', '--force', from]);
     await host().silt.must(['restore', '--detach', '--bundle', bundle, '--image-path', image, id], {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
     });
     return id;
   }
@@ -119,7 +119,7 @@ checkpointProgramSuite('programs', (host, rootfs) => {
         before ??= last === '' ? undefined : Number(last);
         return before !== undefined && Number(last) > before + 3 ? Number(last) : undefined;
       },
-      { timeoutMs: 15_000 },
+      { timeoutMs: 60_000 },
     );
   }
 
@@ -141,17 +141,17 @@ checkpointProgramSuite('programs', (host, rootfs) => {
   test(
     'threads, timers, pending signals, watches, shared memory, files without a name',
     () => carries([`${OWN}/everything`, '/report']),
-    60_000,
+    120_000,
   );
 
-  test('python3 with threads and a child on pipes', () => carries(['python3', `${OWN}/threads.py`]), 60_000);
+  test('python3 with threads and a child on pipes', () => carries(['python3', `${OWN}/threads.py`]), 120_000);
 
-  test('node with a worker', () => carries(['node', `${OWN}/worker.cjs`]), 60_000);
+  test('node with a worker', () => carries(['node', `${OWN}/worker.cjs`]), 120_000);
 
   test(
     'redis-server with a client’s connection',
     () => carries(['bash', `${OWN}/redis.sh`], ['--tcp-established']),
-    60_000,
+    120_000,
   );
 
   test('redis-server’s client notices nothing of a checkpoint that leaves it running', async () => {
@@ -164,7 +164,7 @@ checkpointProgramSuite('programs', (host, rootfs) => {
     const lines = (await host().silt.must(['exec', id, 'cat', '/report'])).trim().split('\n').map(Number);
     expect(lines).toEqual(lines.map((_, i) => i + 1));
     await host().silt.must(['delete', '--force', id]);
-  }, 60_000);
+  }, 120_000);
 
   test('nginx with workers', async () => {
     const bundle = makeBundle(['nginx', '-c', `${OWN}/nginx.conf`]);
@@ -178,7 +178,7 @@ checkpointProgramSuite('programs', (host, rootfs) => {
     await waitFor('nginx to serve again', isServed(later));
     expect((await host().silt.must(['ps', '--format', 'json', later])).split(',')).toHaveLength(3);
     await host().silt.must(['delete', '--force', later]);
-  }, 60_000);
+  }, 120_000);
 
   test('sqlite in the middle of a transaction', async () => {
     const bundle = makeBundle(['bash', `${OWN}/sqlite.sh`]);
@@ -190,18 +190,18 @@ checkpointProgramSuite('programs', (host, rootfs) => {
     await waitFor('its end', async () => (await reported(later)) === 'done');
     expect((await host().silt.must(['exec', later, 'sqlite3', '/tmp/db', 'select sum(x) from t'])).trim()).toBe('3');
     await host().silt.must(['delete', '--force', later]);
-  }, 60_000);
+  }, 120_000);
 
   test('1 GiB of memory', async () => {
     const bundle = makeBundle(['python3', `${OWN}/memory.py`]);
     const id = host().newId();
     await host().silt.must(['run', '--detach', '--bundle', bundle, id]);
-    await waitFor('the memory', async () => (await reported(id)) === '1', { timeoutMs: 30_000 });
+    await waitFor('the memory', async () => (await reported(id)) === '1', { timeoutMs: 90_000 });
     const later = await restored(id, bundle);
     await host().silt.must(['exec', later, 'touch', '/go']);
-    await waitFor('its digest', async () => (await reported(later)) === 'same', { timeoutMs: 30_000 });
+    await waitFor('its digest', async () => (await reported(later)) === 'same', { timeoutMs: 90_000 });
     await host().silt.must(['delete', '--force', later]);
-  }, 120_000);
+  }, 300_000);
 
   test('an interactive bash on a terminal', async () => {
     const bundle = makeBundle(['bash', '--norc'], true);
@@ -220,5 +220,5 @@ checkpointProgramSuite('programs', (host, rootfs) => {
     await second.waitForText(/something:2\n24 80\n/);
     second.type('exit 5\r');
     expect(await second.ended()).toBe(5);
-  }, 60_000);
+  }, 120_000);
 });

@@ -80,8 +80,8 @@ async function saveAll(
       });
       saved.push({ name: containerName(spec.annotations ?? {}) ?? id, first: id === pod, directory: id });
     }
-    writePodManifest(target.temporary, pod, saved);
-    target.finish();
+    await writePodManifest(target.temporary, pod, saved);
+    await target.finish();
     if (!options.leaveRunning) for (const container of containers) await container.kill(C.SIGKILL);
   } catch (error) {
     target.remove();

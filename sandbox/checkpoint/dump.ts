@@ -160,7 +160,7 @@ class Dump {
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec);
     const pids = listPids(container.cgroup);
-    const outside = findOutside({
+    const outside = await findOutside({
       pids,
       mounts,
       stdio: container.stdio ?? [],
@@ -294,7 +294,7 @@ class Dump {
     const { container, spec } = this.source;
     const files = [];
     for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));
-    writeManifest(temporary, {
+    await writeManifest(temporary, {
       version: CHECKPOINT_VERSION,
       silt: VERSION,
       criu,
@@ -316,7 +316,7 @@ class Dump {
       },
       files,
     });
-    this.target.finish();
+    await this.target.finish();
   }
 }
 

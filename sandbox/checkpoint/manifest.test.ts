@@ -66,22 +66,22 @@ describe('the digests of a file', () => {
 describe('the manifest', () => {
   const path = (): string => join(directory, 'checkpoint.json');
 
-  test('is read as it was written, and is no file of its own list', () => {
+  test('is read as it was written, and is no file of its own list', async () => {
     const written = manifest([{ path: 'a', size: 1, chunk: 2, sha256: ['x'] }]);
-    writeManifest(directory, written);
+    await writeManifest(directory, written);
     expect(readManifest(directory)).toEqual(written);
     expect(filesIn(directory)).toEqual([]);
   });
 
-  test('is refused when it is not there, changed, cut short, or of a newer silt, which is named', () => {
+  test('is refused when it is not there, changed, cut short, or of a newer silt, which is named', async () => {
     expect(thrown(() => readManifest(directory))).toMatchObject(invalid(/holds no checkpoint: .*ENOENT/));
-    writeManifest(directory, manifest([]));
+    await writeManifest(directory, manifest([]));
     const text = readFileSync(path(), 'utf8');
     for (const other of [text.replace('9.9', '9.8'), text.slice(0, -30), text.slice(0, 20), '']) {
       writeFileSync(path(), other);
       expect(thrown(() => readManifest(directory))).toMatchObject(invalid(/is damaged or was changed/));
     }
-    writeManifest(directory, manifest([], { version: 99 }));
+    await writeManifest(directory, manifest([], { version: 99 }));
     expect(thrown(() => readManifest(directory))).toMatchObject(
       invalid(/of format 99, .*restore it with silt 9.9 or later/),
     );

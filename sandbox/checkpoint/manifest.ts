@@ -1,5 +1,5 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -100,20 +100,20 @@ export function filesIn(directory: string): string[] {
 }
 
 /** Writes the manifest, with its own digest in its last line, and puts it on disk. */
-export function writeManifest(directory: string, manifest: Manifest): void {
+export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
   const body = JSON.stringify(manifest, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value), 1);
   const path = join(directory, MANIFEST);
   writeFileSync(path, `${body}\n${digest(Buffer.from(body))}\n`, { mode: 0o600 });
-  sync(path);
+  await sync(path);
 }
 
-/** fsync(2) of a file or directory. */
-export function sync(path: string): void {
-  const fd = openSync(path, 'r');
+/** fsync(2) of a file or directory, beside the event loop: a disk may take its time. */
+export async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r');
   try {
-    fsyncSync(fd);
+    await file.sync();
   } finally {
-    closeSync(fd);
+    await file.close();
   }
 }
 

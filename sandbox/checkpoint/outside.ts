@@ -2,6 +2,7 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { CHECKPOINT_FILE } from '../application';
+import { Breath } from './breath';
 import type { OutsideFiles } from './normalise';
 
 /** One line of /proc/PID/mountinfo (proc(5)). */
@@ -65,8 +66,9 @@ export interface OutsideSource {
  * Looks through the open and mapped files of a container's processes.
  * @throws SiltError CHECKPOINT_FAILED naming process and file for one that a new container cannot be given.
  */
-export function findOutside(source: OutsideSource): Outside {
+export async function findOutside(source: OutsideSource): Promise<Outside> {
   const { pids, mounts, hasTerminal } = source;
+  const breath = new Breath();
   const ids = new Set(mounts.map(({ id }) => id));
   const keys = new Set<string>();
   const deleted = new Map<string, DeletedFile>();
@@ -76,6 +78,7 @@ export function findOutside(source: OutsideSource): Outside {
   for (const pid of pids) {
     for (const name of ['cwd', 'root']) refuseDeletedDirectory(pid, `/proc/${pid}/${name}`);
     for (const fd of fdsOf(pid)) {
+      await breath.take();
       const link = `/proc/${pid}/fd/${fd}`;
       const target = linkOf(link);
       if (target === undefined || !target.startsWith('/') || target.startsWith('/memfd:')) continue;
@@ -105,7 +108,11 @@ export function findOutside(source: OutsideSource): Outside {
       }
       keys.add(key);
     }
-    for (const file of deletedMappings(pid)) deleted.set(file.key, file);
+    for (const name of namesIn(`/proc/${pid}/map_files`)) {
+      await breath.take();
+      const file = deletedMapping(`/proc/${pid}/map_files/${name}`);
+      if (file !== undefined) deleted.set(file.key, file);
+    }
   }
   return { keys: [...keys], inodes: source.stdio, terminal, checkpointFile, deleted: [...deleted.values()] };
 }
@@ -139,22 +146,19 @@ function nameOf(target: string): string {
 /** Memory of other kinds that looks like a deleted file: CRIU brings it back by itself. */
 const NO_FILES = /^\/(memfd:|dev\/zero|SYSV|\[aio\]|anon_hugepage)/;
 
-function deletedMappings(pid: number): DeletedFile[] {
-  const directory = `/proc/${pid}/map_files`;
-  return namesIn(directory).flatMap((name): DeletedFile[] => {
-    const link = `${directory}/${name}`;
-    const target = linkOf(link);
-    if (target === undefined || !target.endsWith(' (deleted)') || NO_FILES.test(target)) return [];
-    const stat = statSync(link, { throwIfNoEntry: false });
-    if (!stat?.isFile() || stat.nlink > 0) return [];
-    const fd = openSync(link, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const mount = mountOf('self', `${fd}`);
-      return mount === undefined ? [] : [{ key: keyOf(mount, stat), link, path: nameOf(target) }];
-    } finally {
-      closeSync(fd);
-    }
-  });
+/** @param link of /proc/PID/map_files */
+function deletedMapping(link: string): DeletedFile | undefined {
+  const target = linkOf(link);
+  if (target === undefined || !target.endsWith(' (deleted)') || NO_FILES.test(target)) return undefined;
+  const stat = statSync(link, { throwIfNoEntry: false });
+  if (!stat?.isFile() || stat.nlink > 0) return undefined;
+  const fd = openSync(link, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const mount = mountOf('self', `${fd}`);
+    return mount === undefined ? undefined : { key: keyOf(mount, stat), link, path: nameOf(target) };
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** makedev(136, 0): the first pty of a devpts. */

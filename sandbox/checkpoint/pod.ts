@@ -28,11 +28,15 @@ export interface PodManifest {
 }
 
 /** Writes the list and puts it on disk. */
-export function writePodManifest(directory: string, pod: string, containers: readonly SavedContainer[]): void {
+export async function writePodManifest(
+  directory: string,
+  pod: string,
+  containers: readonly SavedContainer[],
+): Promise<void> {
   const path = join(directory, POD_MANIFEST);
   const manifest: PodManifest = { version: POD_VERSION, pod, containers };
   writeFileSync(path, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600 });
-  sync(path);
+  await sync(path);
 }
 
 /** @throws SiltError CHECKPOINT_INVALID for a list that is damaged or of a newer silt. */

@@ -9,7 +9,7 @@ export interface Target {
   readonly path: string;
   readonly temporary: string;
   /** Gives the finished checkpoint its name. */
-  finish(): void;
+  finish(): Promise<void>;
   readonly finished: boolean;
   /** Takes away what was written, finished or not. */
   remove(): void;
@@ -42,11 +42,11 @@ export function claimTarget(imagePath: string): Target {
     path,
     temporary,
     finished: false,
-    finish: () => {
-      sync(temporary);
+    finish: async () => {
+      await sync(temporary);
       renameSync(temporary, path);
-      sync(dirname(path));
       target.finished = true;
+      await sync(dirname(path));
       process.removeListener('exit', remove);
     },
     remove: () => {

@@ -6,6 +6,7 @@ import { closeSync, constants, type Dirent, openSync, readFileSync } from 'node:
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
+import { Breath } from './breath';
 import { encodeFields, writeImage } from './image-file';
 import { commandOf, fdsOf, linkOf, type MountInfo } from './outside';
 
@@ -38,7 +39,12 @@ export async function describeWatches(
   mounts: readonly MountInfo[],
   images: string,
 ): Promise<void> {
-  const watches = pids.flatMap((pid) => watchesOf(pid));
+  const breath = new Breath();
+  const watches: Watch[] = [];
+  for (const pid of pids) {
+    watches.push(...watchesOf(pid));
+    await breath.take();
+  }
   const entries: Buffer[] = [];
   for (const mount of mounts.filter(({ type }) => type === 'overlay')) {
     const [major = 0, minor = 0] = mount.device.split(':').map(Number);

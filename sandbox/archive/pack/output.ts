@@ -30,7 +30,7 @@ export const LARGEST_BUFFERED = 128 << 10;
 export const LARGEST_SENT = 4 << 20;
 const MOST_SENT = 16 << 20;
 /** How much one call moves, so that the process is not deaf for long. */
-const PIECE = 64 << 20;
+const PIECE = 4 << 20;
 const COPY = 256 << 10;
 const ZEROS = Buffer.alloc(64 << 10);
 
