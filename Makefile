@@ -30,7 +30,7 @@ sources := $(shell find $(rooms) -name '*.ts' ! -name '*.test.ts')
 tool_sources := $(shell find tools integration/harness $(wildcard integration/bench) -name '*.ts')
 programs := bin/silt bin/containerd-shim-silt-v1
 
-.PHONY: build packages generated native ttrpc deps peers install uninstall clean check demo test unit integration bench vm-test help
+.PHONY: build packages generated native ttrpc deps peers install uninstall clean check check-format check-lint check-types demo test unit integration bench vm-test help
 .DEFAULT_GOAL := build
 
 build: $(programs) native build/bundles.stamp build/reference.stamp ttrpc/dist/index.js ## build everything (the default)
@@ -115,8 +115,15 @@ demo: ## show what silt does, in under a minute, with a private containerd
 	@$(NODE) build/tools/demo.js
 
 check: $(packages) generated ttrpc ## formatting, lint and types
+	@$(MAKE) --no-print-directory --keep-going --output-sync -j3 check-format check-lint check-types
+
+check-format:
 	$(NODE) node_modules/prettier/bin/prettier.cjs --check .
+
+check-lint:
 	$(NODE) node_modules/eslint/bin/eslint.js .
+
+check-types:
 	$(NODE) node_modules/typescript/bin/tsc --noEmit -p .
 
 run_tests = @$(NODE) build/tools/run-tests.js --closing=$(CLOSING) --suite='$(SUITE)' --peers='$(PEERS)'
