@@ -383,6 +383,8 @@ export type StartGate = 'pipe' | 'socket';
  */
 export function parkUntilStart(p: ProgramBuilder, gate: StartGate): void {
   p.step(START_STEP);
+  // Before it is let go: whoever does that is gone a moment later. Until then the end of the pipe is that of the creation.
+  if (gate === 'socket') prctl(p, 'PR_SET_PDEATHSIG', 0);
   report(p, 'ready');
   const start = read(p, p.donated(START), 1);
   const go = p.label();
@@ -390,7 +392,6 @@ export function parkUntilStart(p: ProgramBuilder, gate: StartGate): void {
   p.call('exit_group', [0]);
   p.place(go);
   if (gate === 'pipe') return;
-  prctl(p, 'PR_SET_PDEATHSIG', 0);
   const connection = p.slot('starter');
   p.call('accept4', [p.donated(START_SOCKET), 0, 0, flags('SOCK_CLOEXEC')], { out: connection, retry: true });
   dupTo(p, connection, REPORT_FD, true);
