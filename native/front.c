@@ -20,16 +20,32 @@ static void cut_last(char *path)
 	path[length] = '\0';
 }
 
-/* Node and the bundles are in PREFIX/lib/silt beside PREFIX/bin, or in a checkout in build beside bin. */
-static void find_library(const char *script)
+/* Where symlinks lead. */
+static bool real_path(char real[FRONT_PATH_SIZE], const char *path)
+{
+	char digits[FRONT_DIGITS_SIZE], link[FRONT_PATH_SIZE];
+	int64_t fd = CALL(openat, AT_FDCWD, path, O_PATH | O_CLOEXEC), length;
+
+	if (silt_is_error(fd))
+		return false;
+	JOIN(link, "/proc/self/fd/", front_decimal(digits, (uint32_t)fd));
+	length = CALL(readlinkat, AT_FDCWD, link, real, FRONT_PATH_SIZE - 1);
+	CALL(close, fd);
+	real[silt_is_error(length) ? 0 : length] = '\0';
+	return !silt_is_error(length);
+}
+
+/*
+ * Are Node and the bundles those of the program at `path`? They are in PREFIX/lib/silt beside PREFIX/bin, or in a checkout in build beside
+ * bin. `prefix` gets PREFIX.
+ */
+static bool has_library(char prefix[FRONT_PATH_SIZE], const char *path, const char *script)
 {
 	static const char *const places[] = { "/lib/silt", "/build" };
-	char prefix[FRONT_PATH_SIZE], shim[FRONT_PATH_SIZE];
-	int64_t result = CALL(readlinkat, AT_FDCWD, "/proc/self/exe", prefix, sizeof prefix - 1);
+	char shim[FRONT_PATH_SIZE];
 
-	if (silt_is_error(result))
-		front_fail("reading", "/proc/self/exe", result);
-	prefix[result] = '\0';
+	if (!real_path(prefix, path))
+		return false;
 	cut_last(prefix);
 	cut_last(prefix);
 	for (uint32_t i = 0; i < sizeof places / sizeof *places; i++) {
@@ -37,9 +53,32 @@ static void find_library(const char *script)
 		    !JOIN(bundle, prefix, places[i], script))
 			front_fail("finding silt beside", prefix, -ENAMETOOLONG);
 		if (CALL(faccessat, AT_FDCWD, shim, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The files beside the program, or for a copy of it alone (containerd's runtime_path) those of the silt on PATH. */
+static void find_library(const char *script, char *const *environment)
+{
+	char prefix[FRONT_PATH_SIZE], other[FRONT_PATH_SIZE], shim[FRONT_PATH_SIZE];
+	const char *path = front_variable(environment, "PATH=");
+
+	if (has_library(prefix, "/proc/self/exe", script))
+		return;
+	while (path && *path != '\0') {
+		char directory[FRONT_PATH_SIZE];
+		size_t length = 0;
+
+		for (; *path != '\0' && *path != ':'; path++)
+			if (length < sizeof directory - 1)
+				directory[length++] = *path;
+		directory[length] = '\0';
+		path += *path == ':';
+		if (directory[0] == '/' && JOIN(shim, directory, "/containerd-shim-silt-v1") && has_library(other, shim, script))
 			return;
 	}
-	JOIN(shim, prefix, places[0], "/shim.js");
+	JOIN(shim, prefix, "/lib/silt/shim.js");
 	front_fail("finding silt in", shim, -ENOENT);
 }
 
@@ -63,7 +102,7 @@ void front_main(char **words)
 	front_program = front_last_component(words[1]);
 	front.root = find_root(front.environment);
 	if (front_begins(front_program, "containerd-shim-")) {
-		find_library("/shim.js");
+		find_library("/shim.js", front.environment);
 		if (front_is_plain_path(front.root))
 			action = front_parse_flags(front.args, &flags);
 		if (action == FRONT_START)
@@ -71,7 +110,7 @@ void front_main(char **words)
 		if (action == FRONT_DELETE)
 			front_delete(&front, &flags);
 	} else {
-		find_library("/cli.js");
+		find_library("/cli.js", front.environment);
 	}
 
 	/* Node takes two words more at the front than were given and one less, the name: argc makes room for that. */

@@ -10,6 +10,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  symlinkSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -386,6 +387,17 @@ describe('start', () => {
     expect(start('web')).toEqual(expected);
     expect(run(['-v'])).toEqual(expected);
     expect(existsSync(root)).toBe(false);
+  });
+
+  test('a copy of it alone takes the files of the one on PATH, whatever symlinks lead there', async () => {
+    const alone = join(home, 'elsewhere');
+    const linked = join(home, 'linked');
+    for (const directory of [alone, linked]) mkdirSync(directory);
+    copyFileSync(front, join(alone, NAME));
+    symlinkSync(front, join(linked, NAME));
+    const env = { ...environment, PATH: `relative::/nothing:${linked}:/usr/bin:/bin` };
+    expect(run([...flagsFor('web'), 'start'], { program: join(alone, NAME), env })).toEqual(started('web'));
+    expect(await answers(pathFor('web'))).toBe(true);
   });
 
   test('says that the address cannot be written, and starts nothing', () => {
