@@ -1,6 +1,7 @@
 /** What a plugin of containerd's Node Resource Interface changes about a container takes effect in it. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { mustRun } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 import { NriPlugin } from '../harness/cri/nri-plugin';
 
@@ -8,15 +9,23 @@ const number = (value: number): object => ({ value });
 
 criSuite('adjustments by NRI', { needs: 2, cri: { nri: true } }, (kubelet) => {
   let plugin: NriPlugin | undefined;
+  /** A directory with another filesystem in it. */
+  const tree = (): string => join(kubelet().containerd.directory, 'tree');
 
   beforeAll(async () => {
     const { containerd } = kubelet();
     const file = join(containerd.directory, 'from-plugin');
     writeFileSync(file, 'the plugin’s\n');
+    mkdirSync(join(tree(), 'inner'), { recursive: true });
+    await mustRun(['mount', '-t', 'tmpfs', 'inner', join(tree(), 'inner')]);
     const adjustment = {
       annotations: { 'dev.gvisor.tar.rootfs.upper': join(containerd.seeds, 'missing.tar') },
       env: [{ key: 'ADJUSTED', value: 'yes' }],
-      mounts: [{ destination: '/from-plugin', type: 'bind', source: file, options: ['bind', 'ro'] }],
+      mounts: [
+        { destination: '/from-plugin', type: 'bind', source: file, options: ['bind', 'ro'] },
+        { destination: '/tree-ro', type: 'bind', source: tree(), options: ['rbind', 'ro'] },
+        { destination: '/tree-rro', type: 'bind', source: tree(), options: ['rbind', 'rro'] },
+      ],
       linux: {
         devices: [{ path: '/dev/mine', type: 'c', major: 1, minor: 5, fileMode: number(0o666) }],
         resources: { memory: { limit: number(64 << 20) }, cpu: { quota: number(50_000), period: number(100_000) } },
@@ -27,7 +36,10 @@ criSuite('adjustments by NRI', { needs: 2, cri: { nri: true } }, (kubelet) => {
       name === 'adjusted' ? others : name === 'annotated' ? { annotations } : undefined,
     );
   });
-  afterAll(() => plugin?.close());
+  afterAll(async () => {
+    plugin?.close();
+    await mustRun(['umount', join(tree(), 'inner')]);
+  });
 
   const limits = `
     if [ -e /sys/fs/cgroup/memory.max ]; then cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max;
@@ -42,6 +54,17 @@ criSuite('adjustments by NRI', { needs: 2, cri: { nri: true } }, (kubelet) => {
       expect(await pod.sh(adjusted, limits)).toBe(`${64 << 20}\n50000 100000`);
       const sibling = await pod.run(['sleep', '1000'], { name: 'sibling' });
       expect(await pod.sh(sibling, 'echo "[$ADJUSTED]"; ls /dev/mine /from-plugin 2>/dev/null | wc -l')).toBe('[]\n0');
+    });
+  });
+
+  test('a mount is read-only down to what is mounted in it when the plugin says so', async () => {
+    await kubelet().withPod({}, async (pod) => {
+      const adjusted = await pod.run(['sleep', '1000'], { name: 'adjusted' });
+      const write = (path: string): string => `(touch ${path}) 2>&1 | grep -o Read-only || echo written`;
+      expect(await pod.sh(adjusted, `${write('/tree-ro/f')}; ${write('/tree-ro/inner/f')}`)).toBe('Read-only\nwritten');
+      expect(await pod.sh(adjusted, `${write('/tree-rro/f')}; ${write('/tree-rro/inner/f')}`)).toBe(
+        'Read-only\nRead-only',
+      );
     });
   });
 

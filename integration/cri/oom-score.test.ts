@@ -1,6 +1,6 @@
 /** A pod wants an oom_score_adj of -998, which a host without CAP_SYS_RESOURCE does not permit: its pods run all the same. */
 import { readFileSync } from 'node:fs';
-import { siltTest, testIf, waitFor } from '../harness';
+import { isSilt, siltTest, testIf, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 /** Permitted capabilities of this process, which are those of silt here. */
@@ -28,6 +28,24 @@ criSuite(
           await waitFor('a line in the log', () =>
             kubelet().containerd.log().includes('$.process.oomScoreAdj: -998 is lower than silt'),
           );
+        });
+      },
+    );
+
+    testIf(bound && isSilt, 'this host permits every oom_score_adj, or another runtime is under test')(
+      'under the strict setting the pod fails with what to do, and the next one runs',
+      async () => {
+        const { containerd } = kubelet();
+        containerd.configureSilt({ more: 'oom-score-adj = "strict"' });
+        try {
+          await expect(kubelet().runPod()).rejects.toThrow(
+            /oomScoreAdj: -998 is lower than .* set restrict_oom_score_adj = true .* or oom-score-adj = "clamp"/,
+          );
+        } finally {
+          containerd.configureSilt({});
+        }
+        await kubelet().withPod({}, async (pod) => {
+          expect(await pod.runToEnd(['true'])).toMatchObject({ exitCode: 0 });
         });
       },
     );
