@@ -1,6 +1,6 @@
 /** Whose files are, as the host numbers it. */
 import { SiltError } from '../errors';
-import { type IdMaps, toHost } from './id-map';
+import { type IdMaps, type IdRange, toHost } from './id-map';
 import type { Owner } from './target';
 
 /** The host's ids of a user of the container. */
@@ -19,6 +19,13 @@ export function hostOwner(idMaps: IdMaps | null, uid: number, gid: number, jsonP
  */
 export function isPodRoots(rootDirectory: Owner | undefined, podRoot: Owner): boolean {
   return rootDirectory?.uid === podRoot.uid && rootDirectory.gid === podRoot.gid;
+}
+
+/** Whether a file's owner, as the host numbers it, is one of the pod's. */
+export function isPods(owner: Owner | undefined, { uids, gids }: IdMaps): boolean {
+  const has = (ranges: readonly IdRange[], id: number): boolean =>
+    ranges.some(({ hostID, size }) => id >= hostID && id < hostID + size);
+  return owner !== undefined && has(uids, owner.uid) && has(gids, owner.gid);
 }
 
 export function invalid(jsonPath: string, message: string): SiltError {

@@ -5,7 +5,7 @@ import type { Mount, MountOptions, Spec } from '../oci';
 import { C, isAtLeast, type Version } from '../syscall';
 import { USERNS } from './fds';
 import { type IdMaps, type IdRange, rangesToHost, sameMaps } from './id-map';
-import { hostOwner, invalid, isPodRoots } from './owners';
+import { hostOwner, invalid, isPodRoots, isPods } from './owners';
 import type { BindStep, MountStep, RootPlan, RootPlanInput } from './root-plan';
 
 /** A bind mount whose mappings have no name yet. */
@@ -41,6 +41,7 @@ export function planBind(
   const maps = mapsOfMount(mount, jsonPath, input);
   const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
   const shown = input.idMaps !== null && (asked || (isShownUnasked(input.spec) && !isKernelFilesystem(source)));
+  if ((maps !== undefined || shown) && isShownAlready(source, input)) return { ...plain, idmap: null };
   const view = maps !== undefined || shown ? planView(source, options, input) : {};
   const step = { ...plain, ...view };
   if (maps !== undefined) return { ...step, idmap: { userns: '', recursive }, maps };
@@ -135,6 +136,14 @@ export function unmappedVolumes({ mounts }: Pick<RootPlan, 'mounts'>): string[] 
       ? `the volume ${step.source} is on a tmpfs, whose owners kernels before 6.3 cannot show as a pod with a user namespace numbers them: in ${step.destination} files are nobody’s (65534); use another filesystem, or set userns = "none" in silt’s configuration`
       : [],
   );
+}
+
+/**
+ * An overlay of layers that show the pod's owners: containerd 2.1.9 and 2.4 have made images that are volumes so. It cannot be idmapped, and the
+ * layers are not found any more where they were while it was made.
+ */
+function isShownAlready(source: string, { viewOf, ownerOf, idMaps }: RootPlanInput): boolean {
+  return idMaps !== null && isPods(ownerOf(source), idMaps) && viewOf(source) !== undefined;
 }
 
 /** Files of an image that is a volume, see {@link overlayView}. */

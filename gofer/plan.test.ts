@@ -2,9 +2,11 @@ import { refusal } from '../errors/testing/refusal';
 import type { Device, Linux, Mount, Spec } from '../oci';
 import { C } from '../syscall';
 import type { IdMaps } from './id-map';
+import type { OverlayView } from './overlay-view';
 import { hostOwner } from './owners';
 import { planRoot, podRootSysctls } from './plan';
 import { unmappedVolumes } from './plan-bind';
+import type { Owner } from './target';
 import type { CgroupV1View, MountStep, RootPlan, RootPlanInput } from './root-plan';
 
 const ID_MAPS: IdMaps = {
@@ -171,6 +173,20 @@ describe('bind mounts', () => {
     const annotations = { 'io.kubernetes.cri.container-type': 'container' };
     const ofPod = plan({ mounts, linux, annotations }, { idMaps: ID_MAPS });
     expect(ofPod.mounts).toMatchObject([{ idmap: { userns: 'userns' } }]);
+  });
+
+  test('an overlay of layers that show the pod’s owners already is what it is, whatever is asked', () => {
+    const viewOf = (): OverlayView => ({ layers: ['/gone'], upper: '/upper', inside: '' });
+    const ownerOf = (): Owner => ({ uid: 100_007, gid: 300_000 });
+    const linux: Linux = { namespaces: [{ type: 'user' }] };
+    const annotations = { 'io.kubernetes.cri.container-type': 'container' };
+    const { uids: uidMappings, gids: gidMappings } = ID_MAPS;
+    for (const asked of [{}, { uidMappings, gidMappings }, { options: ['ro', 'ridmap'] }]) {
+      const mount = { destination: '/image', type: 'bind', source: '/dir', options: ['ro'], ...asked };
+      const spec = { mounts: [mount], linux, annotations };
+      expect(plan(spec, { idMaps: ID_MAPS, viewOf, ownerOf }).mounts).toMatchObject([{ idmap: null }]);
+      expect(plan(spec, { idMaps: ID_MAPS, viewOf }).mounts).toMatchObject([{ view: { layers: [{ path: '/gone' }] } }]);
+    }
   });
 
   const { MOUNT_ATTR_RDONLY: RO, MOUNT_ATTR_NOSUID: NOSUID, MOUNT_ATTR_NODEV: NODEV } = C;

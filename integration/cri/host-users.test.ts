@@ -4,7 +4,7 @@
  */
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { peerRelease, testIf } from '../harness';
+import { imageName, peerRelease, testIf } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 import type { PodOptions } from '../harness/cri/kubelet';
 
@@ -16,8 +16,9 @@ const sandboxers = [
   ['with a pause container', { needs: 1.7 }],
   ['without one', { needs: 2, cri: { sandboxer: 'shim' } }],
 ] as const;
-for (const [how, settings] of sandboxers)
-  criSuite(`pods with ids that the kubelet has chosen, ${how}`, settings, (kubelet) => {
+for (const [how, settings] of sandboxers) {
+  const leaves = { containerdLeaves: /\/image-volumes$/ };
+  criSuite(`pods with ids that the kubelet has chosen, ${how}`, { ...settings, ...leaves }, (kubelet) => {
     test('containers, one after the other, have these ids, and the image’s files are theirs', async () => {
       await kubelet().withPod(hostUsersFalse, async (pod) => {
         const one = await pod.run();
@@ -67,4 +68,21 @@ for (const [how, settings] of sandboxers)
         });
       },
     );
+
+    // The latest releases mount it with the pod's owners, those before leave the mappings to the runtime.
+    testIf(peerRelease() >= 2.1, 'containerd has no image volumes before 2.1')(
+      'an image that is a volume has the pod’s owners, for each container of the pod',
+      async () => {
+        const image = { image: { image: imageName }, readonly: true, uidMappings: ids, gidMappings: ids };
+        const mounts = [{ ...image, containerPath: '/image' }];
+        await kubelet().withPod(hostUsersFalse, async (pod) => {
+          for (const container of [await pod.run(undefined, { mounts }), await pod.run(undefined, { mounts })]) {
+            expect(await pod.sh(container, 'cat /image/etc/motd; stat -c %u:%g /image/bin /image/home/guest')).toBe(
+              'second layer\n0:0\n1000:1000',
+            );
+          }
+        });
+      },
+    );
   });
+}
