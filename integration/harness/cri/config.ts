@@ -12,6 +12,8 @@ export interface CriSettings {
   readonly anyOomScoreAdj?: boolean;
   /** containerd runs in a network of its own, in which pods may have ports of the host (the plugin portmap). */
   readonly hostPorts?: boolean;
+  /** The runtime of pods that name none, such as those of a kubelet without an API server; silt unless told. */
+  readonly defaultRuntime?: 'silt' | 'runc';
   /** Takes plugins of NRI, at a socket of its own (see {@link Containerd}). */
   readonly nri?: boolean;
 }
@@ -27,7 +29,7 @@ interface Places {
 export function criConfig(format: 2 | 3, places: Places, settings: CriSettings): string {
   const runtimes = (plugin: string): string => `
 [plugins.'${plugin}'.containerd]
-default_runtime_name = "silt"
+default_runtime_name = "${settings.defaultRuntime ?? 'silt'}"
 ${format === 2 ? 'snapshotter = "overlayfs"' : ''}
 [plugins.'${plugin}'.containerd.runtimes.silt]
 runtime_type = "io.containerd.silt.v1"
