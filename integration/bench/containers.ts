@@ -1,12 +1,13 @@
 /** Starts of containers and execs through containerd, beside runc; with and without a seed. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../harness/command';
 import { startContainerd, type Containerd } from '../harness/containerd';
 import { waitFor } from '../harness/deadline';
 import { findPeer } from '../harness/peers';
 import { type Contestant, measure, report } from './measure';
+import { fieldsOf, mib, processesOf, sharesOf, textOf } from './memory';
 import { trees } from './trees';
 
 export interface ContainerSettings {
@@ -92,7 +93,7 @@ async function podMemory(host: Containerd): Promise<string> {
       const ids: string[] = [];
       for (let i = 0; i < count; i++) ids.push(await host.startContainer(['sleep', '100000'], { runtime }));
       const pids = processesOf(host, name);
-      taken.push(pids.reduce((sum, pid) => sum + fieldsOf(textOf(pid, 'smaps_rollup'), ['Pss']), 0));
+      taken.push(sharesOf(pids));
       for (const id of ids) await host.remove(id);
     }
     const further = (taken[2]! - taken[1]!) / (counts[2]! - counts[1]!);
@@ -128,8 +129,6 @@ async function seeds(host: Containerd, rounds: number, print: (text: string) => 
   print(`  each beyond one without: ${mib((seeded - plain) / MANY)} MiB\n`);
 }
 
-const mib = (bytes: number): string => (bytes / (1 << 20)).toFixed(2);
-
 /** What all processes of so many containers have: their own memory, and their shares of what is shared, without files of a disk. */
 async function memoryOfMany(host: Containerd, flags: readonly string[]): Promise<number> {
   const ids: string[] = [];
@@ -144,37 +143,4 @@ async function memoryOfMany(host: Containerd, flags: readonly string[]): Promise
   );
   for (const id of ids) await host.remove(id);
   return memory;
-}
-
-/** The sum of fields of a smaps_rollup, in bytes. */
-function fieldsOf(rollup: string, names: readonly string[]): number {
-  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(rollup)?.[1] ?? 0) * 1024;
-  return names.reduce((sum, name) => sum + of(name), 0);
-}
-
-/** The shims of a runtime that this containerd has, and all that descends from them. */
-function processesOf(host: Containerd, runtime = 'silt'): string[] {
-  const parents = new Map(
-    readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map((pid) => [pid, /^PPid:\s+(\d+)/m.exec(textOf(pid, 'status'))?.[1]]),
-  ); // prettier-ignore
-  const isShim = (pid: string): boolean => {
-    const line = textOf(pid, 'cmdline');
-    return line.includes(`containerd-shim-${runtime}-v`) && line.includes(`-namespace\0${host.namespace}\0`);
-  };
-  const known = new Map<string, boolean>();
-  const belongs = (pid: string | undefined): boolean => {
-    if (pid === undefined || pid === '0') return false;
-    if (!known.has(pid)) known.set(pid, isShim(pid) || belongs(parents.get(pid)));
-    return known.get(pid)!;
-  };
-  return [...parents.keys()].filter(belongs);
-}
-
-/** A file of a process; empty when the process is gone. */
-function textOf(pid: string, file: string): string {
-  try {
-    return readFileSync(join('/proc', pid, file), 'latin1');
-  } catch {
-    return '';
-  }
 }
