@@ -4,7 +4,7 @@ import { parseMountOptions } from '../oci';
 import { planDevices } from './devices';
 import type { BindStep, FilesystemStep, Layer, MountStep, RootPlan } from './root-plan';
 import { sourceOfIdmapStep } from './idmap-step';
-import { buildRoot } from './root';
+import { buildRoot, enterRoot } from './root';
 
 const PRIVATE = { type: C.MS_PRIVATE, recursive: false };
 
@@ -37,11 +37,13 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
 
 function programOf(parts: Partial<RootPlan>): Program {
   const p = new ProgramBuilder();
-  buildRoot(p, planOf(parts), {
+  const plan = planOf(parts);
+  const root = buildRoot(p, plan, {
     sendTerminal: (master) => p.call('close', [master]),
     sendUpper: (upper) => p.call('close', [upper]),
     beforePivot: () => undefined,
   });
+  enterRoot(p, plan, root);
   return p.build();
 }
 

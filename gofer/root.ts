@@ -61,11 +61,9 @@ export interface BuildMoments {
 /**
  * Adds what the gofer does, from a fresh mount namespace to a root that the pod can be given: the process must be host
  * root in a mount namespace of its own and in the container's pid, ipc, network and cgroup namespaces.
- *
- * Afterwards the process's root is the container's, the host's mounts are gone, and with a user namespace every mount
- * and flag is locked.
+ * @returns the root, mounted at the plan's mount point; for {@link enterRoot}
  */
-export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMoments): void {
+export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMoments): Fd {
   if (plan.userns) createFilesAs(p, plan.owner);
   const shared = cloneShared(p, plan);
   p.step('cutting the gofer’s mounts off from the host’s');
@@ -102,6 +100,11 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
     p.scope(() => moments.sendUpper(overlays.upperToKeep(p)));
   }
   moments.beforePivot();
+  return root;
+}
+
+/** The process's root becomes the one that {@link buildRoot} made, and the host's mounts are gone. Closes its fd. */
+export function enterRoot(p: ProgramBuilder, plan: RootPlan, root: Fd): void {
   p.step('leaving the host’s filesystem');
   fchdir(p, root);
   pivotRoot(p, '.', '.');

@@ -221,7 +221,11 @@ describe('what is refused', () => {
       '$.linux.namespaces[0].path',
       document({ linux: { namespaces: [{ type: 'network', path: 'netns' }] } }),
     ],
-    ['no mount namespace', '$.linux.namespaces', document({ linux: { namespaces: [{ type: 'user' }] } })],
+    [
+      'propagation without a mount namespace',
+      '$.linux.rootfsPropagation',
+      document({ linux: { namespaces: [{ type: 'pid' }], rootfsPropagation: 'shared' } }),
+    ],
     ['no mappings', '$.linux.uidMappings', document({ linux: { uidMappings: [] } })],
     ['mappings without a namespace', '$.linux.uidMappings', document({ linux: { namespaces: [{ type: 'mount' }] } })],
     [

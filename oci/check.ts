@@ -111,8 +111,12 @@ function checkNamespaces(spec: Spec): void {
     if (spec[key] && !find('uts'))
       throw refuse(`$.${key}`, 'needs a uts namespace, and $.linux.namespaces has none: it would rename the host');
   }
-  if (!find('mount'))
-    throw refuse('$.linux.namespaces', 'must have a mount namespace: silt builds the root filesystem in one');
+  if (spec.linux?.rootfsPropagation && !find('mount')) {
+    throw refuse(
+      '$.linux.rootfsPropagation',
+      'needs a mount namespace, and $.linux.namespaces has none: nothing can be mounted on the container’s root',
+    );
+  }
   checkTimeOffsets(spec, find('time'));
   checkUserNamespace(spec, find('user'));
 }

@@ -151,6 +151,29 @@ checkpointCommandSuite('bad input', (host) => {
       );
     });
 
+    test('into the host’s mount namespace, and a checkpoint of what is in there', async () => {
+      const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as {
+        linux: { namespaces: { type: string }[] };
+      };
+      const namespaces = config.linux.namespaces.filter(({ type }) => type !== 'mount');
+      const other = host().bundle(counter);
+      writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, linux: { ...config.linux, namespaces } }));
+      expect(await refusedRestore(image, other)).toMatch(
+        /a mount namespace that is not the container’s own .*\(UNIMPLEMENTED\)/,
+      );
+      const id = host().newId();
+      await host().silt.must(['run', '--detach', '--bundle', other, id]);
+      const { code, stderr } = await host().silt.run([
+        'checkpoint',
+        '--image-path',
+        join(directory(), `${id}.img`),
+        id,
+      ]);
+      expect(code).not.toBe(0);
+      expect(stderr).toMatch(/it has no mount namespace of its own.*\(CHECKPOINT_FAILED\)/);
+      await remove(id);
+    });
+
     test('of a name that is taken: what has it runs on', async () => {
       const id = await startCounter();
       const args = ['restore', '--detach', '--bundle', bundle, '--image-path', image, id];

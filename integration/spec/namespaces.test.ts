@@ -1,6 +1,16 @@
 /** `linux.namespaces` of the spec: new ones, those of a path, and those that are not the pod's; the same cases with runc where it has them. */
-import { readlinkSync } from 'node:fs';
-import { type BackgroundCommand, commandLineSuite, type Runtime, startCommand, waitFor } from '../harness';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type BackgroundCommand,
+  checkout,
+  commandLineSuite,
+  mustRun,
+  type Runtime,
+  runCommand,
+  startCommand,
+  waitFor,
+} from '../harness';
 
 const OWN = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type }));
 const KERNEL_NAMES: Readonly<Record<string, string>> = { network: 'net', mount: 'mnt' };
@@ -10,6 +20,7 @@ const withOne = (type: string, path?: string): object[] => [
   ...OWN.filter((one) => one.type !== type),
   { type, ...(path === undefined ? {} : { path }) },
 ];
+const source = join(checkout, 'integration/spec/out-of-chroot.c');
 const OFFSETS = { monotonic: { secs: 7881, nanosecs: 2718281 }, boottime: { secs: 1337 } };
 
 commandLineSuite('namespaces', (host) => {
@@ -93,6 +104,93 @@ commandLineSuite('namespaces', (host) => {
       );
       await refusal(host().runc, bundle);
     }
+  });
+
+  describe.each(['auto', 'none'])('without a mount namespace, userns = %s', (userns) => {
+    const namespaces = [...OWN.filter(({ type }) => type !== 'mount'), { type: 'cgroup' }];
+    const spec = (script: string, changes: object = {}): string => {
+      const volume = join(host().directory, 'volume');
+      mkdirSync(volume, { recursive: true });
+      writeFileSync(join(volume, 'f'), 'of-the-host');
+      const mounts = [
+        { destination: '/tmp', type: 'tmpfs', source: 'tmpfs' },
+        { destination: '/mnt', type: 'bind', source: volume, options: ['bind'] },
+      ];
+      const linux = { maskedPaths: ['/proc/keys'], readonlyPaths: ['/proc/sys'] };
+      return host().bundle(['sh', '-c', script], { namespaces, mounts, linux, ...changes });
+    };
+    const silt = (args: readonly string[]): Promise<string> => host().silt.must([`--userns=${userns}`, ...args]);
+    const hostMounts = (): string[] =>
+      readFileSync('/proc/self/mountinfo', 'latin1')
+        .split('\n')
+        .filter((line) => line.includes(host().mark));
+
+    test('a container is in the host’s, sees its own root filesystem and mounts, and the host none of them', async () => {
+      const before = hostMounts();
+      const script = `readlink /proc/self/ns/mnt; ls /; cat /mnt/f; echo; echo x > /tmp/x; cat /proc/keys; echo 1 > /proc/sys/kernel/panic`;
+      const id = host().newId();
+      await silt(['run', '--detach', '--bundle', spec(`(${script}) > /mnt/out 2>&1; exec sleep 1000`), id]);
+      running.push([host().silt, id]);
+      const file = join(host().directory, 'volume/out');
+      const said = await waitFor('its words', () => {
+        const text = existsSync(file) ? readFileSync(file, 'latin1') : '';
+        return text.includes('Read-only') ? text : undefined;
+      });
+      const [namespace, ...rest] = said.split('\n');
+      expect(namespace).toBe(readlinkSync('/proc/self/ns/mnt'));
+      expect(rest.slice(0, 10)).toEqual([
+        'bin',
+        'dev',
+        'etc',
+        'mnt',
+        'proc',
+        'root',
+        'sys',
+        'tmp',
+        'of-the-host',
+        expect.stringContaining('/proc/sys/kernel/panic'),
+      ]);
+      expect(hostMounts()).toEqual(before);
+
+      // What is executed in it has that root too, and nobody gets above it.
+      const inside = 'ls /; cat /tmp/x; readlink /proc/self/ns/mnt; cd /; cd ../../..; pwd; ls ..';
+      const [files, x, ns, where, above] = [/^bin\n.*tmp$/s, 'x', namespace, '/', /^bin\n.*tmp\n$/s];
+      const seen = await silt(['exec', id, 'sh', '-c', inside]);
+      const parts = /^(bin\n[^]*?tmp)\n(.*)\n(.*)\n(.*)\n([^]*)$/.exec(seen)!.slice(1);
+      expect(parts[0]).toMatch(files);
+      expect(parts.slice(1, 4)).toEqual([x, ns, where]);
+      expect(parts[4]).toMatch(above);
+
+      const archive = join(host().directory, `${id}.tar`);
+      await silt(['exec', id, 'sh', '-c', 'echo kept > /etc/kept']);
+      await silt(['tar', 'rootfs-upper', '--file', archive, id]);
+      expect((await runCommand(['tar', '-xOf', archive, './etc/kept'])).stdout.toString()).toBe('kept\n');
+    });
+
+    test('who leaves the chroot finds nothing above it', async () => {
+      await mustRun(['gcc', '-static', '-O1', source, '-o', join(host().rootfs, 'bin/out-of-chroot')]);
+      const capabilities = Object.fromEntries(
+        ['bounding', 'effective', 'permitted'].map((set) => [set, ['CAP_SYS_CHROOT', 'CAP_DAC_OVERRIDE']]),
+      );
+      const said = await silt([
+        'run',
+        '--bundle',
+        spec('out-of-chroot', { process: { capabilities } }),
+        host().newId(),
+      ]);
+      expect(said.trim().split('\n').sort()).toEqual(['bin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp']);
+    });
+
+    test('hooks of the container see its root', async () => {
+      const hooks = { startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'ls / > /tmp/seen'] }] };
+      const said = await silt(['run', '--bundle', spec('cat /tmp/seen', { hooks }), host().newId()]);
+      expect(said.trim().split('\n')).toEqual(['bin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp']);
+    });
+  });
+
+  test('a propagation of the root without a mount namespace is refused', async () => {
+    const bundle = host().bundle(['true'], { namespaces: OWN.slice(0, 4), linux: { rootfsPropagation: 'shared' } });
+    expect(await refusal(host().silt, bundle)).toContain('$.linux.rootfsPropagation: needs a mount namespace');
   });
 
   test('the mount namespace of the host is refused', async () => {

@@ -322,7 +322,12 @@ class Dump {
 
 /** What CRIU would not give back as it was. @throws SiltError CHECKPOINT_FAILED naming the namespace. */
 function refuseNamespaces({ linux }: Spec): void {
-  const hinders = linux?.namespaces?.find(
+  if (!linux?.namespaces?.some(({ type }) => type === 'mount'))
+    throw new SiltError(
+      'CHECKPOINT_FAILED',
+      'it has no mount namespace of its own, and its root filesystem would not be restored',
+    );
+  const hinders = linux.namespaces.find(
     ({ type, path }) => type === 'time' || ((type === 'mount' || type === 'cgroup') && path !== undefined),
   );
   if (hinders === undefined) return;

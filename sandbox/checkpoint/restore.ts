@@ -44,6 +44,10 @@ export class Restored {
       const message = 'restoring into a pid namespace that is not the container’s own is not built yet';
       throw new SiltError('UNIMPLEMENTED', message);
     }
+    if (request.plan.own.mount !== 'new') {
+      const message = 'restoring into a mount namespace that is not the container’s own is not built yet';
+      throw new SiltError('UNIMPLEMENTED', message);
+    }
     const criu = findCriu(config);
     await requireVersion(kernel, criu);
     const lazy = request.image.background && !refusesPager(workshop, request);

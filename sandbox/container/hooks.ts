@@ -2,6 +2,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { Hook, Hooks as HookLists, Spec } from '../../oci';
 import { C, type Kernel, type Program } from '../../syscall';
+import { openRootOf } from '../exec/container-root';
 import { Process, pidOf } from '../process/process';
 import { NO_CGROUP } from '../programs/cgroup-entry';
 import { enterProgram, type EnterPlan } from '../programs/enter';
@@ -80,6 +81,7 @@ export class Hooks {
         program: enterProgram({ ...place, process }, 'process'),
         state: this.#state('created', pidInside(init.pid)),
         container: init.pidfd,
+        chroot: place.chroot,
       };
     });
   }
@@ -138,6 +140,8 @@ interface HookRun {
   readonly state: string;
   /** For programs that enter the container; borrowed. */
   readonly container?: number;
+  /** It is given that one's root, too. */
+  readonly chroot?: boolean;
 }
 
 function command(hook: Hook, environment: readonly string[]): Pick<HookPlan, 'path' | 'argv' | 'env'> {
@@ -161,7 +165,9 @@ async function runHook(kernel: Kernel, hook: Hook, run: HookRun): Promise<string
     const stdin = keep(kernel.memfd('silt-hook-state', Buffer.from(run.state)));
     const stdout = keep(kernel.scratch('silt-hook-stdout'));
     const stderr = keep(kernel.scratch('silt-hook-stderr'));
-    const donations = { stdin, stdout, stderr, ...(run.container === undefined ? {} : { container: run.container }) };
+    const donations: Record<string, number> = { stdin, stdout, stderr };
+    if (run.container !== undefined) donations['container'] = run.container;
+    if (run.chroot) donations['root'] = keep(openRootOf(run.container!));
     const ended = await finish(kernel, run.program, donations, hook.timeout);
     if (ended === undefined) return undefined;
     const printed = [

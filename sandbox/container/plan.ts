@@ -148,7 +148,7 @@ export function planContainer(
 function ownNamespaces(spec: Spec): OwnNamespaces {
   const offsets = Object.entries(spec.linux?.timeOffsets ?? {});
   return {
-    mount: namespaceSource(spec, 'mount') === 'joined' ? 'joined' : 'new',
+    mount: namespaceSource(spec, 'mount'),
     cgroup: namespaceSource(spec, 'cgroup'),
     time: namespaceSource(spec, 'time'),
     timeOffsets: offsets.map(([clock, { secs = 0, nanosecs = 0 }]) => `${clock} ${secs} ${nanosecs}`),

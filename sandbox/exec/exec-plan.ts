@@ -43,6 +43,7 @@ export function planExec(
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
+    chroot: namespaceSource(spec, 'mount') === 'host',
     cgroup: execEntry(cgroup, cgroups, init.pid),
     process: planProcess(surroundings, spec, process, { layers, userns, ...extras }),
   };
@@ -53,7 +54,7 @@ export function namespacesOf(spec: Spec, pod: ExecTarget['pod']): string[] {
   const { namespaces } = pod;
   const wanted: Readonly<Record<string, boolean>> = {
     CLONE_NEWUSER: containerIdMaps(pod, spec) !== null,
-    CLONE_NEWNS: true,
+    CLONE_NEWNS: namespaceSource(spec, 'mount') !== 'host',
     CLONE_NEWPID: pidMode(spec) !== 'host',
     CLONE_NEWNET: namespaces.network,
     CLONE_NEWIPC: namespaces.ipc,

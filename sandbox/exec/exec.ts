@@ -3,6 +3,7 @@ import { SiltError } from '../../errors';
 import { C, type Report } from '../../syscall';
 import { traceCpuid } from '../cpuid';
 import { execFailure } from './exec-failure';
+import { openRootOf } from './container-root';
 import type { ExecPlan } from './exec-plan';
 import { type Lifetime, Process, pidOf } from '../process/process';
 import { type CgroupJoiner, enterProgram } from '../programs/enter';
@@ -55,7 +56,10 @@ export class Exec {
     onTerminal: (master: number) => void,
   ): Promise<Process> {
     const { kernel, host } = this.workshop;
-    const started = kernel.start(enterProgram(this.plan, joiner), { ...stdio, container: this.init.fd });
+    const root = this.plan.chroot ? openRootOf(this.init.fd) : undefined;
+    const donations = { ...stdio, container: this.init.fd, ...(root !== undefined && { root }) };
+    const started = kernel.start(enterProgram(this.plan, joiner), donations);
+    if (root !== undefined) closeSync(root);
     let process: Process | undefined;
     const onReport = ({ name, fds }: Report): boolean => {
       if (name === 'process') process = new Process(kernel, pidOf(fds[0]!), fds[0]!, this.lifetime);

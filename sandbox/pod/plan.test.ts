@@ -36,6 +36,7 @@ describe('the pod’s namespaces', () => {
   test.each<[string, readonly (NamespaceType | Namespace)[], Partial<PodPlan['sandbox']>, PodPlan['paths']]>([
     ['all of its own', ALL, { network: 'new', ipc: 'new', uts: 'new', pid: true }, {}],
     ['only a mount namespace', ['mount'], { network: 'host', ipc: 'host', uts: 'host', pid: false }, {}],
+    ['none at all', [], { network: 'host', ipc: 'host', uts: 'host', pid: false }, {}],
     [
       'the host’s network',
       ALL.filter((type) => type !== 'network'),
@@ -64,17 +65,6 @@ describe('the pod’s namespaces', () => {
     const planned = plan(namespaces);
     expect(planned.sandbox).toMatchObject(sandbox);
     expect(planned.paths).toEqual(paths);
-  });
-
-  test('must have a mount namespace among them', () => {
-    expect(refusal(() => plan(['pid', 'network', 'ipc', 'uts']))).toEqual({
-      code: 'SPEC_INVALID',
-      message: '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed',
-      details: { jsonPath: '$.linux.namespaces' },
-    });
-    expect(
-      refusal(() => podPlan({ id: 'web', spec: { ociVersion: '1.2.0' }, config: NONE, claimIds, joinedIds })).code,
-    ).toBe('SPEC_INVALID');
   });
 
   test('come with the pod’s id and names', () => {

@@ -56,15 +56,6 @@ export function podPlan(request: PodRequest): PodPlan {
     hostSysctls: [],
     sysctls: [],
   };
-  if (!namespaces.some(({ type }) => type === 'mount')) {
-    throw new SiltError(
-      'SPEC_INVALID',
-      '$.linux.namespaces: a container needs a mount namespace of its own, and none is listed',
-      {
-        jsonPath: '$.linux.namespaces',
-      },
-    );
-  }
   const maps = idMaps(request, sandbox, config);
   if (maps === null) delete paths.user;
   const user = maps === null ? 'host' : sandbox.user === 'joined' ? 'joined' : 'new';

@@ -18,6 +18,7 @@ function plan(changes: SpecChanges = {}, parts: Partial<EnterPlan> = {}): EnterP
   return {
     namespaces: OF_A_POD,
     cgroup: { into: undefined, files: ['/sys/fs/cgroup/pids/default/web/tasks'] },
+    chroot: false,
     process: planProcess(surroundings, spec, spec.process!, { layers: [], userns: true }),
     ...parts,
   };
@@ -41,6 +42,17 @@ describe('the program that enters a container', () => {
     expect(calls).toEqual([
       'openat(AT_FDCWD, "/sys/fs/cgroup/pids/default/web/tasks"',
       `setns(<container>, ${OF_A_POD.join('|')})`,
+      'clone3',
+    ]);
+  });
+
+  test('of the host’s mount namespace takes its root before it has a child in the container’s pid namespace', () => {
+    const program = enterProgram(plan({}, { chroot: true, namespaces: ['CLONE_NEWPID'] }));
+    checkByInterpreter(program);
+    expect(sequenceOf(callsIn(program, ''), /^(fchdir\(.*\)|chroot|setns|clone3)/)).toEqual([
+      'fchdir(<root>)',
+      'chroot',
+      'setns',
       'clone3',
     ]);
   });

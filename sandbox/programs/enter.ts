@@ -1,5 +1,16 @@
 import { everyCpu } from '../../oci';
-import { C, flags, fork, prctl, type Program, ProgramBuilder, setns, type Slot } from '../../syscall';
+import {
+  C,
+  changeRoot,
+  close,
+  flags,
+  fork,
+  prctl,
+  type Program,
+  ProgramBuilder,
+  setns,
+  type Slot,
+} from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
 import { setTerminalSize } from '../terminal/master';
 import { inCgroup, openCgroup } from './cgroup-entry';
@@ -11,11 +22,13 @@ export interface EnterPlan {
   /** Kinds of namespace in which the container differs from the host, as CLONE_NEW* names. */
   readonly namespaces: readonly string[];
   readonly cgroup: CgroupEntry;
+  /** The container has its root filesystem by chroot(2): the program is given it as the fd `root`. */
+  readonly chroot: boolean;
   readonly process: ProcessPlan;
 }
 
-/** Name of the fd that the program is given: a pidfd of the container's first process. */
-export const ENTER_FDS = { container: 'container' } as const;
+/** Names of the fds that the program is given: a pidfd of the container's first process, and the root that it has. */
+export const ENTER_FDS = { container: 'container', root: 'root' } as const;
 
 /**
  * Who joins the cgroup: what enters the container, and its child is born there; or the process itself, once it has been cloned. The second is
@@ -40,7 +53,12 @@ function enter(p: ProgramBuilder, plan: EnterPlan, join?: () => void): void {
   if (!join) setAffinityInCgroup(p, plan);
   p.scope(() => prepareAsHostRoot(p, plan.process));
   p.step('entering the container');
-  setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));
+  // Before there is a child in the container's pid namespace: it shows nothing of the host's files.
+  if (plan.chroot) {
+    changeRoot(p, p.donated(ENTER_FDS.root));
+    close(p, p.donated(ENTER_FDS.root));
+  }
+  if (plan.namespaces.length > 0) setns(p, p.donated(ENTER_FDS.container), plan.namespaces.join('|'));
   p.step('cloning the process');
   const gate = makeGate(p);
   const child = fork(p, 'process', { flags: 'CLONE_PARENT', pidfd: true }, () => {

@@ -1,9 +1,11 @@
 import { everyCpu } from '../../oci';
-import { buildRoot, type Owner, type RootPlan, setRootPropagation, shareAgain, UPPER } from '../../gofer';
+import { buildRoot, enterRoot, type Owner, type RootPlan, setRootPropagation, shareAgain, UPPER } from '../../gofer';
 import {
   attachAt,
   C,
+  changeRoot,
   chdir,
+  cloneTree,
   close,
   type Fd,
   fork,
@@ -89,9 +91,10 @@ export function launchProgram(plan: LaunchPlan): Program {
   // See sandboxProgram: nothing of ours may be looked at by the pod before exec.
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
-  // One mount namespace for all three: the launcher's pid, which hooks are given, is in the one where the root is built.
+  // One mount namespace for all three: the launcher's pid, which hooks are given, is in the one where the root is built. The host's is the
+  // launcher's alone, and the gofer has one for itself.
   if (plan.own.mount === 'new') unshare(p, 'CLONE_NEWNS');
-  else setns(p, p.donated(JOINED_FDS.mount), 'CLONE_NEWNS');
+  else if (plan.own.mount === 'joined') setns(p, p.donated(JOINED_FDS.mount), 'CLONE_NEWNS');
   const [mine, theirs] = socketPair(p, 'handover', ['handover_starter', 'handover_launcher']);
   enterPidNamespaceForChildren(p, plan);
   forkInto(p, 'helper', { flags: 'CLONE_PARENT' }, plan.cgroup, () => helper(p, plan, mine, theirs));
@@ -101,7 +104,7 @@ export function launchProgram(plan: LaunchPlan): Program {
   endIfNothingCame(p, launcher.count);
   p.step('starting the gofer');
   setns(p, launcher.fds[0]!, goferNamespaces(plan));
-  const gofer = startGofer(p, plan, { socket: mine });
+  const gofer = startGofer(p, plan, { socket: mine, ...(plan.own.mount === 'host' && { flags: 'CLONE_NEWNS' }) });
   confine(p);
   p.step('waiting for the gofer');
   waitForChild(p, gofer.pid);
@@ -158,7 +161,8 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   p.step('entering the root filesystem');
   if (plan.own.mount === 'new') setns(p, root.fds[0]!, 'CLONE_NEWNS');
   // In a joined one this process is since it was cloned, and pivot_root(2) has moved its root; its rights there are those of a stranger.
-  else chdir(p, '/');
+  else if (plan.own.mount === 'joined') chdir(p, '/');
+  else changeRoot(p, root.fds[0]!);
   // It may be parked for long: until its exec, nothing of the host and of other namespaces is to be found with it.
   close(p, root.fds[0]!);
   if (plan.root.upper) close(p, p.donated(UPPER));
@@ -269,7 +273,7 @@ function gofer(
   for (const name of notNeeded) close(p, p.donated(name));
   keepOnly(p, GOFER_CAPABILITIES & plan.ownCapabilities);
   confine(p);
-  buildRoot(p, plan.root, {
+  const root = buildRoot(p, plan.root, {
     sendTerminal: (master) => report(p, 'terminal', [master]),
     sendUpper: (upper) => {
       sendMessage(p, keeper!, p.bytes(Buffer.from('upper'), '"upper"', 1), [upper]);
@@ -280,6 +284,15 @@ function gofer(
       if (plan.hooks) waitForHooks(p);
     },
   });
+  if (plan.own.mount === 'host') {
+    // Of this namespace's mounts only a copy stays, which holds together without one for as long as a process has its root there
+    // (UMOUNT_CONNECTED in dissolve_on_fput, fs/namespace.c).
+    p.step('handing the root filesystem over');
+    const tree = cloneTree(p, root, '', { recursive: true, name: 'tree' });
+    sendMessage(p, socket, p.bytes(Buffer.from('root'), '"root"', 1), [tree]);
+    return;
+  }
+  enterRoot(p, plan.root, root);
   // In a namespace that is not the pod's its root has no say over mounts: nothing is to be locked.
   if (plan.userns && plan.own.mount === 'new') {
     // Host root made the mounts; a copy of them that a process in the pod's user namespace makes is locked: no flag can

@@ -3,8 +3,11 @@ import type { NamespaceSource } from './sandbox';
 
 /** Namespaces that a container has for itself, whatever its pod has. */
 export interface OwnNamespaces {
-  /** A joined one becomes the container's: the root filesystem is built and entered in it, as runc does it. */
-  readonly mount: Exclude<NamespaceSource, 'host'>;
+  /**
+   * A joined one becomes the container's: the root filesystem is built and entered in it, as runc does it. In the host's the root
+   * filesystem is attached nowhere: the container has it by chroot(2), and the host's mounts stay as they are.
+   */
+  readonly mount: NamespaceSource;
   readonly cgroup: NamespaceSource;
   readonly time: NamespaceSource;
   /** Lines for /proc/PID/timens_offsets: `CLOCK SECONDS NANOSECONDS` (time_namespaces(7)). Only of a new time namespace. */

@@ -147,4 +147,10 @@ export function fchdir(p: ProgramBuilder, fd: Fd): void {
   p.call('fchdir', [fd]);
 }
 
+/** chroot(2) into a directory that is open; the working directory is there, too. */
+export function changeRoot(p: ProgramBuilder, fd: Fd): void {
+  fchdir(p, fd);
+  p.call('chroot', [p.string('.')]);
+}
+
 export { NULL };
