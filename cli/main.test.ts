@@ -29,7 +29,7 @@ describe('silt', () => {
   test.each(['--version', '-v'])('%s says which it is, and which version of the OCI spec it follows', (flag) => {
     expect(silt(flag)).toEqual({
       status: 0,
-      stdout: `silt version 0.1.0\ncommit: \nspec: 1.2.0\nnode: ${process.version}\n`,
+      stdout: `silt version 0.1.0\ncommit: \nspec: 1.3.0\nnode: ${process.version}\n`,
       stderr: '',
     });
   });

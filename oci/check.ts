@@ -99,7 +99,7 @@ function checkVersion(document: unknown): void {
   const version = (document as { ociVersion?: unknown } | null)?.ociVersion;
   if (typeof version !== 'string') return;
   const match = /^(\d+)\.\d+\.\d+(?:[-+].+)?$/.exec(version);
-  if (!match) throw refuse('$.ociVersion', `must be a version such as 1.2.0, found ${JSON.stringify(version)}`);
+  if (!match) throw refuse('$.ociVersion', `must be a version such as 1.3.0, found ${JSON.stringify(version)}`);
   if (match[1] !== '1') throw refuse('$.ociVersion', `${version} is not supported: silt knows 1.x`, 'SPEC_UNSUPPORTED');
 }
 
@@ -117,6 +117,8 @@ function checkNamespaces(spec: Spec): void {
       'needs a mount namespace, and $.linux.namespaces has none: nothing can be mounted on the container’s root',
     );
   }
+  if (Object.keys(spec.linux?.netDevices ?? {}).length > 0 && !find('network'))
+    throw refuse('$.linux.netDevices', 'needs a network namespace, and $.linux.namespaces has none to move them to');
   checkTimeOffsets(spec, find('time'));
   checkUserNamespace(spec, find('user'));
 }

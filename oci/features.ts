@@ -39,6 +39,7 @@ export function features(build: { version: string; commit: string }): object {
       selinux: { enabled: supports('process.selinuxLabel') },
       memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
       intelRdt: { enabled: supports('linux.intelRdt') },
+      netDevices: { enabled: true },
       mountExtensions: { idmap: { enabled: true } },
     },
     annotations: {

@@ -1,2 +1,2 @@
 /** The version of the OCI runtime spec that silt follows. Commands that only print it import this file alone. */
-export const SPEC_VERSION = '1.2.0';
+export const SPEC_VERSION = '1.3.0';

@@ -3,7 +3,8 @@
  * integration/vm/test in each, and prints what that says. A machine's root is an ext4 disk: the packages of this machine's Debian release,
  * busybox, silt as installed, a bundle and an image.
  *
- *   vm-test [SUITE…]     of the kernels; unless given the newest that Debian has, and the oldest that silt is for
+ *   vm-test [SUITE[:CASE,…]…]  of the kernels; unless given the newest that Debian has, and the oldest that silt is for. Cases are files of
+ *                              integration/vm/cases; all unless given
  *
  * Exit status 1 when a line says FAILED or the end is missing. Minutes long, so it is no part of `make test`.
  */
@@ -36,7 +37,7 @@ const busybox = '/bin/busybox';
 const vmFiles = join(checkout, 'integration/vm');
 
 /** What runs in the machine besides silt; all that they depend on comes with them. */
-const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd'];
+const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd', 'apparmor'];
 /** Of the kernel's modules what the machine needs, in the order in which they are loaded; what the kernel has built in is no file. */
 const MODULES = (
   'virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk ' +
@@ -44,6 +45,7 @@ const MODULES = (
 ).split(' ');
 const DISK = '4G';
 const SUITES = ['sid', 'bookworm'];
+const CASES = ['cgroups', 'systemd', 'containerd', 'layers', 'security'];
 /** Of the packages nothing reads these. */
 const LEFT_OUT = [
   'usr/share/doc',
@@ -131,7 +133,7 @@ async function installBusybox(directory: string): Promise<void> {
   }
 }
 
-async function makeRoot(root: string): Promise<void> {
+async function makeRoot(root: string, cases: readonly string[]): Promise<void> {
   await installBusybox(root);
   await installBusybox(join(root, 'bundle/rootfs'));
   for (const name of [
@@ -159,6 +161,7 @@ async function makeRoot(root: string): Promise<void> {
   cpSync(vmFiles, root, { recursive: true });
   chmodSync(join(root, 'test'), 0o755);
   writeFileSync(join(root, 'image.tar'), await buildImage());
+  writeFileSync(join(root, 'wanted'), `${cases.join('\n')}\n`);
   const units = join(root, 'etc/systemd/system');
   mkdirSync(units, { recursive: true });
   writeFileSync(join(units, 'silt-test.service'), UNIT);
@@ -191,7 +194,7 @@ async function runMachine(options: readonly string[]): Promise<string[]> {
 }
 
 /** Whether all that was tried with the kernel of a suite held. */
-async function testOn(suite: string, directory: string): Promise<boolean> {
+async function testOn(suite: string, cases: readonly string[], directory: string): Promise<boolean> {
   const [kernel, root, early] = ['kernel', 'root', 'early'].map((name) => join(directory, name)) as [
     string,
     string,
@@ -201,7 +204,7 @@ async function testOn(suite: string, directory: string): Promise<boolean> {
   for (const path of [kernel, root, early]) mkdirSync(path);
   const { image, modules } = await fetchKernel(suite, kernel);
   await unpackUserland(root, join(directory, 'archives'));
-  await makeRoot(root);
+  await makeRoot(root, cases);
   await output(['mkfs.ext4', '-q', '-d', root, disk, DISK]);
   await makeInitrd(early, modules, initrd);
   const machine = ['-machine', 'q35,accel=tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`, '-smp', '2'];
@@ -224,10 +227,11 @@ async function testOn(suite: string, directory: string): Promise<boolean> {
 
 async function main(): Promise<void> {
   const given = process.argv.slice(2);
-  for (const suite of given.length > 0 ? given : SUITES) {
+  for (const wanted of given.length > 0 ? given : SUITES) {
+    const [suite = '', cases] = wanted.split(':');
     const directory = mkdtempSync(join(tmpdir(), 'silt-vm-'));
     try {
-      if (!(await testOn(suite, directory))) process.exitCode = 1;
+      if (!(await testOn(suite, cases?.split(',') ?? CASES, directory))) process.exitCode = 1;
     } finally {
       rmSync(directory, { recursive: true });
     }

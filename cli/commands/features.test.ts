@@ -72,7 +72,7 @@ function mountWith(option: string, i: number): Mount {
 describe('silt features', () => {
   test('is a document of the OCI runtime spec', () => {
     expect(status).toBe(0);
-    expect(features).toMatchObject({ ociVersionMin: '1.0.0', ociVersionMax: '1.2.0' });
+    expect(features).toMatchObject({ ociVersionMin: '1.0.0', ociVersionMax: '1.3.0' });
     expect(features.linux.capabilities).toEqual(knownCapabilities());
     expect(features.linux.cgroup).toMatchObject({ v1: true, v2: true });
   });

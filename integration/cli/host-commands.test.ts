@@ -99,7 +99,7 @@ once(`host commands${system ? '' : ' [skipped: they do not depend on containerd]
     const { ambient, ...others } = capabilities;
     expect(ambient === undefined || Array.isArray(ambient)).toBe(true);
     const process = { ...process_, capabilities: others };
-    expect(ours.spec).toEqual({ ...runcs.spec, ociVersion: '1.2.0', hostname: 'silt', process });
+    expect(ours.spec).toEqual({ ...runcs.spec, ociVersion: '1.3.0', hostname: 'silt', process });
     const again = await silt('spec', '--bundle', join(directory, 'ours'));
     expect([again.code, again.stderr]).toEqual([
       1,

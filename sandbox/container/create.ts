@@ -14,6 +14,7 @@ import { isOfEndedProcess, refuseForeignNamespaces } from '../pod/namespace-path
 import type { Pod } from '../pod/pod';
 import { watchProgress } from '../progress';
 import { Seeding } from './seeding';
+import { moveNetDevices } from '../network';
 import { NO_PROCESS, NO_UPPER, recordProcess } from '../state/state';
 import { warningsOf, type Workshop } from '../workshop';
 import { Container } from './container';
@@ -77,6 +78,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
     try {
       mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
       seeding?.close();
+      undo.add(moveNetDevices(workshop.kernel, pod.sandbox.fd, request.spec));
       launched = true;
       const make = request.checkpoint ? restoreFirst : launchFirst;
       const { init, parked, failures } = await make({

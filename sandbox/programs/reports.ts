@@ -25,6 +25,8 @@ export const REPORTS = {
   holder: 'holder',
   /** The listener of the process's seccomp filter, as fd (seccomp_unotify(2)). */
   listener: 'listener',
+  /** A socket of rtnetlink and the network namespace that it is of, as fds. */
+  network: 'network',
   /** A user namespace, as fd. */
   userns: 'userns',
   /** The layers of an image, as the fd of one mount. */

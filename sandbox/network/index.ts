@@ -1,0 +1,1 @@
+export { moveNetDevices } from './net-devices';
