@@ -2,10 +2,10 @@
 import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { SiltError } from '../../errors';
-import type { Kernel } from '../../syscall';
 import type { Config } from '../config/config';
 import type { CriuCommand } from '../programs/criu';
-import { startDumper, unusable } from './dumper';
+import { unusable } from './dumper';
+import type { CriuSession } from './session';
 
 /** Older ones do not know the vDSO of newer kernels, nor the options that silt uses. */
 export const LEAST_CRIU = { major: 4, minor: 1 } as const;
@@ -50,31 +50,17 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Versions that have been asked for, by path and time of change. */
-const versions = new Map<string, string>();
-
 /**
- * The version of CRIU, such as `4.1.1`, asked for once.
- * @throws SiltError CRIU_UNUSABLE when it does not answer or is too old.
+ * The version of a CRIU that has been started, such as `4.1.1`.
+ * @throws SiltError CRIU_UNUSABLE when it does not answer or is too old; the session is still the caller's to end.
  */
-export async function requireVersion(kernel: Kernel, criu: CriuCommand): Promise<string> {
-  const key = `${criu.path} ${statSync(criu.path).mtimeMs}`;
-  const known = versions.get(key);
-  if (known !== undefined) return known;
-  const session = await startDumper(kernel, criu);
-  try {
-    const version = await session.version().catch((error: unknown) => {
-      throw unusable(criu, error);
-    });
-    const text = `${version.majorNumber}.${version.minorNumber}${version.sublevel > 0 ? `.${version.sublevel}` : ''}`;
-    const { major, minor } = LEAST_CRIU;
-    if (version.majorNumber < major || (version.majorNumber === major && version.minorNumber < minor)) {
-      const message = `checkpoints need CRIU ${major}.${minor} or later; ${criu.path} is ${text}`;
-      throw new SiltError('CRIU_UNUSABLE', message, { path: criu.path });
-    }
-    versions.set(key, text);
-    return text;
-  } finally {
-    await session.end();
-  }
+export async function requireVersion(session: CriuSession, criu: CriuCommand): Promise<string> {
+  const version = await session.version().catch((error: unknown) => {
+    throw unusable(criu, error);
+  });
+  const text = `${version.majorNumber}.${version.minorNumber}${version.sublevel > 0 ? `.${version.sublevel}` : ''}`;
+  const { major, minor } = LEAST_CRIU;
+  if (version.majorNumber > major || (version.majorNumber === major && version.minorNumber >= minor)) return text;
+  const message = `checkpoints need CRIU ${major}.${minor} or later; ${criu.path} is ${text}`;
+  throw new SiltError('CRIU_UNUSABLE', message, { path: criu.path });
 }

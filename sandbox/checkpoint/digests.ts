@@ -1,7 +1,7 @@
 /** Digests of large files, made beside the event loop. */
-import type { FileHandle } from 'node:fs/promises';
-import { webcrypto } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
+import { read, readSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 
 /** A file in chunks of so many bytes, the last one shorter. */
@@ -11,6 +11,8 @@ export interface Chunks {
   readonly chunk: number;
 }
 
+/** Up to this many bytes hashing them here takes less time than loading what else there is. */
+const SMALL = 1 << 20;
 /** How much is read at once. */
 const BATCH = 16 << 20;
 /** From this many bytes on threads are started for it: WebCrypto copies what it is given, which takes as long as the hashing. */
@@ -18,20 +20,42 @@ const LARGE = 64 << 20;
 const THREADS = 2;
 
 /**
- * SHA-256 of chunks of a file, in hexadecimal, on other threads and while the next bytes are read: for somebody who waits for it, this
+ * SHA-256 of chunks of a file, in hexadecimal; of a large one on other threads and while the next bytes are read: for somebody who waits for it, this
  * takes as long as reading or as hashing, not both, and the event loop goes on.
  * @throws SiltError CHECKPOINT_INVALID for a file that is shorter than it should be; what `onDigest` throws.
  */
 export async function eachDigest(
-  file: FileHandle,
+  file: number,
   chunks: Chunks,
   indexes: readonly number[],
   onDigest: (index: number, digest: string) => void,
 ): Promise<void> {
-  if (indexes.length * chunks.chunk < LARGE) return digestAside(file, chunks, indexes, onDigest);
+  const { size, chunk } = chunks;
+  if (Math.min(size, indexes.length * chunk) <= SMALL) {
+    digestHere(file, chunks, indexes, onDigest);
+    return;
+  }
+  if (indexes.length * chunk < LARGE) return digestAside(file, chunks, indexes, onDigest);
   const share = Math.ceil(indexes.length / THREADS);
   const parts = Array.from({ length: THREADS }, (_, i) => indexes.slice(i * share, (i + 1) * share));
-  await Promise.all(parts.map((part) => digestInThread(file.fd, chunks, part, onDigest)));
+  await Promise.all(parts.map((part) => digestInThread(file, chunks, part, onDigest)));
+}
+
+function digestHere(
+  file: number,
+  { path, size, chunk }: Chunks,
+  indexes: readonly number[],
+  onDigest: (index: number, digest: string) => void,
+): void {
+  for (const index of indexes) {
+    const bytes = Buffer.allocUnsafe(Math.min(chunk, size - index * chunk));
+    for (let filled = 0; filled < bytes.length;) {
+      const count = readSync(file, bytes, filled, bytes.length - filled, index * chunk + filled);
+      if (count === 0) throw tooShort(path);
+      filled += count;
+    }
+    onDigest(index, createHash('sha256').update(bytes).digest('hex'));
+  }
 }
 
 /** What a thread runs; it is small enough to need no bundle of its own. */
@@ -56,6 +80,7 @@ async function digestInThread(
   indexes: readonly number[],
   onDigest: (index: number, digest: string) => void,
 ): Promise<void> {
+  const { Worker } = process.getBuiltinModule('node:worker_threads');
   const worker = new Worker(THREAD, { eval: true, workerData: { fd, size, chunk, indexes } });
   try {
     await new Promise<void>((resolve, reject) => {
@@ -77,11 +102,12 @@ async function digestInThread(
 }
 
 async function digestAside(
-  file: FileHandle,
+  file: number,
   { path, size, chunk }: Chunks,
   indexes: readonly number[],
   onDigest: (index: number, digest: string) => void,
 ): Promise<void> {
+  const { webcrypto } = process.getBuiltinModule('node:crypto');
   const most = Math.max(1, Math.floor(BATCH / chunk));
   let before = Promise.resolve();
   for (let at = 0; at < indexes.length;) {
@@ -102,10 +128,12 @@ async function digestAside(
   await before;
 }
 
-async function readPart(file: FileHandle, path: string, from: number, to: number): Promise<Buffer<ArrayBuffer>> {
+const readLater = promisify(read);
+
+async function readPart(file: number, path: string, from: number, to: number): Promise<Buffer<ArrayBuffer>> {
   const bytes = Buffer.allocUnsafeSlow(to - from);
   for (let filled = 0; filled < bytes.length;) {
-    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, from + filled);
+    const { bytesRead } = await readLater(file, bytes, filled, bytes.length - filled, from + filled);
     if (bytesRead === 0) throw tooShort(path);
     filled += bytesRead;
   }

@@ -20,7 +20,16 @@ import { nameOfDeleted, saveDeleted } from './deleted';
 import { startDumper } from './dumper';
 import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
 import { keepFailure, keepLog, keepStatistics, type LogSubject } from './kept-log';
-import { CHECKPOINT_VERSION, describeFile, filesIn, type Manifest, UPPER, writeManifest } from './manifest';
+import {
+  CHECKPOINT_VERSION,
+  type CheckpointFile,
+  describeFile,
+  filesIn,
+  type Manifest,
+  sync,
+  UPPER,
+  writeManifest,
+} from './manifest';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { keepStill } from './standstill';
@@ -116,7 +125,6 @@ class Dump {
     const { kernel, config, state } = this.workshop;
     const { container } = this.source;
     const criu = findCriu(config);
-    const version = await requireVersion(kernel, criu);
     const images = openSync(this.#images, 'r');
     // CRIU has its end too: should this process die, it still needs them frozen to take everything back.
     const control = kernel.pipe();
@@ -137,6 +145,7 @@ class Dump {
       thaw = undefined;
     };
     try {
+      const version = await requireVersion(session, criu);
       // What is found out of its processes must be so still when CRIU comes to them.
       thaw = await (this.options.still ? freezer.lease(control) : keepStill(this.workshop, this.source, control));
       const finish = await this.#dump(session, version, images);
@@ -292,8 +301,13 @@ class Dump {
     // Whoever restores them in a user namespace is not host root: the directory keeps everybody else out.
     for (const name of readdirSync(temporary)) if (name.endsWith('.img')) chmodSync(join(temporary, name), 0o644);
     const { container, spec } = this.source;
-    const files = [];
-    for (const path of filesIn(temporary)) files.push(await describeFile(temporary, path));
+    const files: CheckpointFile[] = [];
+    const paths = filesIn(temporary);
+    // They are put on disk while they are read, all at once: a journal is written once for several.
+    const synced = Promise.all(paths.map((path) => sync(join(temporary, path))));
+    synced.catch(() => undefined);
+    for (const path of paths) files.push(await describeFile(temporary, path));
+    await synced;
     await writeManifest(temporary, {
       version: CHECKPOINT_VERSION,
       silt: VERSION,

@@ -1,8 +1,8 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, fsync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { eachDigest } from './digests';
@@ -74,19 +74,18 @@ export interface Manifest {
   readonly files: readonly CheckpointFile[];
 }
 
-/** Reads a file whole and makes its digests; also puts it on disk. */
+/** Reads a file whole and makes its digests. */
 export async function describeFile(directory: string, path: string): Promise<CheckpointFile> {
   const sha256: string[] = [];
   const chunk = isMemory({ path }) ? MEMORY_CHUNK : CHUNK;
-  const file = await open(join(directory, path), 'r');
+  const file = openSync(join(directory, path), 'r');
   try {
-    const { size } = await file.stat();
+    const { size } = fstatSync(file);
     const all = Array.from({ length: Math.ceil(size / chunk) }, (_, i) => i);
     await eachDigest(file, { path, size, chunk }, all, (index, found) => (sha256[index] = found));
-    await file.sync();
     return { path, size, chunk, sha256 };
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
@@ -107,13 +106,15 @@ export async function writeManifest(directory: string, manifest: Manifest): Prom
   await sync(path);
 }
 
+const syncLater = promisify(fsync);
+
 /** fsync(2) of a file or directory, beside the event loop: a disk may take its time. */
 export async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r');
+  const file = openSync(path, 'r');
   try {
-    await file.sync();
+    await syncLater(file);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
@@ -164,13 +165,13 @@ export async function verifyFile(
   file: CheckpointFile,
   chunks: Iterable<number> = file.sha256.keys(),
 ): Promise<void> {
-  const opened = await open(join(directory, file.path), 'r');
+  const opened = openSync(join(directory, file.path), 'r');
   try {
     await eachDigest(opened, file, [...chunks], (index, found) => {
       if (found !== file.sha256[index]) throw damaged(directory, file, index);
     });
   } finally {
-    await opened.close();
+    closeSync(opened);
   }
 }
 

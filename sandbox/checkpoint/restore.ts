@@ -39,7 +39,7 @@ export class Restored {
 
   /** @throws SiltError CHECKPOINT_FAILED, CRIU_UNUSABLE, …; no process is left then. */
   static async prepare(workshop: Workshop, pod: Pod, request: RestoreRequest): Promise<Restored> {
-    const { kernel, config } = workshop;
+    const { config } = workshop;
     if (request.plan.pid !== 'container') {
       const message = 'restoring into a pid namespace that is not the container’s own is not built yet';
       throw new SiltError('UNIMPLEMENTED', message);
@@ -49,7 +49,6 @@ export class Restored {
       throw new SiltError('UNIMPLEMENTED', message);
     }
     const criu = findCriu(config);
-    await requireVersion(kernel, criu);
     const lazy = request.image.background && !refusesPager(workshop, request);
     const prepared = await prepareMounts(workshop, pod, request);
     try {
@@ -84,6 +83,13 @@ export class Restored {
       await holder.exited;
       started.reports.close();
     };
+    try {
+      await requireVersion(session, criu);
+    } catch (error) {
+      await release();
+      await pager?.end();
+      throw error;
+    }
     const reached = new Promise<void>((resolve, reject) => {
       const done = session.request(
         CriuRequestType.RESTORE,

@@ -64,8 +64,9 @@ export class CriuSession {
     return `/proc/self/fd/${this.run}`;
   }
 
+  /** Asks for CRIU's version; it waits for a request afterwards as before. */
   async version(): Promise<{ majorNumber: number; minorNumber: number; sublevel: number }> {
-    this.#send({ type: CriuRequestType.VERSION });
+    this.#send({ type: CriuRequestType.VERSION, keepOpen: true });
     const response = await this.#next();
     if (response?.version === undefined) throw await this.#died();
     return response.version;

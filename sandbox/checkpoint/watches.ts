@@ -2,8 +2,7 @@
  * What processes watch with inotify. The kernel tells device and inode of what is watched; a file handle, by which CRIU would find
  * its path, cannot be opened on an overlay. So silt looks for the paths and writes them to CRIU's cache of such findings.
  */
-import { closeSync, constants, type Dirent, openSync, readFileSync } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { closeSync, constants, type Dirent, openSync, promises, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { Breath } from './breath';
@@ -95,7 +94,7 @@ class Search {
   async run(): Promise<void> {
     const top = openSync(join(this.root, this.point), constants.O_RDONLY | constants.O_DIRECTORY);
     try {
-      const { dev, ino } = await lstat(`/proc/self/fd/${top}/.`);
+      const { dev, ino } = await promises.lstat(`/proc/self/fd/${top}/.`);
       this.#device = dev;
       this.#note(ino, this.point);
       await this.#walk(top, this.point);
@@ -114,7 +113,7 @@ class Search {
       if (this.#wanted.size === 0) return;
       const name = join(path, entry.name);
       const here = `/proc/self/fd/${directory}/${entry.name}`;
-      const stat = await lstat(here).catch(() => undefined);
+      const stat = await promises.lstat(here).catch(() => undefined);
       if (stat === undefined) continue;
       if (!stat.isDirectory()) {
         if (this.#wanted.has(stat.ino)) this.#file ??= name;
@@ -141,7 +140,7 @@ class Search {
 }
 
 async function entriesOf(directory: number): Promise<Dirent[]> {
-  return readdir(`/proc/self/fd/${directory}`, { withFileTypes: true }).catch(() => []);
+  return promises.readdir(`/proc/self/fd/${directory}`, { withFileTypes: true }).catch(() => []);
 }
 
 function openIfDirectory(path: string): number | undefined {
