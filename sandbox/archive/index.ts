@@ -4,6 +4,7 @@ export type { SyscallRunner } from './io/batch';
 export { ARCHIVE_CALLS } from './io/calls';
 export { DEFAULT_LIMITS, type Limits } from './limits';
 export { pack, type PackOptions, type PackResult, type SharedSeed } from './pack';
+export { readSmall, type SmallArchive, type SmallEntry } from './reader/small';
 export { expectShortRun, SHORT_RUN_FLAGS } from './short-run';
 export { unpack, type UnpackOptions, type UnpackResult } from './unpack';
 export {

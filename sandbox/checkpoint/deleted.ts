@@ -3,8 +3,8 @@
  * namespace of its own making; so silt saves their contents, makes them anew beside the restored container's upper, and gives
  * CRIU each of their open file descriptions.
  */
-import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { chownSync, closeSync, constants, mkdirSync, openSync, promises, rmSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
@@ -55,7 +55,7 @@ export async function saveDeleted(
 
 /** A copy with the same owner and mode; what is zero in the original takes no space in it. */
 async function copySparse({ link, path }: DeletedFile, to: string): Promise<void> {
-  const from = await open(link, constants.O_RDONLY | constants.O_NONBLOCK);
+  const from = await promises.open(link, constants.O_RDONLY | constants.O_NONBLOCK);
   let out: FileHandle | undefined;
   try {
     const { size, blocks, uid, gid, mode } = await from.stat();
@@ -63,7 +63,7 @@ async function copySparse({ link, path }: DeletedFile, to: string): Promise<void
       const message = `the deleted file ${path}, which is open, has ${blocks * 512} bytes; at most ${LIMIT} can be saved`;
       throw new SiltError('CHECKPOINT_FAILED', message, { path });
     }
-    out = await open(to, 'wx', 0o600);
+    out = await promises.open(to, 'wx', 0o600);
     const buffer = Buffer.alloc(BLOCK);
     const zeros = Buffer.alloc(BLOCK);
     for (let at = 0; at < size;) {
@@ -111,6 +111,7 @@ export async function openDeleted(workshop: Workshop, pod: Pod, request: Restore
       idMaps: userns ? pod.idMaps : null,
       cgroup,
       devices: [],
+      isSaved: true,
     });
     for (const { id: number, name: file, flags, position } of deleted) {
       const kept = flags & (C.O_ACCMODE | C.O_APPEND | C.O_NONBLOCK);

@@ -61,7 +61,7 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
         const { cgroup } = request.plan;
         const archive = openSeed(join(image.directory, file));
         try {
-          await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroup, devices });
+          await seedUpper(workshop, { archive, upper: fd, directory: '.', idMaps, cgroup, devices, isSaved: true });
         } finally {
           closeSync(archive);
         }

@@ -81,6 +81,7 @@ export class Seeding {
         cgroup,
         devices,
         oomKills: kills,
+        isSaved: request.checkpoint !== undefined,
       });
     } catch (error) {
       throw withContext(`seeding from ${request.checkpoint?.upper ?? request.seed}`, error);

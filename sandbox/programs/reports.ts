@@ -33,6 +33,8 @@ export const REPORTS = {
   image: 'image',
   /** The holder is in the mount namespace. */
   held: 'held',
+  /** All entries of a small archive have been made. */
+  unpacked: 'unpacked',
 } as const;
 export type ReportName = keyof typeof REPORTS;
 

@@ -3,6 +3,7 @@ import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
+import { makeSmall } from './small';
 import { type AllowedDevice, runUnpacker } from './unpacker';
 import type { Workshop } from '../workshop';
 
@@ -20,6 +21,8 @@ export interface SeedRequest {
   readonly devices: readonly AllowedDevice[];
   /** How many processes of that cgroup the OOM killer has killed; tells why an unpacker that was killed was. */
   readonly oomKills?: () => bigint;
+  /** Part of a checkpoint, which silt has written and whose digests have been found right: read by this process, if it is small. */
+  readonly isSaved?: boolean;
 }
 
 /** Whose root is host root in no more than name: all ids are the host's. */
@@ -38,6 +41,7 @@ export async function seedUpper(
   const { archive, cgroup, devices, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
   try {
+    if (request.isSaved && (await makeSmall(workshop.kernel, { archive, directory, idMaps, cgroup }))) return;
     await runUnpacker(workshop, {
       archive,
       directory,
