@@ -31,6 +31,7 @@ import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
 import { fromGoFlags, type IgnoredFlag } from './go-flags';
 import { useGoHelp } from './help';
+import { print } from './print';
 import { VERSION_TEXT } from './version';
 
 /** Each adds its command (a file of cli/commands is one command); in the order of the help. */
@@ -85,17 +86,12 @@ export function buildCommandLine(): { silt: Command; frame: Frame } {
 /** Errors are thrown and said by one place, in every command and its subcommands; help looks alike. */
 function settle(command: Command): void {
   useGoHelp(command);
-  command.exitOverride().configureOutput({ outputError: () => undefined });
+  command.exitOverride().configureOutput({ writeOut: print, outputError: () => undefined });
   for (const child of command.commands) settle(child);
 }
 
 /** Runs a command line, all of it: errors are said on standard error and in the log, and the exit status is set. */
 export async function runCommandLine(args: readonly string[]): Promise<void> {
-  // Whoever reads our output may stop: `silt list | head -1`.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit();
-    throw error;
-  });
   const { silt, frame } = buildCommandLine();
   let ignored: readonly IgnoredFlag[] = [];
   silt.hook('preAction', (_, action) => {

@@ -16,6 +16,9 @@ export interface LogOptions {
   readonly alsologtostderr: boolean;
 }
 
+/** Not `process.stderr.fd`: making that stream takes longer than most commands' own work. */
+const STDERR = 2;
+
 type Level = 'error' | 'warning' | 'info' | 'debug';
 type Line = (level: Level, message: string, time: string) => string;
 
@@ -42,7 +45,7 @@ export class Log {
     const format = FORMATS[options.logFormat];
     if (options.log !== undefined) this.#sinks.push({ fd: open(options.log), format, levels });
     if (options.log === undefined || options.alsologtostderr)
-      this.#sinks.push({ fd: process.stderr.fd, format, levels: levels.slice(1) });
+      this.#sinks.push({ fd: STDERR, format, levels: levels.slice(1) });
     if (options.debugLog !== undefined) {
       const path = debugLogPath(options.debugLog, command, new Date());
       const all: Level[] = ['error', 'warning', 'info', 'debug'];
@@ -67,7 +70,7 @@ export class Log {
   }
 
   close(): void {
-    for (const { fd } of this.#sinks.splice(0)) if (fd !== process.stderr.fd) closeSync(fd);
+    for (const { fd } of this.#sinks.splice(0)) if (fd !== STDERR) closeSync(fd);
   }
 
   #write(level: Level, message: string): void {

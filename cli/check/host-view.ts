@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { cgroups } from '../../sandbox';
@@ -35,6 +34,7 @@ export const thisHost: HostView = {
   run: (name, ...args) => {
     const program = findProgram(name);
     if (program === undefined) return undefined;
+    const { spawnSync } = process.getBuiltinModule('node:child_process');
     const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', timeout: 10_000 });
     return status === 0 ? stdout : undefined;
   },

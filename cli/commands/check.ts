@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Finding } from '../check/finding';
 import type { Frame } from '../frame';
 import { table } from '../table';
+import { print } from '../print';
 
 interface CheckOptions {
   readonly json: boolean;
@@ -19,15 +20,15 @@ export function registerCheck(silt: Command, frame: Frame): void {
     .action(async (options: CheckOptions) => {
       const { checkHost, thisHost } = await import('../check');
       const findings = checkHost(thisHost, { criu: frame.options.criu, ...options });
-      if (options.json) process.stdout.write(`${JSON.stringify(findings, null, 2)}\n`);
-      else print(findings);
+      if (options.json) print(`${JSON.stringify(findings, null, 2)}\n`);
+      else printFindings(findings);
       if (findings.some(({ status }) => status === 'missing')) process.exitCode = 1;
     });
 }
 
-function print(findings: readonly Finding[]): void {
+function printFindings(findings: readonly Finding[]): void {
   const rows = findings.map(({ feature, status, found }) => [feature, status, found]);
-  process.stdout.write(table([['FEATURE', 'STATUS', 'FOUND'], ...rows]));
+  print(table([['FEATURE', 'STATUS', 'FOUND'], ...rows]));
   const todo = findings.flatMap(({ feature, todo: text }) => (text === undefined ? [] : [`${feature}: ${text}`]));
-  if (todo.length > 0) process.stdout.write(`\n${todo.join('\n')}\n`);
+  if (todo.length > 0) print(`\n${todo.join('\n')}\n`);
 }

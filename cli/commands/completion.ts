@@ -1,4 +1,5 @@
 import { Argument, type Command } from 'commander';
+import { print } from '../print';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 
@@ -10,6 +11,6 @@ export function registerCompletion(silt: Command): void {
     .action(async (shell: (typeof SHELLS)[number]) => {
       const { bashCompletion, describeCommands, fishCompletion, zshCompletion } = await import('../reference');
       const make = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion }[shell];
-      process.stdout.write(make(describeCommands(silt)));
+      print(make(describeCommands(silt)));
     });
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { readFileSync } from 'node:fs';
+import { print } from '../print';
 
 export function registerCpuFeatures(silt: Command): void {
   silt
@@ -9,6 +10,6 @@ export function registerCpuFeatures(silt: Command): void {
     .action(async ({ json }: { json: boolean }) => {
       const { cpuFeatures } = await import('../../sandbox');
       const features = cpuFeatures(readFileSync('/proc/cpuinfo', 'utf8'));
-      process.stdout.write(`${json ? JSON.stringify(features) : features.join(',')}\n`);
+      print(`${json ? JSON.stringify(features) : features.join(',')}\n`);
     });
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { print } from '../print';
 
 interface EventsOptions {
   readonly stats: boolean;
@@ -40,7 +41,7 @@ async function watch(frame: Frame, id: string, { stats, interval }: EventsOption
   const container = RecordedContainer.find(workshop, id);
   if (container.pid === 0) throw new SiltError('WRONG_STATE', `container with id ${id} is not running`, { id });
   const say = (event: object): void => {
-    process.stdout.write(`${JSON.stringify(event)}\n`);
+    print(`${JSON.stringify(event)}\n`);
   };
   const sayStats = (): void =>
     say({ type: 'stats', id: container.id, data: runcStats(cgroups.readMetrics(container.cgroup)) });

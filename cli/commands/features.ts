@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { COMMIT, VERSION } from '../../sandbox/version';
+import { print } from '../print';
 
 export function registerFeatures(silt: Command): void {
   silt
@@ -7,6 +8,6 @@ export function registerFeatures(silt: Command): void {
     .description('what silt can do on a host that can: the features document of the OCI runtime spec')
     .action(async () => {
       const { features } = await import('../../oci');
-      process.stdout.write(`${JSON.stringify(features({ version: VERSION, commit: COMMIT }), null, 4)}\n`);
+      print(`${JSON.stringify(features({ version: VERSION, commit: COMMIT }), null, 4)}\n`);
     });
 }

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { existsSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { print } from '../print';
 
 interface ListOptions {
   readonly format: 'table' | 'text' | 'json';
@@ -35,13 +36,13 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   }
   const containers = RecordedContainer.all(workshop).filter(({ id, state }) => !options.sandbox || id === state.pod);
   if (options.quiet) {
-    process.stdout.write(containers.map(({ id }) => `${id}\n`).join(''));
+    print(containers.map(({ id }) => `${id}\n`).join(''));
     return;
   }
   const states = containers.map(printedState);
   if (options.json || options.format === 'json') {
     // runc prints null for none; scripts index into it all the same.
-    process.stdout.write(states.length === 0 ? 'null\n' : `${JSON.stringify(states)}\n`);
+    print(states.length === 0 ? 'null\n' : `${JSON.stringify(states)}\n`);
     return;
   }
   const names = containers.map(criNames);
@@ -52,5 +53,5 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
     return [id, `${pid}`, status, bundle, created, 'root', ...(named ? [name, pod, namespace] : [])];
   });
   const header = ['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER', ...(named ? ['NAME', 'POD', 'NAMESPACE'] : [])];
-  process.stdout.write(table([header, ...rows]));
+  print(table([header, ...rows]));
 }

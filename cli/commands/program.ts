@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { basename, resolve } from 'node:path';
 import type { Frame } from '../frame';
+import { print } from '../print';
 
 export function registerProgram(silt: Command, frame: Frame): void {
   silt
@@ -31,9 +32,8 @@ async function printPrograms(frame: Frame, { bundle, json }: { bundle: string; j
   });
   if (json) {
     const listed = Object.fromEntries(Object.entries(programs).map(([name, program]) => [name, listProgram(program)]));
-    process.stdout.write(`${JSON.stringify(listed, null, 2)}\n`);
+    print(`${JSON.stringify(listed, null, 2)}\n`);
     return;
   }
-  for (const [name, program] of Object.entries(programs))
-    process.stdout.write(`## ${name}\n${printProgram(program)}\n`);
+  for (const [name, program] of Object.entries(programs)) print(`## ${name}\n${printProgram(program)}\n`);
 }

@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
-import { spawnSync } from 'node:child_process';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
 import { passOn } from '../go-flags';
+import { print } from '../print';
 
 interface PsOptions {
   readonly format: 'table' | 'json';
@@ -28,16 +28,17 @@ async function listPods(frame: Frame): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
   const { podTable } = await import('../pod-table');
-  process.stdout.write(podTable(RecordedContainer.all(openWorkshop(frame))));
+  print(podTable(RecordedContainer.all(openWorkshop(frame))));
 }
 
 async function list(frame: Frame, id: string, flags: readonly string[], options: PsOptions): Promise<void> {
   const { openContainer } = await import('../workshop');
   const { pids } = openContainer(frame, id);
   if (options.json || options.format === 'json') {
-    process.stdout.write(`${JSON.stringify(pids)}\n`);
+    print(`${JSON.stringify(pids)}\n`);
     return;
   }
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   const { status, stdout, stderr, error } = spawnSync('ps', flags, { encoding: 'utf8' });
   if (error || status !== 0) {
     throw new SiltError('REQUEST_INVALID', `ps ${flags.join(' ')}: ${error?.message ?? stderr.trim()}`);
@@ -47,5 +48,5 @@ async function list(frame: Frame, id: string, flags: readonly string[], options:
   if (column < 0) throw new SiltError('REQUEST_INVALID', 'ps: the output has no PID column; choose other options');
   const wanted = new Set(pids.map(String));
   const own = lines.filter((line) => wanted.has(line.trim().split(/\s+/)[column] ?? ''));
-  process.stdout.write([header, ...own].map((line) => `${line}\n`).join(''));
+  print([header, ...own].map((line) => `${line}\n`).join(''));
 }

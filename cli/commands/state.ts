@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Frame } from '../frame';
+import { print } from '../print';
 
 export function registerState(silt: Command, frame: Frame): void {
   silt
@@ -9,6 +10,6 @@ export function registerState(silt: Command, frame: Frame): void {
     .action(async (id: string) => {
       const { openContainer } = await import('../workshop');
       const { printedState } = await import('../container-state');
-      process.stdout.write(`${JSON.stringify(printedState(openContainer(frame, id)), null, 2)}\n`);
+      print(`${JSON.stringify(printedState(openContainer(frame, id)), null, 2)}\n`);
     });
 }

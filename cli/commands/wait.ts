@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { SiltError } from '../../errors';
 import type { Frame } from '../frame';
+import { print } from '../print';
 
 export function registerWait(silt: Command, frame: Frame): void {
   silt
@@ -18,6 +19,6 @@ async function wait(frame: Frame, id: string): Promise<void> {
     const message = `container ${container.id} has ended already, and its exit status went to the process that it was a child of`;
     throw new SiltError('WRONG_STATE', message, { id });
   }
-  process.stdout.write(`${JSON.stringify({ id: container.id, exitStatus })}\n`);
+  print(`${JSON.stringify({ id: container.id, exitStatus })}\n`);
   process.exit(0);
 }

@@ -1,6 +1,7 @@
 import { applyEdit, diffOf, type Edit, planEdit } from './edit';
 import { chooseEngines, type Engines } from './engines';
 import type { InstallFlags } from './flags';
+import { print } from '../print';
 
 /** What becomes of a configuration's text; undefined for no file, and for no change. */
 type Change = (before: string | undefined, path: string) => string | undefined;
@@ -24,13 +25,13 @@ export function carryOut(flags: InstallFlags, changes: Readonly<Record<keyof Eng
     if (path === undefined) continue;
     const edit = planEdit(path, (before) => changes[engine](before, path));
     if (edit) edits.push([engine, edit]);
-    else process.stdout.write(`${path}: nothing to change\n`);
+    else print(`${path}: nothing to change\n`);
   }
   for (const [engine, edit] of edits) {
-    process.stdout.write(diffOf(edit));
+    print(diffOf(edit));
     if (flags.dryRun) continue;
     const backup = applyEdit(edit);
     const kept = backup === undefined ? '' : `, the old one is ${backup}`;
-    process.stdout.write(`${edit.path}: written${kept}; now ${RELOAD[engine]}\n`);
+    print(`${edit.path}: written${kept}; now ${RELOAD[engine]}\n`);
   }
 }

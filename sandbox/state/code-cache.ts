@@ -1,0 +1,77 @@
+/**
+ * Bundles with the code that V8 has made of them before. Node's own compile cache (module.enableCompileCache) holds what is compiled
+ * when a file is loaded, which is next to nothing of a bundle: functions are compiled when they are first called. This one is made when
+ * they have been called.
+ */
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Script } from 'node:vm';
+import { siltRoot } from './root';
+
+export interface CachedBundle {
+  readonly exports: unknown;
+  /**
+   * Keeps the code of all functions that have been called so far, once, unless there was some to begin with. What has failed early is not
+   * worth it: a later process would compile the rest each time.
+   */
+  readonly keep: () => void;
+}
+
+/** Part of what is kept with the code, to tell it from that of another Node or bundle. V8 checks its own version and flags. */
+function identityOf(path: string): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+  return [process.version, path, dev, ino, size, mtimeNs, ctimeNs].join(' ');
+}
+
+/**
+ * Loads a CommonJS bundle, as `load` (a `require` of its directory) would.
+ * @param use which functions it will call, as a file's name: each use has a file of its own
+ * @returns undefined when there is no such file, or nobody's cache can be trusted: only host root writes to silt's root
+ */
+export function loadCached(path: string, use: string, load: NodeJS.Require): CachedBundle | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  let source: string;
+  let identity: string;
+  try {
+    identity = identityOf(path);
+    // Bundles are ASCII: in one byte for each character V8 need not look for others.
+    source = readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
+  const file = join(siltRoot(), 'cache', `code-${use}`);
+  const cachedData = readKept(file, identity);
+  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
+  const script = new Script(wrapped, { filename: path, ...(cachedData && { cachedData }) });
+  const loaded = { exports: {} as unknown };
+  type Wrapper = (exports: unknown, require: NodeJS.Require, module: object, file: string, directory: string) => void;
+  (script.runInThisContext() as Wrapper)(loaded.exports, load, loaded, path, dirname(path));
+  let isKept = cachedData !== undefined && script.cachedDataRejected !== true;
+  const keep = (): void => {
+    if (!isKept) write(file, script.createCachedData(), identity);
+    isKept = true;
+  };
+  return { exports: loaded.exports, keep };
+}
+
+/** The code lies at the front of the file, for its alignment; behind it what it is the code of. */
+function readKept(file: string, identity: string): Buffer | undefined {
+  try {
+    const bytes = readFileSync(file);
+    const end = bytes.length - Buffer.byteLength(identity);
+    return end > 0 && bytes.toString('utf8', end) === identity ? bytes.subarray(0, end) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function write(file: string, code: Buffer, identity: string): void {
+  const aside = `${file}.${process.pid}`;
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(aside, Buffer.concat([code, Buffer.from(identity)]), { mode: 0o600 });
+    renameSync(aside, file);
+  } catch {
+    // No room for it, or nowhere to write: it is compiled again the next time.
+  }
+}
