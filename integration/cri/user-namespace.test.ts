@@ -43,3 +43,25 @@ criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto' }, (
     });
   });
 });
+
+const ids = [{ hostId: 300_000, containerId: 0, length: 65536 }];
+const hostUsersFalse = { security: { namespaceOptions: { usernsOptions: { mode: 'POD', uids: ids, gids: ids } } } };
+
+// What critest wants; docs/kubernetes.md says how one RuntimeClass has it.
+criSuite(
+  'pods that are as the kubelet says and no more',
+  { userns: 'none', baseline: 'none', needs: 1.7 },
+  (kubelet) => {
+    test('a user namespace where hostUsers is false, and a filter where there is a profile', async () => {
+      const look = 'cut -c1-21 /proc/self/uid_map; grep Seccomp: /proc/self/status';
+      await kubelet().withPod({}, async (pod) => {
+        expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +0\nSeccomp:\t0$/);
+        const security = { seccomp: { profileType: 'RuntimeDefault' } };
+        expect(await pod.sh(await pod.run(['sleep', '1000'], { security }), look)).toMatch(/^ *0 +0\nSeccomp:\t2$/);
+      });
+      await kubelet().withPod(hostUsersFalse, async (pod) => {
+        expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +300000\nSeccomp:\t0$/);
+      });
+    });
+  },
+);
