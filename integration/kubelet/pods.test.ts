@@ -1,7 +1,8 @@
 /** Pods of a real kubelet, from their manifests: what it asks of a runtime, in its order and its time. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { imageName, peerRelease, siltTest, tarArchive, testIf, waitFor } from '../harness';
+import { imageName, peerRelease, shimPid, siltTest, tarArchive, testIf, waitFor } from '../harness';
+import type { PodObject } from '../harness/cri/kubelet-process';
 import { kubeletSuite } from '../harness/cri/kubelet-suite';
 
 const image = { image: imageName, imagePullPolicy: 'Never' };
@@ -389,6 +390,62 @@ kubeletSuite('pods of a kubelet', (kubelet) => {
     await kubelet().remove('stays');
   });
 
+  test('a pod whose shim is killed is made anew, and so is one whose pause container is', async () => {
+    kubelet().add('killed', { ...noGrace, containers: [sleeping] });
+    for (const kill of ['shim', 'pause']) {
+      const before = await kubelet().ready('killed');
+      const container = idOf(before);
+      const sandbox = await kubelet().sandboxOf(before.metadata.uid);
+      process.kill(kill === 'shim' ? shimPid(kubelet().containerd, container) : sandbox.pid, 'SIGKILL');
+      const after = await kubelet().until(
+        'killed',
+        `run again after the end of its ${kill}`,
+        (pod) => pod.status.containerStatuses?.[0]?.ready === true && idOf(pod) !== container,
+      );
+      expect((await kubelet().sandboxOf(after.metadata.uid)).id).not.toBe(sandbox.id);
+      expect(await kubelet().sh('killed', 'main', 'hostname')).toBe(kubelet().nameOf('killed'));
+    }
+    await kubelet().remove('killed');
+  });
+
+  test('privileged containers, added capabilities, and a probe that does not end in its time', async () => {
+    kubelet().add('rights', {
+      ...noGrace,
+      containers: [
+        { ...sleeping, securityContext: { privileged: true } },
+        { ...sleeping, name: 'net', securityContext: { capabilities: { add: ['NET_ADMIN'] } } },
+        {
+          ...sleeping,
+          name: 'slow',
+          startupProbe: {
+            periodSeconds: 1,
+            timeoutSeconds: 1,
+            failureThreshold: 100,
+            ...exec('test -e /quick || sleep 1001'),
+          },
+        },
+      ],
+    });
+    await kubelet().until(
+      'rights',
+      'have two ready',
+      ({ status }) => (status.containerStatuses ?? []).filter(({ ready }) => ready).length === 2,
+    );
+    expect(await kubelet().sh('rights', 'main', 'mount -t tmpfs x /tmp && ls /dev/kmsg')).toBe('/dev/kmsg');
+    expect(await kubelet().sh('rights', 'net', 'brctl addbr mine && echo made')).toBe('made');
+    await waitFor('a probe to have run', async () =>
+      (await kubelet().sh('rights', 'slow', 'ps -o args')).includes('sleep 1001'),
+    );
+    await kubelet().sh('rights', 'slow', 'touch /quick');
+    await kubelet().ready('rights');
+    // What a probe had started is gone with its time.
+    await waitFor(
+      'the probe to be gone',
+      async () => !(await kubelet().sh('rights', 'slow', 'ps -o args')).includes('sleep 1001'),
+    );
+    await kubelet().remove('rights');
+  });
+
   test('a container’s log is rotated while it writes, and nothing of it is lost', async () => {
     kubelet().add('talks', {
       ...noGrace,
@@ -418,6 +475,10 @@ kubeletSuite('pods of a kubelet', (kubelet) => {
     await kubelet().remove('talks');
   });
 });
+
+function idOf({ status }: PodObject): string {
+  return (status.containerStatuses?.[0]?.containerID ?? '').replace('containerd://', '');
+}
 
 function sleepingFor(name: string, seconds: number): object {
   return { name, ...image, command: ['sleep', `${seconds}`] };

@@ -250,6 +250,14 @@ export class KubeletProcess {
     return (JSON.parse(info['info'] ?? '{}') as { pid: number }).pid;
   }
 
+  /** The sandbox of a pod that is ready, and the pid of its pause container. */
+  async sandboxOf(uid: string): Promise<{ id: string; pid: number }> {
+    const { items } = await this.#cri<{ items: Sandbox[] }>('ListPodSandbox', {});
+    const { id } = items.find(({ metadata, state }) => metadata.uid === uid && state === 'SANDBOX_READY')!;
+    const { info } = await this.#cri<{ info: Record<string, string> }>('PodSandboxStatus', { id, verbose: true });
+    return { id, pid: (JSON.parse(info['info'] ?? '{}') as { pid: number }).pid };
+  }
+
   /** A container's log files, rotated ones too, and all their lines, oldest first. */
   logFiles(pod: string, container: string): { names: string[]; lines: string[] } {
     const directories = readdirSync(join(this.directory, 'logs'));
