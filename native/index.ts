@@ -69,6 +69,50 @@ export interface NativeAddon {
   finish(): number;
 
   /**
+   * Writes the headers of a tar entry that needs nothing special (plain-files.h) to the beginning of `out`, which has at least 1536
+   * bytes. `name` begins with `./` and has a byte in each character; `fields` are the type's character, mode, user, group, size of the
+   * contents, and seconds and nanoseconds of the modification time. Returns their length; 0 for an entry that needs more.
+   */
+  plainHeaders(out: Uint8Array, name: string, fields: Float64Array): number;
+
+  /**
+   * Reads files of a directory and writes them to `out` as tar entries, until one is not like most or has no room. `places` says where in
+   * `names` each name is: behind two bytes, the second of which is its length, and with a NUL behind it. `prefix` is the directory's name in the
+   * archive. `ids` has three numbers (container's, host's, size) for each range of user ids, then of group ids. `job` has the directory's
+   * fd, the index of the first place and how many there are, the size of the largest contents to read, the number of ranges of user ids, and
+   * where to write in `out` and up to where; afterwards it says which is the first file that was not written, and where writing has
+   * come to. Returns 0 when all were written, 1 when the next one has no room, 2 when it is another kind of file or cannot be read.
+   */
+  plainFiles(
+    names: Uint8Array,
+    places: Uint32Array,
+    prefix: string,
+    ids: Uint32Array,
+    job: Uint32Array,
+    out: Uint8Array,
+  ): number;
+
+  /**
+   * Opens the first name of a job, which is {@link plainFiles}', as a directory, and writes its entry. Returns its fd, which is the caller's; -1
+   * when it is no directory, not like most, or has no room.
+   */
+  plainDirectory(
+    names: Uint8Array,
+    places: Uint32Array,
+    prefix: string,
+    ids: Uint32Array,
+    job: Uint32Array,
+    out: Uint8Array,
+  ): number;
+
+  /**
+   * Reads the names in a directory, without `.` and `..`, and sorts them by their bytes. Each goes to `bytes` as its DT_*, its length, its
+   * bytes and a NUL, and where it begins goes to `places`. `used` says how much of both is in use, and is advanced. Returns 0 or a
+   * positive errno; EOVERFLOW (75) when there is not enough room. Then `used` is as it was.
+   */
+  readNames(directory: number, bytes: Uint8Array, places: Uint32Array, used: Uint32Array): number;
+
+  /**
    * Starts the interpreter in `exeFd` (see `openInterpreter`) with the program at its fd 3, `reportFd` at 4 and
    * `donated` at 5, 6, … in order; /dev/null at 0, 1 and 2; nothing else is open. Borrows all fds: the caller still owns its
    * own. Signals are at their defaults and unblocked, the environment is empty; session, working directory, limits and namespaces

@@ -55,7 +55,10 @@ export class Kernel {
   ) {}
 
   /** Runs encoded programs as they are, for those that build thousands of them. */
-  get runner(): Pick<NativeAddon, 'run' | 'start' | 'finish'> {
+  get runner(): Pick<
+    NativeAddon,
+    'run' | 'start' | 'finish' | 'plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames'
+  > {
     return this.native;
   }
 

@@ -77,7 +77,14 @@ const options = {
   logLevel: 'warning',
   // Loaded at run time from beside the bundle.
   plugins: [noSubprograms],
-  external: ['*.node', './winston-logger', './grpc-server', './run', './command-line'],
+  external: [
+    '*.node',
+    ...(asked('--tools') ? ['tar-fs'] : []),
+    './winston-logger',
+    './grpc-server',
+    './run',
+    './command-line',
+  ],
   define: { SILT_COMMIT: JSON.stringify(commit()) },
 };
 

@@ -14,6 +14,7 @@ const EVERY_LINK = { validateSymlinks: false } as object;
 
 async function main([who, what, directory = '', archive = '']: readonly string[]): Promise<void> {
   if (who === 'tar-fs') {
+    // Not part of the bundle: silt would have to be compiled together with it.
     const tar = await import('tar-fs');
     const { pipeline } = await import('node:stream/promises');
     if (what === 'pack') await pipeline(tar.pack(directory), createWriteStream(archive));

@@ -8,9 +8,11 @@ export const SHORT_RUN_FLAGS: readonly string[] = ['--no-turbofan', '--single-th
  * how threads take turns.
  */
 const LITTLE_GARBAGE = ['--semi-space-growth-factor=1', '--optimize-for-size'];
+/** What packing leaves to JavaScript is too little to be worth compiling. */
+const LITTLE_CODE = ['--no-maglev'];
 
 /** Sets them in a process that was started without, before it packs. */
 export function expectShortRun(): void {
   const { setFlagsFromString } = process.getBuiltinModule('node:v8');
-  for (const flag of [...SHORT_RUN_FLAGS, ...LITTLE_GARBAGE]) setFlagsFromString(flag);
+  for (const flag of [...SHORT_RUN_FLAGS, ...LITTLE_GARBAGE, ...LITTLE_CODE]) setFlagsFromString(flag);
 }

@@ -133,11 +133,6 @@ export class Batch {
     this.#slotsUsed = this.#keptSlots;
   }
 
-  /** The first calls are those that were there before {@link clear}: what they are given stands in the image, or is the same. */
-  reuse(calls: number): void {
-    this.#calls = calls;
-  }
-
   /** Says what the calls that follow do, such as `creating the file`. */
   step(phrase: string): void {
     this.#step = phrase;

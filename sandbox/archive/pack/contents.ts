@@ -1,6 +1,6 @@
 /** Writes the contents of regular files. */
-import { setImmediate } from 'node:timers/promises';
 import { Batch, type SyscallRunner } from '../io/batch';
+import { letOthersRun } from '../io/breath';
 import type { SparseMap } from '../codec/sparse';
 import { encodeMap, findRuns } from './holes';
 import type { Inspected } from './inspector';
@@ -39,13 +39,13 @@ export class Contents {
   }
 
   /** As {@link read}, of a larger file that the output says it sends. */
-  send(fd: number, size: number, onShort: (missing: number) => void): void {
+  send(fd: number, size: number, onShort: OnShort): void {
     this.#output.sendFile(fd, size, onShort);
     this.#output.pad();
   }
 
   /** Writes the contents of any file as they were laid out. */
-  async write({ fd, stat }: Inspected, { map, encodedMap }: Layout, onShort: (missing: number) => void): Promise<void> {
+  async write({ fd, stat }: Inspected, { map, encodedMap }: Layout, onShort: OnShort): Promise<void> {
     if (encodedMap) this.#output.write(encodedMap);
     const runs = map ?? Float64Array.of(0, stat.size);
     let missing = 0;
@@ -59,7 +59,7 @@ export class Contents {
           break;
         }
         at += count;
-        if (at < end) await setImmediate();
+        if (at < end) await letOthersRun();
       }
     }
     this.#output.pad();

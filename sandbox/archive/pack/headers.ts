@@ -8,7 +8,6 @@ import { fitsOctal, writeOctal } from '../codec/numbers';
 import { paxRecord } from '../codec/pax';
 import { formatTime, type Timestamp } from '../codec/time';
 import { type Xattr, xattrRecord } from '../codec/xattrs';
-import { encodePlain } from './plain-headers';
 
 /** The types that are written. */
 export type Type = '0' | '1' | '2' | '3' | '4' | '5' | '6';
@@ -42,13 +41,8 @@ const PREFIX_LENGTH = FIELD.prefix[1];
 /** Where the block of an entry is put together: a million of them would otherwise be a million allocations. */
 const SCRATCH = Buffer.alloc(BLOCK);
 
-/** All headers of an entry: a view that is good until the next call. */
+/** All headers of an entry, of whatever kind: a view that is good until the next call. */
 export function encodeHeaders(entry: OutEntry): Buffer {
-  return encodePlain(entry) ?? encodeAny(entry);
-}
-
-/** {@link encodeHeaders} of whatever kind of entry. */
-export function encodeAny(entry: OutEntry): Buffer {
   const records = recordsOf(entry);
   const name = entry.realSize === undefined ? entry.name : sparseName(entry.name);
   if (records.size === 0) {

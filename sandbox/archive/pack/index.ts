@@ -2,17 +2,17 @@
 import type { OnWarning } from '../entry';
 import { C } from '../../../syscall';
 import { SiltError } from '../../../errors';
-import { Batch, type SyscallRunner } from '../io/batch';
+import { Batch } from '../io/batch';
 import { allocHow, close, openat2 } from '../io/calls';
 import type { IdMaps } from './ids';
 import { Output } from './output';
-import { Packer, type SharedSeed } from './packer';
+import { Packer, type PackRunner, type SharedSeed } from './packer';
 
 export type { SharedSeed } from './packer';
 
 export interface PackOptions {
   /** The native addon. */
-  readonly runner: SyscallRunner;
+  readonly runner: PackRunner;
   /** The upper's directory. Borrowed. */
   readonly upperFd: number;
   /** The read-only layer, made of a seed, that the upper lies on: it is packed with the upper. */

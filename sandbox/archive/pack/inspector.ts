@@ -2,7 +2,7 @@
 import { C, errnoName } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { type Xattr, splitNames } from '../codec/xattrs';
-import { type Arg, Batch, slotOf, type SyscallRunner, word64At } from '../io/batch';
+import { Batch, slotOf, type SyscallRunner } from '../io/batch';
 import {
   allocHow,
   allocStatx,
@@ -22,7 +22,6 @@ import {
 } from '../io/calls';
 import { DT } from '../io/dirents';
 import type { Names as AllNames } from './listing';
-import type { PlainFields } from './plain-headers';
 
 /** The names that an inspection takes a part of. */
 type Names = Pick<AllNames, 'copyName'>;
@@ -35,7 +34,6 @@ const VALUE = 1024;
 const LARGEST = 65536;
 /** In place of a type: the fd is somebody else's. */
 const TAKEN = 0xff;
-const REGULAR = '0'.charCodeAt(0);
 const NO_XATTRS: readonly Xattr[] = [];
 
 export interface Inspected {
@@ -59,18 +57,6 @@ const STATX_ROOM = 256;
 const FRAME = NAME_ROOM + STATX_ROOM + NAMES;
 /** Results: of opening it or reading the link, of statx, of listing its attributes. */
 const RESULTS = 3;
-/** Calls for a file or a directory. */
-const PROBES = 3;
-/** Places in struct statx, in words of 32 bits. */
-const NLINK = 4;
-const UID = 5;
-const GID = 6;
-const MODE = 7;
-const SIZE = 10;
-const BLOCKS = 12;
-const SECONDS = 28;
-const NANOSECONDS = 30;
-
 export class Inspector {
   readonly #batch: Batch;
   readonly #values: Batch;
@@ -86,10 +72,6 @@ export class Inspector {
   readonly #targets = new Uint32Array(AT_ONCE);
   #dir = -1;
   #count = 0;
-  /** Where the directory's fd is for the calls, which are the same for the files of any other. */
-  readonly #dirAt: number;
-  /** How many of the first names' calls are those for a file. */
-  #ready = 0;
 
   /** `here` is the process's working directory: what cannot be opened is looked at from within its own. */
   constructor(runner: SyscallRunner, here: number) {
@@ -100,7 +82,6 @@ export class Inspector {
     this.#openFile = allocHow(this.#batch, C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY, 0, C.RESOLVE_NO_XDEV);
     this.#openDirectory = allocHow(this.#batch, C.O_RDONLY | C.O_DIRECTORY, 0, C.RESOLVE_NO_XDEV);
     this.#itself = this.#batch.string('');
-    this.#dirAt = this.#batch.word64(-1);
     this.#frames = this.#batch.space(FRAME * AT_ONCE);
     for (let i = 0; i < RESULTS * AT_ONCE; i++) this.#batch.newSlot();
     this.#batch.keep();
@@ -115,17 +96,11 @@ export class Inspector {
     batch.clear();
     this.#dir = dir;
     this.#count = count;
-    batch.setWord64(this.#dirAt, dir);
     for (let i = 0; i < count; i++) {
       this.#types[i] = types[i]!;
-      this.#lengths[i] = names.copyName(first + i, batch.image, this.nameAt(i));
+      this.#lengths[i] = names.copyName(first + i, batch.image, this.#nameAt(i));
     }
-    let files = 0;
-    while (files < count && types[files] === DT.file) files++;
-    const ready = Math.min(files, this.#ready);
-    batch.reuse(PROBES * ready);
-    for (let i = ready; i < count; i++) this.#probe(i, types[i]!);
-    this.#ready = count > files ? files : Math.max(files, this.#ready);
+    for (let i = 0; i < count; i++) this.#probe(i, types[i]!);
     this.#run(batch);
   }
 
@@ -140,48 +115,10 @@ export class Inspector {
     return this.found(0);
   }
 
-  /** Where the names are that were looked at. */
-  get image(): Buffer {
-    return this.#batch.image;
-  }
-  nameAt(i: number): number {
-    return this.#frames + i * FRAME;
-  }
-  nameLength(i: number): number {
-    return this.#lengths[i]!;
-  }
-
-  /**
-   * Reads what there is to know about a file with one name and no attributes, no larger than `largest` and without holes.
-   * @returns its fd, which is the caller's from now on; -1 for everything else, of which {@link found} tells.
-   */
-  takePlain(i: number, largest: number, into: PlainFields): number {
-    const batch = this.#batch;
-    if (this.#types[i] !== DT.file || batch.slot(RESULTS * i + 1) !== 0 || batch.slot(RESULTS * i + 2) !== 0) return -1;
-    const { words } = batch;
-    const at = (this.nameAt(i) + NAME_ROOM) >> 2;
-    const mode = words[at + MODE]! & 0xffff;
-    const size = words[at + SIZE]!;
-    if (mode >> 12 !== DT.file || words[at + NLINK] !== 1 || words[at + SIZE + 1] !== 0) return -1;
-    // A size over 2^31 is a negative number here.
-    if (size < 0 || size > largest || (words[at + BLOCKS + 1] === 0 && words[at + BLOCKS]! * 512 < size)) return -1;
-    into.type = REGULAR;
-    into.mode = mode;
-    into.uid = words[at + UID]! >>> 0;
-    into.gid = words[at + GID]! >>> 0;
-    into.size = size;
-    into.seconds = words[at + SECONDS + 1]! * 2 ** 32 + (words[at + SECONDS]! >>> 0);
-    into.nanoseconds = words[at + NANOSECONDS]!;
-    const fd = batch.slot(RESULTS * i);
-    this.#types[i] = TAKEN;
-    return fd;
-  }
-
   /** Only what it is: for names whose type the filesystem's listing does not tell. @returns DT_*; unknown when it is gone. */
   typeOf(dir: number, name: ByteString): number {
     const batch = this.#batch;
     batch.clear();
-    this.#ready = 0;
     const at = allocStatx(batch);
     const result = batch.newSlot();
     statx(batch, result, dir, batch.string(name), at);
@@ -218,6 +155,10 @@ export class Inspector {
     this.#types[i] = TAKEN;
   }
 
+  #nameAt(i: number): number {
+    return this.#frames + i * FRAME;
+  }
+
   #fd(i: number): number {
     const opens = this.#types[i] === DT.file || this.#types[i] === DT.directory;
     return opens ? Math.max(this.#batch.slot(RESULTS * i), -1) : -1;
@@ -230,8 +171,8 @@ export class Inspector {
 
   #probe(i: number, type: number): void {
     const batch = this.#batch;
-    const dir = word64At(this.#dirAt);
-    const name = this.nameAt(i);
+    const dir = this.#dir;
+    const name = this.#nameAt(i);
     const stat = name + NAME_ROOM;
     const result = RESULTS * i;
     if (type === DT.file || type === DT.directory) {
@@ -254,7 +195,7 @@ export class Inspector {
   }
 
   /** A call with a path from within the directory; nothing else of this process runs before it is back. */
-  #inDirectory(batch: Batch, dir: Arg, call: () => number): void {
+  #inDirectory(batch: Batch, dir: number, call: () => number): void {
     fchdir(batch, dir);
     call();
     batch.tolerateAll();
@@ -265,7 +206,7 @@ export class Inspector {
   found(i: number): Inspected {
     const batch = this.#batch;
     const type = this.#types[i]!;
-    const nameAt = this.nameAt(i);
+    const nameAt = this.#nameAt(i);
     const statAt = nameAt + NAME_ROOM;
     const name = batch.image.toString('latin1', nameAt, nameAt + this.#lengths[i]!) as ByteString;
     const results = [RESULTS * i, RESULTS * i + 1].map((slot) => batch.slot(slot));

@@ -2,10 +2,11 @@
  * The directories between the root and where the packing is. Only the deepest are kept open: a tree can be deeper than a
  * process may have fds, and the way back up leads through `..`.
  */
+import { closeSync } from 'node:fs';
 import { C } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
 import { Batch, type SyscallRunner } from '../io/batch';
-import { allocHow, allocStatx, close, fileKey, openat2, statx } from '../io/calls';
+import { allocHow, allocStatx, fileKey, openat2, statx } from '../io/calls';
 import type { Names } from './listing';
 
 /** A directory that is being read. */
@@ -109,9 +110,7 @@ export class Levels {
 
   #close(directory: OpenDirectory): void {
     if (directory.fd < 0) return;
-    this.#batch.clear();
-    close(this.#batch, directory.fd);
-    this.#batch.run();
+    closeSync(directory.fd);
     directory.fd = -1;
   }
 }

@@ -21,14 +21,15 @@ import {
   writeOnce,
 } from '../io/calls';
 
-const BUFFER = 1 << 20;
+/** Waking the other thread takes as long as reading dozens of files. */
+const BUFFER = 2 << 20;
 /** Files that one buffer takes; each is open until it has been read. */
 const FILES = 250;
 /** Contents up to this size go through a buffer. */
 export const LARGEST_BUFFERED = 128 << 10;
 /** Files up to this size are sent between two parts of a buffer, as many as come to it together. */
-export const LARGEST_SENT = 4 << 20;
-const MOST_SENT = 16 << 20;
+export const LARGEST_SENT = 64 << 20;
+const MOST_SENT = LARGEST_SENT;
 /** How much one call moves, so that the process is not deaf for long. */
 const PIECE = 4 << 20;
 const COPY = 256 << 10;
@@ -43,11 +44,8 @@ interface Reading {
   readonly onShort: OnShort;
 }
 
-/**
- * Told how many bytes a file has less than was said: they are zeros in the archive, as GNU tar writes them. The contents lie at that
- * place in the image, behind what was written before them.
- */
-export type OnShort = (missing: number, image: Buffer, at: number) => void;
+/** Told how many bytes a file has less than was said: they are zeros in the archive, as GNU tar writes them. */
+export type OnShort = (missing: number) => void;
 
 /** A file that is sent, and where in the archive it ends. */
 interface Sending {
@@ -55,7 +53,7 @@ interface Sending {
   readonly call: number;
   readonly offset: number;
   readonly size: number;
-  readonly onShort: (missing: number) => void;
+  readonly onShort: OnShort;
 }
 
 interface Half {
@@ -118,6 +116,11 @@ export class Output {
     return this.#filling.start + this.#filling.used;
   }
 
+  /** Where in {@link bytes} the room ends that there is. */
+  get roomEnd(): number {
+    return this.#filling.start + BUFFER;
+  }
+
   get bytes(): Uint8Array {
     return this.#filling.bytes;
   }
@@ -158,7 +161,7 @@ export class Output {
   }
 
   /** As {@link file}, of a larger file: {@link sends} has said yes to its size. */
-  sendFile(fd: number, size: number, onShort: (missing: number) => void): void {
+  sendFile(fd: number, size: number, onShort: OnShort): void {
     if (
       this.#filling.sent + size > MOST_SENT ||
       this.#filling.readings.length + this.#filling.sendings.length === FILES
@@ -345,7 +348,7 @@ function readAgain({ fd, at, size, onShort }: Reading, image: Buffer, { errno }:
   let count = 0;
   for (let got = 1; got > 0 && count < size; count += got) got = readSync(fd, image, at + count, size - count, count);
   image.fill(0, at + count, at + size);
-  if (count < size) onShort(size - count, image, at);
+  if (count < size) onShort(size - count);
 }
 
 function readFailure(errno: string): SiltError {

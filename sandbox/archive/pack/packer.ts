@@ -1,24 +1,26 @@
 /** Walks an upper and writes its archive. */
-import { setImmediate } from 'node:timers/promises';
 import { SiltError } from '../../../errors';
-import { type ByteString, printable, toByteString, upToNul } from '../codec/bytes';
-import { BLOCK } from '../codec/header';
+import { type ByteString, printable } from '../codec/bytes';
 import { OPAQUE } from '../codec/xattrs';
 import type { ArchiveWarning, OnWarning } from '../entry';
-import { Batch, type SyscallRunner } from '../io/batch';
+import type { SyscallRunner } from '../io/batch';
+import { letOthersRun, milliseconds } from '../io/breath';
 import { DT } from '../io/dirents';
 import { Contents } from './contents';
 import { encodeHeaders, type OutEntry } from './headers';
 import type { IdMaps } from './ids';
 import { AT_ONCE, type Inspected, Inspector } from './inspector';
 import { type Level, Levels } from './levels';
-import { type Listing, NameStack, type Side } from './listing';
+import { type Listing, type Names, type NamesReader, NameStack, type Side } from './listing';
 import { LARGEST_BUFFERED, type Output } from './output';
-import { MOST_HEADERS, type PlainFields, PlainHeaders } from './plain-headers';
+import { PlainFiles, PlainHeaders, type PlainRunner } from './plain-files';
 import { type Metadata, Translator } from './translate';
 
+/** What is needed of the native addon. */
+export type PackRunner = SyscallRunner & PlainRunner & NamesReader;
+
 export interface PackerOptions {
-  readonly runner: SyscallRunner;
+  readonly runner: PackRunner;
   readonly upperFd: number;
   readonly shared: SharedSeed | undefined;
   readonly output: Output;
@@ -47,6 +49,8 @@ const TYPE_OF: ReadonlyMap<number, OutEntry['type']> = new Map([
   [DT.block, '4'],
   [DT.fifo, '6'],
 ]);
+/** So many are read within a few milliseconds. */
+const FILES_AT_ONCE = 1024;
 /** Longest time without a look at what else there is to do. */
 const BREATH_MS = 20;
 
@@ -56,17 +60,18 @@ export class Packer {
   readonly #inspector: Inspector;
   readonly #contents: Contents;
   readonly #translator: Translator;
-  readonly #batch: Batch;
   readonly #levels: Levels;
-  readonly #names = new NameStack();
+  readonly #names: NameStack;
   /** First names of files that have more names to come. */
   readonly #links = new Map<string, { readonly name: ByteString; left: number }>();
   #firstWhiteout: OutEntry | undefined;
-  #breath = performance.now();
+  #breath = milliseconds();
   #entries = 0;
-  readonly #headers = new PlainHeaders();
+  readonly #headers: PlainHeaders;
+  readonly #plainFiles: PlainFiles;
+  /** How many names to look at together: the more of them follow each other that are not like most. */
+  #atOnce = 1;
   readonly #types = new Uint8Array(AT_ONCE);
-  readonly #fields: PlainFields = { type: 0, mode: 0, uid: 0, gid: 0, size: 0, seconds: 0, nanoseconds: 0 };
 
   constructor(options: PackerOptions) {
     this.#options = options;
@@ -74,8 +79,10 @@ export class Packer {
     this.#inspector = new Inspector(options.runner, options.here);
     this.#contents = new Contents(options.runner, options.output);
     this.#translator = new Translator(options.idMaps, options.onWarning);
-    this.#batch = new Batch(options.runner, { imageSize: 128 << 10, maxCalls: 8 });
     this.#levels = new Levels(options.runner);
+    this.#names = new NameStack(options.runner);
+    this.#headers = new PlainHeaders(options.runner);
+    this.#plainFiles = new PlainFiles(options.runner, options.output, this.#names, options.idMaps);
   }
 
   get entries(): number {
@@ -109,14 +116,31 @@ export class Packer {
     this.#enter(name, root, this.#options.shared && open(this.#options.shared.fd), false);
   }
 
-  /** The next entries of a directory: one directory, or a number of other things of one side. */
+  /** The next entries of a directory: files like most, one directory, or a number of other things of one side. */
   async #step(level: Level): Promise<void> {
     const { listing } = level;
     const first = level.next;
     const side = listing.side(first);
     const directory = (side === 'under' ? level.under! : level.over).fd;
+    if (listing.type(first) === DT.directory && (side === 'under' || !level.under)) {
+      const fd = this.#plainFiles.directory(directory, level.name, listing, first);
+      if (fd >= 0) {
+        level.next++;
+        this.#entries++;
+        this.#read(`${level.name}${listing.name(first)}/` as ByteString, { fd }, undefined, level.opaque);
+        return;
+      }
+    }
+    const files = this.#filesFrom(listing, first, side);
+    const plain = files === 0 ? 0 : this.#plainFiles.write(directory, level.name, listing, first, files);
+    if (plain > 0) {
+      level.next += plain;
+      this.#entries += plain;
+      this.#atOnce = 1;
+      return;
+    }
     let count = 0;
-    while (level.next < listing.length && count < AT_ONCE && listing.side(level.next) === side) {
+    while (level.next < listing.length && count < this.#atOnce && listing.side(level.next) === side) {
       const type = listing.type(level.next) || this.#inspector.typeOf(directory, listing.name(level.next));
       if (type === DT.directory && count > 0) break;
       level.next++;
@@ -128,10 +152,9 @@ export class Packer {
       this.#directory(level, this.#inspector.found(0), side);
       return;
     }
+    this.#atOnce = Math.min(2 * this.#atOnce, AT_ONCE);
     try {
-      this.#headers.enter(level.name);
       for (let i = 0; i < count; i++) {
-        if (this.#plainFile(level, i)) continue;
         const later = this.#emit(level, i, side);
         if (later) await later;
       }
@@ -140,35 +163,13 @@ export class Packer {
     }
   }
 
-  /** Writes a file like most, without making an object for it. @returns false when it is another kind of entry. */
-  #plainFile(level: Level, i: number): boolean {
-    const fields = this.#fields;
-    const fd = this.#inspector.takePlain(i, LARGEST_BUFFERED, fields);
-    if (fd < 0) return false;
-    const nameAt = this.#inspector.nameAt(i);
-    const nameLength = this.#inspector.nameLength(i);
-    const { image } = this.#inspector;
-    const name = (): ByteString => (level.name + image.toString('latin1', nameAt, nameAt + nameLength)) as ByteString;
-    this.#translator.own(fields, name);
-    const at = this.#output.room(MOST_HEADERS + fields.size);
-    const written = this.#headers.write(this.#output.bytes, at, image, nameAt, nameLength, fields);
-    if (written > 0) {
-      this.#output.took(written);
-      this.#entries++;
-      this.#contents.read(fd, fields.size, this.#plainShort);
-    } else {
-      const { mode, uid, gid, size: stored, seconds, nanoseconds } = fields;
-      const full = name();
-      this.#write({ name: full, type: '0', mode: mode & 0o7777, uid, gid, stored, mtime: { seconds, nanoseconds } });
-      this.#contents.read(fd, stored, (missing) => this.#short(full, missing));
-    }
-    return true;
+  /** How many names of one side, from one on, are of regular files. */
+  #filesFrom(listing: Names, first: number, side: Side): number {
+    const end = Math.min(listing.length, first + FILES_AT_ONCE);
+    let next = first;
+    while (next < end && listing.type(next) === DT.file && listing.side(next) === side) next++;
+    return next - first;
   }
-
-  /** A plain file's name stands in its header, in front of its contents. */
-  readonly #plainShort = (missing: number, image: Buffer, at: number): void => {
-    this.#short(toByteString(upToNul(image.subarray(at - BLOCK, at))), missing);
-  };
 
   #short(name: ByteString, missing: number): void {
     this.#changed(name, `it shrank by ${missing} bytes while it was read; zeros are written for them`);
@@ -203,17 +204,27 @@ export class Packer {
   #enter(name: ByteString, found: Inspected, under: Inspected | undefined, opaque: boolean): void {
     try {
       this.#write({ name, type: '5', ...this.#translator.metadata(name, found) });
-      const over = this.#list(name, found);
-      const listing = under ? this.#names.merge(over, this.#list(name, under)) : over;
-      this.#levels.enter({ name, over: { fd: found.fd }, under: under && { fd: under.fd }, opaque, listing });
     } catch (error) {
       this.#inspector.close([found.fd, under?.fd ?? -1]);
       throw error;
     }
+    this.#read(name, found, under, opaque);
   }
 
-  #list(name: ByteString, { fd }: Inspected): Listing {
-    const listing = this.#names.read(this.#batch, fd);
+  /** Makes a directory the one that is read, whose entry has been written. */
+  #read(name: ByteString, over: { fd: number }, under: { fd: number } | undefined, opaque: boolean): void {
+    try {
+      const names = this.#list(name, over);
+      const listing = under ? this.#names.merge(names, this.#list(name, under)) : names;
+      this.#levels.enter({ name, over: { fd: over.fd }, under: under && { fd: under.fd }, opaque, listing });
+    } catch (error) {
+      this.#inspector.close([over.fd, under?.fd ?? -1]);
+      throw error;
+    }
+  }
+
+  #list(name: ByteString, { fd }: { fd: number }): Listing {
+    const listing = this.#names.read(fd);
     if (typeof listing === 'string') throw readFailure(name, listing);
     return listing;
   }
@@ -292,7 +303,7 @@ export class Packer {
   }
 
   #write(entry: OutEntry): void {
-    this.#output.write(encodeHeaders(entry));
+    this.#output.write(this.#headers.encode(entry) ?? encodeHeaders(entry));
     this.#entries++;
   }
 
@@ -319,10 +330,10 @@ export class Packer {
   }
 
   async #breathe(): Promise<void> {
-    if (performance.now() - this.#breath < BREATH_MS) return;
-    await setImmediate();
+    if (milliseconds() - this.#breath < BREATH_MS) return;
+    await letOthersRun();
     this.#options.signal?.throwIfAborted();
-    this.#breath = performance.now();
+    this.#breath = milliseconds();
   }
 }
 

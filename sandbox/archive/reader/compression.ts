@@ -1,5 +1,4 @@
 /** Compressed archives, recognised by their first bytes: gzip and zstd are read, others are named in the error. */
-import { pipeline, Readable } from 'node:stream';
 import type * as zlib from 'node:zlib';
 import { SiltError } from '../../../errors';
 import { archiveInvalid, archiveTruncated } from '../faults';
@@ -30,6 +29,8 @@ export function recognise(start: Buffer): Compression | undefined {
 
 /** The decompressed bytes. Memory is bounded by the format's own window (zstd: at most 128 MiB, usually 8). */
 export async function* decompress(format: Compression, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer, void> {
+  // Loaded for those archives that need it, as zlib is.
+  const { pipeline, Readable } = process.getBuiltinModule('node:stream');
   const input = new Input(chunks);
   let offset = 0;
   // Node reads all members of a gzip file, but only the first frame of a zstd file.
@@ -99,7 +100,6 @@ type Compressions = Pick<typeof zlib, 'createGunzip'> & Partial<Pick<typeof zlib
 type Decompressor = zlib.Gunzip | zlib.ZstdDecompress;
 
 function create(format: Compression): Decompressor {
-  // Loaded for those archives that need it.
   const { createGunzip, createZstdDecompress } = process.getBuiltinModule('node:zlib') as Compressions;
   if (format === 'gzip') return createGunzip({ chunkSize: CHUNK });
   if (createZstdDecompress) return createZstdDecompress({ chunkSize: CHUNK });

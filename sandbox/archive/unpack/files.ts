@@ -1,12 +1,12 @@
 /** Makes regular files: small ones many to a batch, large ones without their bytes passing through JavaScript. */
 import { writeSync } from 'node:fs';
-import { setImmediate } from 'node:timers/promises';
 import { C } from '../../../syscall';
 import { printable } from '../codec/bytes';
 import type { SparseMap } from '../codec/sparse';
 import type { Body, Entry } from '../entry';
 import { entryFailure, type Place } from '../faults';
 import { type Arg, type Batch, NOWHERE } from '../io/batch';
+import { letOthersRun } from '../io/breath';
 import { close, createFile, fchmod, fchown, ftruncate, futimens, lseek, pwrite, sendfile, write } from '../io/calls';
 import type { ArchiveReader } from '../reader/reader';
 import { type Attributes, sizeOf } from './attributes';
@@ -182,7 +182,7 @@ export class Files {
         from += length;
         if (length < PIECE) continue;
         this.#ops.flush();
-        await setImmediate();
+        await letOthersRun();
       }
     }
   }

@@ -1,7 +1,7 @@
 /** Applies an archive to the upper directory of a container. */
-import { setImmediate } from 'node:timers/promises';
 import type { OnWarning } from '../entry';
 import type { SyscallRunner } from '../io/batch';
+import { letOthersRun } from '../io/breath';
 import type { Limits } from '../limits';
 import { ArchiveReader } from '../reader/reader';
 import { openSource } from '../reader/source';
@@ -57,7 +57,7 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
       if (entry === 'end') break;
       if (entry === 'more') {
         await reader.fill();
-        await setImmediate();
+        await letOthersRun();
         signal?.throwIfAborted();
         continue;
       }
