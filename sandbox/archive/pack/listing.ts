@@ -23,6 +23,9 @@ export interface Names {
 
 const FIRST_PLACES = 4096;
 const FIRST_ROOM = 1 << 17;
+/** Address space, not memory: of more names there is no list. */
+const MOST_ROOM = 1 << 30;
+const MOST_PLACES = MOST_ROOM / 16;
 /** Of a name: its type and its length, in front of its bytes. Behind them is a NUL. */
 const PREFIX = 2;
 const NONE = 0xffffffff;
@@ -37,10 +40,10 @@ export type NamesReader = Pick<NativeAddon, 'readNames'>;
  */
 export class NameStack {
   readonly #runner: NamesReader;
-  /** For each name its DT_*, its length, its bytes, and a NUL. */
-  #bytes = Buffer.allocUnsafeSlow(FIRST_ROOM);
+  /** For each name its DT_*, its length, its bytes, and a NUL. What grows in place leaves nothing behind for V8 to collect. */
+  #bytes = Buffer.from(new ArrayBuffer(FIRST_ROOM, { maxByteLength: MOST_ROOM }));
   /** Where each name lies. Of merged directories also indexes of names. */
-  #places = new Uint32Array(FIRST_PLACES);
+  #places = new Uint32Array(new ArrayBuffer(4 * FIRST_PLACES, { maxByteLength: 4 * MOST_PLACES }));
   /** How much of both is in use. */
   readonly #used = new Uint32Array(2);
 
@@ -63,8 +66,8 @@ export class NameStack {
       const errno = this.#runner.readNames(fd, this.#bytes, this.#places, this.#used);
       if (errno === 0) return new Listing(this, mark, this.#used[PLACES]! - mark.places);
       if (errno !== EOVERFLOW) return errnoName(errno);
-      this.#bytes = grownBytes(this.#bytes);
-      this.#places = grown(this.#places);
+      this.#bytes = Buffer.from(grown(this.#bytes.buffer));
+      this.#places = new Uint32Array(grown(this.#places.buffer));
     }
   }
 
@@ -90,7 +93,7 @@ export class NameStack {
   }
 
   #push(place: number): void {
-    if (this.#used[PLACES] === this.#places.length) this.#places = grown(this.#places);
+    if (this.#used[PLACES] === this.#places.length) this.#places = new Uint32Array(grown(this.#places.buffer));
     this.#places[this.#used[PLACES]!++] = place;
   }
 
@@ -223,16 +226,8 @@ export class MergedListing implements Names {
   }
 }
 
-function grown(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(array.length + (array.length >> 1));
-  larger.set(array);
-  return larger;
-}
-
-function grownBytes(bytes: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
-  const size = bytes.length + (bytes.length >> 1);
-  if (size >= 2 ** 32) throw new RangeError('a directory has more names than can be sorted');
-  const larger = Buffer.allocUnsafeSlow(size);
-  bytes.copy(larger);
-  return larger;
+/** @throws RangeError when there is no more address space for it. */
+function grown(buffer: ArrayBuffer): ArrayBuffer {
+  buffer.resize(2 * buffer.byteLength);
+  return buffer;
 }
