@@ -8,7 +8,6 @@ import {
   close,
   type Fd,
   fchdir,
-  fchmodat,
   fchownat,
   flags,
   flagsOf,
@@ -81,7 +80,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
   if (plan.deviceLinks) makeDeviceLinks(p, root, plan.owner);
   if (plan.terminal && plan.terminalGiven) {
     p.step('binding the terminal to /dev/console');
-    p.scope(() => bindConsole(p, root, plan.owner));
+    p.scope(() => bindGivenTerminal(p, root, plan.owner));
   } else if (plan.terminal) makeTerminal(p, root, plan.terminal, plan.owner, moments.sendTerminal);
   p.step(`making the working directory ${plan.workingDirectory}`);
   p.scope(() => close(p, openTarget(p, { root, path: plan.workingDirectory, kind: 'directory', owner: plan.owner })));
@@ -365,30 +364,42 @@ function setRecursiveAttributes(
 function makeTerminal(p: ProgramBuilder, root: Fd, user: Owner, podRoot: Owner, send: (master: Slot) => void): void {
   p.step('opening a terminal in the container’s devpts');
   p.scope(() => {
-    const master = openTerminal(p, root, 'dev/pts/', user);
-    bindConsole(p, root, podRoot);
+    const devpts = openMounted(p, root, '/dev/pts');
+    const { master, slave } = openTerminal(p, devpts, user);
+    bindConsole(p, root, slave, podRoot);
     send(master);
-    close(p, master);
+    for (const fd of [slave, master, devpts]) close(p, fd);
   });
 }
 
-/** Opens the first pty of a devpts that is at `prefix` from `dir`, for this user. The slot gets the fd of its master. */
-export function openTerminal(p: ProgramBuilder, dir: Fd, prefix: string, user: Owner): Slot {
+/**
+ * Opens a pty of a devpts, for this user: the first one of a new devpts is number 0. Its slave is the kernel's answer and not looked up by its name: an image
+ * whose /dev is a symlink would have a say in that (runc's CVE-2025-52565). It is an O_PATH fd: a master whose slave has been open, and is no more, has
+ * ended for who reads from it. Both slots get fds that are to be closed.
+ */
+export function openTerminal(p: ProgramBuilder, devpts: Fd, user: Owner): { master: Slot; slave: Slot } {
   const master = p.slot('master');
-  p.call('openat', [dir, p.string(`${prefix}ptmx`), flags('O_RDWR|O_NOCTTY|O_CLOEXEC'), 0], { out: master });
-  const unlocked = p.space(4, '{0}');
-  p.call('ioctl', [master, flags('TIOCSPTLCK'), unlocked]);
-  // The devpts is new, so the first pty in it is number 0.
-  fchownat(p, dir, `${prefix}0`, user.uid, user.gid);
-  fchmodat(p, dir, `${prefix}0`, 0o620);
-  return master;
+  p.call('openat', [devpts, p.string('ptmx'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC|O_NOFOLLOW'), 0], { out: master });
+  p.call('ioctl', [master, flags('TIOCSPTLCK'), p.space(4, '{0}')]);
+  const slave = p.slot('slave');
+  // ioctl_tty(2), Linux 4.13.
+  p.call('ioctl', [master, flags('TIOCGPTPEER'), flags('O_PATH|O_CLOEXEC')], { out: slave });
+  fchownat(p, slave, '', user.uid, user.gid, 'AT_EMPTY_PATH');
+  // fchmod(2) takes no O_PATH fd, and fchmodat2(2) is of Linux 6.6.
+  p.call('fchmodat', [C.AT_FDCWD, p.pathWithNumber('/proc/self/fd/', slave, ''), new Named(0o620, '0620')]);
+  return { master, slave };
 }
 
-function bindConsole(p: ProgramBuilder, root: Fd, podRoot: Owner): void {
+/** The terminal that is in the container's devpts already. */
+function bindGivenTerminal(p: ProgramBuilder, root: Fd, podRoot: Owner): void {
+  const slave = openMounted(p, root, '/dev/pts/0');
+  bindConsole(p, root, slave, podRoot);
+  close(p, slave);
+}
+
+function bindConsole(p: ProgramBuilder, root: Fd, slave: Fd, podRoot: Owner): void {
   const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
-  const slave = p.slot('slave');
-  p.call('openat', [root, p.string('dev/pts/0'), flags('O_PATH|O_CLOEXEC'), 0], { out: slave });
   const tree = cloneTree(p, slave, '', { name: 'console' });
   attach(p, tree, console);
-  for (const fd of [console, slave, tree]) close(p, fd);
+  for (const fd of [console, tree]) close(p, fd);
 }

@@ -68,9 +68,12 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
       } else {
         const p = new ProgramBuilder();
         p.step('opening a terminal in the container’s devpts');
-        const slot = openTerminal(p, fd, '', root.terminal!);
-        master = kernel.run(p.build()).get(slot);
-        slave = openSync(`/proc/self/fd/${fd}/0`, C.O_RDWR | C.O_NOCTTY);
+        const terminal = openTerminal(p, fd, root.terminal!);
+        const opened = kernel.run(p.build());
+        master = opened.get(terminal.master);
+        const place = opened.get(terminal.slave);
+        slave = openSync(`/proc/self/fd/${place}`, C.O_RDWR | C.O_NOCTTY);
+        closeSync(place);
       }
     }
     const deleted = await openDeleted(workshop, pod, request);
