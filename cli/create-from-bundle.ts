@@ -78,6 +78,7 @@ async function createWith(
     terminal: spec.process?.terminal ?? false,
     detach: options.detach,
     consoleSocket: options.consoleSocket,
+    before: checkpoint?.terminalOutput,
     size: console && { rows: console.height, columns: console.width },
   });
   const { container, pod } = await createIndependent(workshop, {

@@ -16,6 +16,8 @@ export interface StreamsRequest {
   readonly detach: boolean;
   /** Where an engine waits for the terminal's master. */
   readonly consoleSocket: string | undefined;
+  /** What a restored program had written before it was saved, and nobody had read. */
+  readonly before?: Buffer | undefined;
   /** The terminal's first size, where this command has no terminal itself. */
   readonly size?: TerminalSize | undefined;
 }
@@ -72,7 +74,7 @@ export class Streams {
     const master = this.#master;
     if (master === undefined) return;
     this.#stdout = ownDescription(STDOUT, constants.O_WRONLY);
-    this.#output = new Pump(this.kernel, master, this.#stdout, () => undefined);
+    this.#output = new Pump(this.kernel, master, this.#stdout, () => undefined, this.request.before);
     // Through a pipe: Node reads stdin whatever it is, a file too, which cannot be watched.
     const [read, write] = this.kernel.pipe();
     const input = createWriteStream('', { fd: write });

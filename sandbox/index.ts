@@ -33,7 +33,7 @@ export {
   StateDirectory,
 } from './state/state';
 export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSize } from './terminal/master';
-export { Pump } from './terminal/pump';
+export { type PendingOutput, Pump } from './terminal/pump';
 export { removeUnfinished } from './pod/unfinished';
 export type { Workshop } from './workshop';
 export { allowCheckpointPath, type CheckpointFile } from './application';

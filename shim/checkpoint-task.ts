@@ -70,6 +70,7 @@ export async function checkpointTask(
     leaveRunning,
     tcpEstablished: given?.openTcp ?? false,
     externalUnixSockets: given?.externalUnixSockets ?? false,
+    terminalOutput: init.stdio.terminalOutput,
     execs: new Map([...init.execs.values()].flatMap((exec) => (exec.process ? [[exec.process.pid, exec.id]] : []))),
     onWarning: (message: string) => log.warn('checkpoint', { container: id, message }),
   };

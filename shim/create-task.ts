@@ -66,7 +66,7 @@ export async function createTask(context: TaskCreation, request: TaskRequest<'Cr
       seed: allowed,
       checkpoint,
       stdio: stdio.donate(),
-      onTerminal: (master) => stdio.attachTerminal(master),
+      onTerminal: (master) => stdio.attachTerminal(master, checkpoint?.terminalOutput),
     });
     stdio.closeDonated();
     const oom = watchOom(workshop.kernel, container.cgroup, () => publisher.publish('/tasks/oom', { containerId: id }));

@@ -45,9 +45,9 @@ function never(): never {
   throw new Error('containerd has not been started');
 }
 
-/** Takes a checkpoint of a task, which goes on, and returns what containerd has stored. Throws with ctr's words. */
-export async function takeCheckpoint(host: Containerd, id: string): Promise<Descriptor> {
-  const { stdout } = await host.mustCtr(['tasks', 'checkpoint', id]);
+/** Takes a checkpoint of a task, which goes on unless told, and returns what containerd has stored. Throws with ctr's words. */
+export async function takeCheckpoint(host: Containerd, id: string, flags: readonly string[] = []): Promise<Descriptor> {
+  const { stdout } = await host.mustCtr(['tasks', 'checkpoint', ...flags, id]);
   return checkpointIn(host, stdout.toString().trim());
 }
 
@@ -73,9 +73,19 @@ export async function restoreContainer(
   checkpoint: Descriptor,
   options: RunOptions & { stdio?: TaskStdio } = {},
 ): Promise<string> {
+  return startWithStdio(host, ['false'], options, checkpoint);
+}
+
+/** Makes a container of the test image and starts its task with these streams. Rejects with containerd's message. */
+export async function startWithStdio(
+  host: Containerd,
+  command: readonly string[],
+  options: RunOptions & { stdio?: TaskStdio },
+  checkpoint?: Descriptor,
+): Promise<string> {
   const id = host.newId('r');
   const flags = ['--snapshotter', 'overlayfs', '--runtime', options.runtime ?? host.runtime, ...(options.flags ?? [])];
-  await host.mustCtr(['containers', 'create', ...flags, imageName, id, 'false']);
+  await host.mustCtr(['containers', 'create', ...flags, imageName, id, ...command]);
   const api = new TasksApi(host.paths.socket, host.namespace);
   try {
     await api.create(id, checkpoint, options.stdio);

@@ -6,6 +6,7 @@ export {
   checkpointProgramSuite,
   checkpointSuite,
   restoreContainer,
+  startWithStdio,
   takeCheckpoint,
 } from './checkpoint';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';

@@ -51,10 +51,10 @@ export class TasksApi {
     this.#client = new Client(`unix:${socket}`, credentials.createInsecure());
   }
 
-  /** Creates a container's task from a checkpoint. Rejects with containerd's message. @returns the pid. */
-  async create(id: string, checkpoint: Descriptor, stdio: TaskStdio = {}): Promise<number> {
+  /** Creates a container's task, from a checkpoint if one is given. Rejects with containerd's message. @returns the pid. */
+  async create(id: string, checkpoint: Descriptor | undefined, stdio: TaskStdio = {}): Promise<number> {
     const { mounts } = await this.#call<{ mounts: object[] }>('mounts', { snapshotter: 'overlayfs', key: id });
-    const request = { containerId: id, rootfs: mounts, checkpoint, ...stdio };
+    const request = { containerId: id, rootfs: mounts, ...(checkpoint && { checkpoint }), ...stdio };
     return (await this.#call<{ pid: number }>('create', request)).pid;
   }
 

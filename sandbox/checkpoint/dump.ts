@@ -1,5 +1,15 @@
 /** Saves a running container to files. */
-import { chmodSync, closeSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
@@ -10,6 +20,7 @@ import { shownFeatures } from '../cpuid';
 import { FreezeRecord } from '../state/freeze';
 import { awaitMemory } from '../pager/record';
 import { watchProgress } from '../progress';
+import type { PendingOutput } from '../terminal/pump';
 import { packUpper } from '../snapshot/snapshot';
 import { type ContainerState, isSameProcess, type PodState } from '../state/state';
 import { openOwner } from '../pod/user-namespace';
@@ -27,6 +38,7 @@ import {
   filesIn,
   type Manifest,
   sync,
+  TERMINAL_OUTPUT,
   UPPER,
   writeManifest,
 } from './manifest';
@@ -49,6 +61,8 @@ export interface CheckpointOptions {
   readonly externalUnixSockets?: boolean;
   /** The caller keeps its processes from running, see {@link keepStill}. */
   readonly still?: boolean;
+  /** What its first process has written to its terminal, where that is in this process; it becomes part of the checkpoint. */
+  readonly terminalOutput?: PendingOutput | undefined;
   /** Names of further processes (execs), by pid, for messages. */
   readonly execs?: ReadonlyMap<number, string>;
   readonly onWarning?: (message: string) => void;
@@ -86,17 +100,22 @@ export async function checkpoint(
   }
   await awaitMemory(workshop.kernel, container);
   const target = claimTarget(options.imagePath);
+  let saved = false;
   try {
     const total = Number(memoryInUse(container.cgroup));
     const stopWatching = watchProgress(workshop.onProgress, () => ({ done: sizeBelow(target.temporary), total }));
     await new Dump(workshop, source, options, target).run().finally(stopWatching);
+    saved = true;
   } catch (error) {
+    saved = target.finished && !isSameProcess(container.init);
     const what = `cannot checkpoint container ${container.id}`;
     // CRIU may fail when the checkpoint has its name already: whichever of the two is left is the container.
-    if (target.finished && !isSameProcess(container.init))
-      throw withContext(`${what} as it should be: it has ended, and ${target.path} is complete`, error);
+    if (saved) throw withContext(`${what} as it should be: it has ended, and ${target.path} is complete`, error);
     target.remove();
     throw withContext(what, error);
+  } finally {
+    // One that goes on has its output, too; of one that has ended it comes out when that is restored.
+    options.terminalOutput?.release(saved && !options.leaveRunning ? 'drop' : 'copy');
   }
 }
 
@@ -276,6 +295,8 @@ class Dump {
     const { container, pod, spec } = this.source;
     const onWarning = this.options.onWarning ?? (() => undefined);
     const create = (name: string): number => openSync(join(this.target.temporary, name), 'wx', 0o600);
+    const output = this.options.terminalOutput?.hold();
+    if (output !== undefined && output.length > 0) writeFileSync(join(this.target.temporary, TERMINAL_OUTPUT), output);
     const out = create(UPPER);
     try {
       await packUpper(kernel, { container, pod }, out, (message, { kind }) =>

@@ -16,6 +16,8 @@ import {
   type Manifest,
   processDirectory,
   readManifest,
+  readVerified,
+  TERMINAL_OUTPUT,
   UPPER,
   verifyFile,
 } from './manifest';
@@ -28,6 +30,8 @@ export interface CheckpointImage {
   readonly process: CriuImages;
   /** The archive of the upper. */
   readonly upper: string;
+  /** What the program had written to its terminal and nobody had read: it comes before what it writes from now on. */
+  readonly terminalOutput: Buffer;
   /** Memory is to be brought when the processes use it. */
   readonly background: boolean;
   /**
@@ -66,7 +70,9 @@ export async function openCheckpoint(
   };
   void verifyMemory(background ? 'not-lazy' : 'all').catch(() => undefined);
   const [process, upper] = [criuImages(directory, manifest), join(directory, UPPER)];
-  return { directory, manifest, process, upper, background, verifyMemory };
+  const output = manifest.files.find(({ path }) => path === TERMINAL_OUTPUT);
+  const terminalOutput = output ? readVerified(directory, output) : Buffer.alloc(0);
+  return { directory, manifest, process, upper, terminalOutput, background, verifyMemory };
 }
 
 async function verify(directory: string, { files }: Manifest, withoutLazy: boolean): Promise<void> {

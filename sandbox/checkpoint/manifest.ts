@@ -17,6 +17,9 @@ export const MANIFEST = 'checkpoint.json';
 /** The archive of the container's writable layer. */
 export const UPPER = 'upper.tar';
 
+/** What was written to the terminal and nobody had read. */
+export const TERMINAL_OUTPUT = 'terminal.out';
+
 /** A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. */
 const CHUNK = 16 << 20;
 /** The same for the contents of memory, of which a page may be wanted at once. */

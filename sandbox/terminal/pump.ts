@@ -6,25 +6,38 @@ const WRITABLE = 2;
 const EAGAIN = -11;
 const SIZE = 65536;
 
+/** Output that is in between, while its writer stands still. */
+export interface PendingOutput {
+  /** Keeps it where it is until {@link release}, and returns it. */
+  hold(): Buffer;
+  release(what: 'copy' | 'drop'): void;
+}
+
 /**
  * Copies from one fd to another in the event loop, at most 64 KiB held: between a pty's master and fifos, which the kernel
  * cannot connect by itself. Both fds become non-blocking. Borrows them: the owner closes them after {@link stop}.
  */
-export class Pump {
+export class Pump implements PendingOutput {
   readonly #read;
   readonly #watch: WatchHandle;
   #output: WatchHandle | undefined;
-  #pending: Buffer = Buffer.alloc(0);
+  #pending: Buffer;
   #stopped = false;
+  #held = false;
   #onFinished: (() => void) | undefined;
 
-  /** @param onEnd called once when the input has ended or either side failed. */
+  /**
+   * @param onEnd called once when the input has ended or either side failed.
+   * @param before written before anything of the input
+   */
   constructor(
     private readonly kernel: Kernel,
     from: number,
     private readonly to: number,
     private readonly onEnd: () => void,
+    before: Buffer = Buffer.alloc(0),
   ) {
+    this.#pending = before;
     const p = new ProgramBuilder();
     const buffer = p.space(SIZE);
     const count = p.slot('count');
@@ -33,6 +46,42 @@ export class Pump {
     // The input becomes non-blocking by being watched.
     setNonBlocking(kernel, to);
     this.#watch = kernel.watch(from, READABLE, () => this.#copy());
+    this.#flush();
+  }
+
+  /**
+   * Nothing is copied until {@link release}. The writer stands still: returns what it has written and nobody has been given yet, all that the
+   * kernel holds of it too.
+   */
+  hold(): Buffer {
+    if (this.#stopped) return Buffer.alloc(0);
+    this.#held = true;
+    this.#watch.change(0);
+    const parts = [this.#pending];
+    for (let part = this.#readOnce(); part.length > 0; part = this.#readOnce()) parts.push(part);
+    this.#pending = Buffer.concat(parts);
+    return this.#pending;
+  }
+
+  /** Goes on; with what was held, or, where somebody else has that now, without it. */
+  release(what: 'copy' | 'drop'): void {
+    if (!this.#held) return;
+    this.#held = false;
+    if (what === 'drop') this.#pending = Buffer.alloc(0);
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    if (this.#stopped) return;
+    this.#flush();
+    this.#readOn();
+  }
+
+  /** Reads again, once nothing is pending. */
+  #readOn(): void {
+    if (this.#pending.length > 0 || this.#stopped || this.#held) return;
+    if (this.#onFinished) this.#copyRest();
+    else this.#watch.change(READABLE);
   }
 
   /**
@@ -49,7 +98,7 @@ export class Pump {
   }
 
   #copyRest(): void {
-    while (!this.#stopped && this.#pending.length === 0) if (!this.#copyOnce()) this.#end();
+    while (!this.#stopped && !this.#held && this.#pending.length === 0) if (!this.#copyOnce()) this.#end();
   }
 
   stop(): void {
@@ -78,8 +127,15 @@ export class Pump {
     return true;
   }
 
+  /** What can be had now, if anything. */
+  #readOnce(): Buffer {
+    const result = this.kernel.run(this.#read.program);
+    const count = result.get(this.#read.count);
+    return count > 0 ? Buffer.from(result.at(this.#read.buffer, count)) : Buffer.alloc(0);
+  }
+
   #flush(): void {
-    while (this.#pending.length > 0) {
+    while (this.#pending.length > 0 && !this.#held) {
       const p = new ProgramBuilder();
       const count = p.slot('count');
       p.call('write', [this.to, p.bytes(this.#pending), this.#pending.length], {
@@ -106,10 +162,7 @@ export class Pump {
     this.#output = this.kernel.watch(this.to, WRITABLE, () => {
       this.#output?.close();
       this.#output = undefined;
-      this.#flush();
-      if (this.#pending.length > 0 || this.#stopped) return;
-      if (this.#onFinished) this.#copyRest();
-      else this.#watch.change(READABLE);
+      this.#goOn();
     });
   }
 

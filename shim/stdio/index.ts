@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SiltError } from '../../errors';
-import { checkMaster, Pump, resizeTerminal } from '../../sandbox';
+import { checkMaster, type PendingOutput, Pump, resizeTerminal } from '../../sandbox';
 import type { Kernel } from '../../syscall';
 import { startLogger, type Logger } from './binary-logger';
 import { InputFifo, OutputFifo } from './fifo';
@@ -93,12 +93,15 @@ export class Stdio {
     this.#logger?.closeDonated();
   }
 
-  /** Takes the pty's master that a program sent, and starts copying. @throws SiltError when it is not a pty's master. */
-  attachTerminal(master: number): void {
+  /**
+   * Takes the pty's master that a program sent, and starts copying, after what is given. @throws SiltError when it is not a pty's
+   * master.
+   */
+  attachTerminal(master: number, before?: Buffer): void {
     checkMaster(master);
     this.#master = master;
     this.#stdout = this.#openTerminalOutput();
-    this.#pumps.push(new Pump(this.kernel, master, this.#stdout, () => undefined));
+    this.#pumps.push(new Pump(this.kernel, master, this.#stdout, () => undefined, before));
     if (this.#input) {
       const input = this.#input.takeReader(true);
       const pump = new Pump(this.kernel, input, master, () => undefined);
@@ -106,6 +109,11 @@ export class Stdio {
       this.#inputReader = input;
     }
     if (this.#size) this.resize(...this.#size);
+  }
+
+  /** What the process has written to its terminal and nobody has read, for a checkpoint of it. Undefined without a terminal. */
+  get terminalOutput(): PendingOutput | undefined {
+    return this.request.terminal ? this.#pumps[0] : undefined;
   }
 
   /** An fd that stays with silt: the logger's own is closed with those that are donated. */

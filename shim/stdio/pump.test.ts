@@ -229,3 +229,41 @@ test('a full pipe holds what PIPE_SIZE says', () => {
   makeNonBlocking(writer);
   expect(fill(writer)).toBe(PIPE_SIZE);
 });
+
+test('held, it copies nothing, and has all that was written and not given on', async () => {
+  const { pump, source, sink } = pumped();
+  const text = numbered(2 * PIPE_SIZE + 1000);
+  await writeAll(source, text);
+  await sleep(10);
+  const held = pump.hold().toString('latin1');
+  expect(await readBytes(sink, text.length - held.length)).toBe(text.slice(0, text.length - held.length));
+  expect(held).toBe(text.slice(text.length - held.length));
+  await sleep(10);
+  expect(look(sink)).toEqual(NOTHING_YET);
+  pump.release('copy');
+  writeSync(source, 'more');
+  expect(await readBytes(sink, held.length + 4)).toBe(`${held}more`);
+});
+
+test('what was held can be left out, also at the end', async () => {
+  const { pump, source, sink } = pumped();
+  pump.hold();
+  writeSync(source, 'somebody else has this');
+  expect(pump.hold().toString()).toBe('somebody else has this');
+  const finished = new Promise<void>((resolve) => pump.finish(resolve));
+  ends.close(source);
+  await sleep(10);
+  pump.release('drop');
+  await finished;
+  expect(look(sink)).toEqual(NOTHING_YET);
+});
+
+test('what it is given comes first', async () => {
+  const [from, source] = pipe();
+  const [sink, to] = pipe();
+  const before = numbered(PIPE_SIZE + 500);
+  pumps.push(new Pump(kernel, from, to, () => undefined, Buffer.from(before, 'latin1')));
+  makeNonBlocking(sink);
+  writeSync(source, 'and then this');
+  expect(await readBytes(sink, before.length + 13)).toBe(`${before}and then this`);
+});
