@@ -94,6 +94,34 @@ checkpointCommandSuite('by an application', (host) => {
     await silt.must(['delete', '--force', restored]);
   }, 60_000);
 
+  test('has all containers of its pod saved, and each that waits hears of it', async () => {
+    const { silt } = host();
+    const [pod, other] = [host().newId(), host().newId()];
+    const own = (type: string): Record<string, string> => ({
+      'io.kubernetes.cri.container-type': type,
+      'io.kubernetes.cri.sandbox-id': pod,
+    });
+    const named = { ...own('container'), 'io.kubernetes.cri.container-name': 'asker', [annotation('enable')]: 'true' };
+    const first = { ...own('sandbox'), [annotation('path')]: image('whole'), [annotation('resume')]: 'true' };
+    const waits = 'read -r line <&4; echo "$line" > /outcome; while :; do sleep 1; done';
+    await silt.must([
+      'run',
+      '--detach',
+      '--bundle',
+      bundle(`exec 4< /dev/gvisor/checkpoint; echo > /waiting; ${waits}`, first),
+      pod,
+    ]);
+    await waitFor('it to wait', async () => (await silt.run(['exec', pod, 'ls', '/waiting'])).code === 0);
+    await silt.must(['run', '--detach', '--bundle', bundle(`${ask}; while :; do sleep 1; done`, named), other]);
+    await hears(other, ['resume']);
+    await hears(pod, ['resume']);
+    const { containers } = JSON.parse(readFileSync(join(image('whole'), 'pod.json'), 'utf8')) as {
+      containers: { name: string }[];
+    };
+    expect(containers.map(({ name }) => name).sort()).toEqual([pod, 'asker'].sort());
+    for (const id of [other, pod]) await silt.must(['delete', '--force', id]);
+  }, 120_000);
+
   test('does not get it as its controlling terminal', async () => {
     const script =
       'exec 3<> /dev/gvisor/checkpoint; tty < /dev/tty > /outcome 2>&1 || echo none > /outcome; sleep 1000';

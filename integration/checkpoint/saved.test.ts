@@ -21,19 +21,29 @@ checkpointCommandSuite('a restored container', (host) => {
     host().silt.must(['restore', '--detach', '--bundle', bundle, '--image-path', image, id]);
 
   test('has the limits of its cgroup and its environment', async () => {
-    const bundle = host().bundle(waiter, {
-      process: { env: ['PATH=/bin', 'KEPT=of the checkpoint'] },
-      linux: { resources: { memory: { limit: 64 << 20 }, pids: { limit: 50 } } },
-    });
-    const image = await save(bundle);
-    const id = host().newId();
-    await restore(bundle, image, id);
-    const pid = (JSON.parse(await host().silt.must(['state', id])) as { pid: number }).pid;
-    expect(limitOf(pid, 'memory', ['memory.limit_in_bytes', 'memory.max'])).toBe(64 << 20);
-    expect(limitOf(pid, 'pids', ['pids.max'])).toBe(50);
-    expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain('KEPT=of the checkpoint\0');
-    await host().silt.must(['delete', '--force', id]);
-  }, 60_000);
+    const process = { env: ['PATH=/bin', 'KEPT=of the checkpoint'] };
+    const limited = (memory: number, pids: number, quota: number): string =>
+      host().bundle(waiter, {
+        process,
+        linux: { resources: { memory: { limit: memory }, pids: { limit: pids }, cpu: { quota, period: 100_000 } } },
+      });
+    const same = limited(64 << 20, 50, 40_000);
+    const image = await save(same);
+    for (const [bundle, memory, pids, cpu] of [
+      [same, 64 << 20, 50, 40_000],
+      // The spec of the restore is what counts.
+      [limited(80 << 20, 60, 30_000), 80 << 20, 60, 30_000],
+    ] as const) {
+      const id = host().newId();
+      await restore(bundle, image, id);
+      const pid = (JSON.parse(await host().silt.must(['state', id])) as { pid: number }).pid;
+      expect(limitOf(pid, 'memory', ['memory.limit_in_bytes', 'memory.max'])).toBe(memory);
+      expect(limitOf(pid, 'pids', ['pids.max'])).toBe(pids);
+      expect(limitOf(pid, 'cpu', ['cpu.cfs_quota_us', 'cpu.max'])).toBe(cpu);
+      expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toContain('KEPT=of the checkpoint\0');
+      await host().silt.must(['delete', '--force', id]);
+    }
+  }, 120_000);
 
   test('ends as its program does, seen by who waits for it', async () => {
     const bundle = host().bundle(waiter);
@@ -98,10 +108,9 @@ function limitOf(pid: number, controller: string, names: readonly string[]): num
   const own = lines.find((line) => line.split(':')[1]?.split(',').includes(controller)) ?? lines.find((line) => line.startsWith('0::')); // prettier-ignore
   const path = own!.split(':').slice(2).join(':');
   const files = names.flatMap((name) => [`/sys/fs/cgroup/${controller}${path}/${name}`, `/sys/fs/cgroup${path}/${name}`]); // prettier-ignore
-  return Number(
-    readFileSync(
-      files.find((file) => existsSync(file))!,
-      'utf8',
-    ),
+  const text = readFileSync(
+    files.find((file) => existsSync(file))!,
+    'utf8',
   );
+  return Number(text.split(' ')[0]);
 }

@@ -110,6 +110,8 @@ criSuite('CheckpointContainer', { needs: 2, ...('path' in criu ? { criu: criu.pa
         const id = await pod.run(counter, { name: 'counter', image: archive });
         const first = await countIn(pod, id);
         expect(first).toBeGreaterThan(3);
+        // It has this pod's network now.
+        expect(await pod.sh(id, 'ip -4 addr show dev eth0')).toContain(`${(await pod.podStatus()).ip}/`);
         await waitFor('it to count', async () => (await countIn(pod, id)) > first + 3);
       });
     } finally {

@@ -126,7 +126,8 @@ function checkMachine(directory: string, manifest: Manifest, { annotations = {} 
   throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
 }
 
-function checkSpec(manifest: Manifest, spec: Spec): void {
+/** @throws SiltError CHECKPOINT_INVALID when what is to be restored would not find what it had: mounts, rights, a terminal. */
+export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'terminal'>, spec: Spec): void {
   const wanted = new Map(manifest.mounts.map(({ destination, type }) => [destination, type]));
   const given = new Map(describeMounts(spec).map(({ destination, type }) => [destination, type]));
   const missing = [...wanted].filter(([destination]) => !given.has(destination)).map(([destination]) => destination);
