@@ -1,0 +1,49 @@
+/*
+ * silt.node, the part of silt that runs in Node's process: short syscall programs (addon-programs.c), the archive's plain files
+ * (addon-archive.c), starting silt-interp (addon-spawn.c), and waiting for fds in Node's event loop (addon-watch.c). index.ts is its
+ * only caller and documents each function.
+ */
+#ifndef SILT_ADDON_H
+#define SILT_ADDON_H
+
+/* uv.h wants it of libc. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#define NAPI_VERSION 8
+#include <node_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Every N-API failure has thrown, or means that the environment is going away: hand back to JavaScript either way. */
+#define TRY(call)                                                                                                      \
+	do {                                                                                                           \
+		if ((call) != napi_ok)                                                                                 \
+			return throw_napi(env);                                                                        \
+	} while (0)
+
+/* Each throws, and returns NULL for its caller to return. */
+napi_value throw_napi(napi_env env);
+napi_value throw_argument(napi_env env, const char *text);
+/* An Error shaped as Node's own: code 'ENOENT', errno -2, syscall 'execveat'. */
+napi_value throw_errno(napi_env env, const char *syscall_name, int number);
+
+/* The bytes of a typed array of the given type; they stay where they are while the call lasts. */
+bool get_array(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length);
+
+/* What index.ts calls. */
+napi_value addon_run(napi_env env, napi_callback_info info);
+napi_value addon_start(napi_env env, napi_callback_info info);
+napi_value addon_finish(napi_env env, napi_callback_info info);
+napi_value addon_plain_headers(napi_env env, napi_callback_info info);
+napi_value addon_plain_files(napi_env env, napi_callback_info info);
+napi_value addon_plain_directory(napi_env env, napi_callback_info info);
+napi_value addon_read_names(napi_env env, napi_callback_info info);
+napi_value addon_memfd(napi_env env, napi_callback_info info);
+napi_value addon_spawn(napi_env env, napi_callback_info info);
+napi_value addon_watch(napi_env env, napi_callback_info info);
+
+/* The sentences of why programs are refused, by number. */
+napi_value addon_reasons(napi_env env);
+
+#endif
