@@ -36,10 +36,12 @@ export function planBind(
     throw new SiltError('SPEC_UNSUPPORTED', message, { jsonPath: `${jsonPath}.options` });
   }
   const overlay = overlaid ? { overlay: `volume${jsonPath.replace(/\D+/g, '-').replace(/-$/, '')}` } : {};
-  const recursive = options.idmap === 'tree' || (options.idmap === 'none' && options.recursive);
+  const withMappings = (mount.uidMappings ?? []).length > 0;
+  // Mappings are the top mount's unless `ridmap` says so (OCI runtime spec, config, "Linux mount options"); nobody has asked for silt's own.
+  const recursive = options.idmap === 'tree' || (options.idmap === 'none' && !withMappings && options.recursive);
   const plain = { kind: 'bind', source, destination, directory: kind === 'directory', options, ...overlay } as const;
   const maps = mapsOfMount(mount, jsonPath, input);
-  const asked = options.idmap !== 'none' || (mount.uidMappings ?? []).length > 0;
+  const asked = options.idmap !== 'none' || withMappings;
   const shown = input.idMaps !== null && (asked || (isShownUnasked(input.spec) && !isKernelFilesystem(source)));
   if ((maps !== undefined || shown) && isShownAlready(source, input)) return { ...plain, idmap: null };
   const view = maps !== undefined || shown ? planView(source, options, input) : {};

@@ -611,10 +611,10 @@ describe('idmapped mounts of the spec', () => {
   test.each<[string, Mount, IdMaps | null, Spec['linux'], object | null, object]>([
     ['by option alone are shown as the pod’s, the top mount only', bind(['idmap']), ID_MAPS, { namespaces: user }, { userns: 'userns', recursive: false }, {}], // prettier-ignore
     ['with ridmap the whole tree', bind(['ridmap']), ID_MAPS, { namespaces: user }, { userns: 'userns', recursive: true }, {}], // prettier-ignore
-    ['with the pod’s mappings', bind([], range(0, 100_000, 65536)), ofPod, { namespaces: user }, { userns: 'userns', recursive: true }, {}], // prettier-ignore
+    ['with the pod’s mappings, the top mount only', bind([], range(0, 100_000, 65536)), ofPod, { namespaces: user }, { userns: 'userns', recursive: false }, {}], // prettier-ignore
     ['with mappings of their own', bind(['idmap'], range(0, 5, 1)), ID_MAPS, { namespaces: user }, { userns: 'mount_userns0', recursive: false }, { mount_userns0: [range(0, 5, 1)] }], // prettier-ignore
     ['without any user namespace', bind(['ridmap'], range(0, 5, 1)), null, {}, { userns: 'mount_userns0', recursive: true }, { mount_userns0: [range(0, 5, 1)] }], // prettier-ignore
-    ['in a user namespace that silt chose, whose ids they take for the host’s', bind([], range(7, 5, 2)), ofPod, {}, { userns: 'mount_userns0', recursive: true }, { mount_userns0: [range(7, 100_005, 2)] }], // prettier-ignore
+    ['in a user namespace that silt chose, whose ids they take for the host’s', bind([], range(7, 5, 2)), ofPod, {}, { userns: 'mount_userns0', recursive: false }, { mount_userns0: [range(7, 100_005, 2)] }], // prettier-ignore
   ])('%s', (_, mount, idMaps, linux, idmap, maps) => {
     const found = plan({ mounts: [mount], linux: linux! }, { idMaps });
     expect(found.mounts).toMatchObject([{ idmap }]);

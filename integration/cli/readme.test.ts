@@ -13,7 +13,7 @@ const system = process.env['SILT_TEST_PEER'] ?? 'system';
 
 /** What cannot be run here, and why. */
 const NOT_HERE: Readonly<Record<string, string>> = {
-  nerdctl: 'Debian bookworm has no nerdctl',
+  nerdctl: 'no suite of Debian has nerdctl',
   kubernetes: 'there is no cluster here; the suites of integration/cri show the same pod through CRI',
 };
 
