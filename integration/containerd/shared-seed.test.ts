@@ -1,5 +1,5 @@
 /** Containers that start from one archive share a layer that was made of it once. */
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   containerdSuite,
@@ -135,6 +135,14 @@ for (const userns of ['none', 'auto'] as const) {
       utimesSync(path, atime, mtime);
       expect(await show()).toBe('new');
       expect(await show()).toBe('new');
+      // Another file under its name, as mv and rsync leave it, while a container still lies on the old one's layer.
+      const old = await start(host(), path);
+      const aside = writeSeed(host(), 'aside.tar', [{ name: './srv/data', content: 'mv!' }]);
+      utimesSync(aside, atime, mtime);
+      renameSync(aside, path);
+      expect(await show()).toBe('mv!');
+      expect((await host().exec(old, ['cat', '/srv/data'])).stdout.toString()).toBe('new');
+      await host().remove(old);
     });
   });
 }

@@ -1,7 +1,8 @@
 /** `--overlay2=root:self` and `root:dir=…`: a container's upper in a file of the host's disk, which the application cannot find. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { containerdSuite, shimPid, siltTest, tarArchive, waitFor, type Containerd } from '../harness';
+import { containerdSuite, mustRun, shimPid, siltTest, tarArchive, waitFor, type Containerd } from '../harness';
 import { annotation, engineUpper, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
 
 /** The loop devices in use, by number, with what the kernel says of their files. */
@@ -107,6 +108,36 @@ for (const userns of ['none', 'auto'] as const) {
         expect(await shell(host(), id, 'dd if=/dev/zero of=/big bs=1M count=20')).toContain('No space left');
         expect(await shell(host(), id, 'rm /big; echo again > /small; cat /small')).toBe('again\n');
         await host().remove(id);
+      });
+
+      siltTest('what was in it cannot be read by whoever has its blocks or its loop device next', async () => {
+        const secret = `of a container that is gone ${Date.now()}`;
+        const holds = (path: string): boolean => {
+          const { status } = spawnSync('grep', ['-q', '-a', '-F', '-m', '1', secret, path]);
+          if (status !== 0 && status !== 1) throw new Error(`grep ${path}: ${status}`);
+          return status === 0;
+        };
+        // Small enough to be read whole.
+        const flags = overlayFlags('root:self,size=64m');
+        const id = await host().startContainer(['sleep', '1000'], { flags });
+        const file = await filestoreOf(host(), id);
+        const mine = [...loops()].find(([, path]) => path.includes(id))?.[0];
+        await shell(host(), id, `yes "${secret}" | head -c 8000000 > /secret; sync`);
+        expect([holds(file), mine === undefined || holds(`/dev/${mine}`)]).toEqual([true, true]);
+        await host().remove(id);
+        if (mine !== undefined) {
+          await waitFor('the loop device to be free', () => !loops().get(mine)?.includes(id));
+          // It may be another container's by now.
+          expect(loops().has(mine) || !holds(`/dev/${mine}`)).toBe(true);
+        }
+        const next = await host().startContainer(['sleep', '1000'], { flags });
+        expect(holds(await filestoreOf(host(), next))).toBe(false);
+        await host().remove(next);
+        // Blocks that the disk hands out without writing to them.
+        const space = join(host().directory, 'allocated');
+        await mustRun(['fallocate', '-l', '32M', space]);
+        expect([statSync(space).blocks * 512 >= 32 << 20, holds(space)]).toEqual([true, false]);
+        rmSync(space);
       });
 
       siltTest('goes when every process of the pod is killed', async () => {

@@ -1,5 +1,6 @@
 /** `--overlay2=all`: what a container writes to its volumes is gone with it, and the host's files stay as they were. */
-import { chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { containerdSuite, siltTest, type Containerd } from '../harness';
 import { snapshot } from './overlay';
@@ -13,10 +14,14 @@ for (const [userns, medium] of [
   ['none', 'memory'],
   ['auto', 'memory'],
   ['auto', 'self'],
+  ['auto', 'dir'],
 ] as const) {
+  const filestores = mkdtempSync(join(tmpdir(), 'silt-filestores-'));
+  afterAll(() => rmSync(filestores, { recursive: true }));
+  const mode = medium === 'dir' ? `all:dir=${filestores},size=64m` : `all:${medium}`;
   containerdSuite(
     `overlay2=all:${medium}, user namespaces ${userns}`,
-    { userns, overlay2: `all:${medium}`, onlyPeer: 'system' },
+    { userns, overlay2: mode, onlyPeer: 'system' },
     (host) => {
       let volume: string;
       let file: string;
@@ -42,6 +47,8 @@ for (const [userns, medium] of [
         const script =
           'cd /volume && stat -c "%u %g %a" . kept && echo changed >> kept && echo new > new && rm -r below && cat kept && ls';
         expect(await shell(host(), id, script)).toBe('1000 2000 755\n1000 2000 640\nof the host\nchanged\nkept\nnew\n');
+        // The operator's directory shows nothing of the filestore.
+        expect(readdirSync(filestores)).toEqual([]);
         expect(readdirSync(volume).sort()).toEqual(['below', 'kept']);
         expect(readFileSync(join(volume, 'kept'), 'utf8')).toBe('of the host\n');
         expect(readdirSync(join(volume, 'below'))).toEqual(['gone']);

@@ -1,7 +1,19 @@
 /** What programs expect of root works in a pod with a user namespace; the host sees nobody, and volumes keep their owners. */
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { containerdSuite, mustRun, siltTest, tarArchive, taskPid, type Containerd } from '../harness';
+import {
+  containerdSuite,
+  isAlive,
+  mustRun,
+  shellSpec,
+  shimPid,
+  siltTest,
+  SpecBench,
+  tarArchive,
+  taskPid,
+  waitFor,
+  type Containerd,
+} from '../harness';
 import { seedFlags } from './overlay';
 
 /** Runs a script in a new container; its output and errors. */
@@ -84,6 +96,30 @@ containerdSuite('user namespaces in full', { userns: 'auto', onlyPeer: 'system' 
     ]);
   });
 
+  siltTest(
+    'a cgroup that is mounted for writing is the container’s: it makes cgroups in it, and its limits stay the host’s',
+    async () => {
+      const bench = new SpecBench(host());
+      const script = [
+        'cd /sys/fs/cgroup; if [ -d pids ]; then cd pids; fi',
+        'mkdir own && echo $$ > own/cgroup.procs && grep -c "/own$" /proc/self/cgroup',
+        'echo max > pids.max || echo refused',
+        'echo $$ > cgroup.procs; rmdir own && echo removed',
+        // What is left goes with the container.
+        'mkdir -p left/below && echo made',
+      ].join('; ');
+      const spec = shellSpec(script, (it) => {
+        const linux = it['linux'] as { namespaces: object[]; resources: object };
+        linux.namespaces.push({ type: 'cgroup' });
+        linux.resources = { pids: { limit: 100 } };
+        const mounts = it['mounts'] as object[];
+        mounts.push({ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'rw'] }); // prettier-ignore
+      });
+      const { stdout, stderr } = await bench.run(spec);
+      expect(stdout.toString() + stderr.replace(/.*pids\.max.*\n/, '')).toBe('1\nrefused\nremoved\nmade\n');
+    },
+  );
+
   siltTest('volumes have the same owners inside and on the host', async () => {
     const volume = join(host().directory, 'volume');
     mkdirSync(volume);
@@ -139,3 +175,33 @@ containerdSuite('user namespaces in full', { userns: 'auto', onlyPeer: 'system' 
     }
   });
 });
+
+// Each pod has a shim of its own, so that one can be killed and the others live on.
+containerdSuite(
+  'id ranges after a crash',
+  { userns: 'auto', more: 'pods-per-shim = 1', onlyPeer: 'system' },
+  (host) => {
+    siltTest('no live pod has those of another, and what killed pods had is given back', async () => {
+      const ids = await Promise.all([1, 2, 3].map(() => host().startContainer()));
+      const rangeOf = async (id: string): Promise<number> => Math.floor((await hostRootOf(host(), id)) / 65536);
+      const killed = ids[0]!;
+      const process1 = await taskPid(host(), killed);
+      process.kill(shimPid(host(), killed), 'SIGKILL');
+      // While it is still being cleaned up others start.
+      const later = await Promise.all([1, 2, 3].map(() => host().startContainer()));
+      await waitFor('the killed pod’s process to end', () => !isAlive(process1));
+      const live = [...ids.slice(1), ...later];
+      const ranges = await Promise.all(live.map(rangeOf));
+      expect(new Set(ranges).size).toBe(live.length);
+      await host().remove(killed);
+      const directory = join(host().siltRoot, 'id-ranges');
+      await waitFor('the killed pod’s range to be given back', () => readdirSync(directory).length === live.length, {
+        timeoutMs: 60_000,
+      });
+      const again = await host().startContainer();
+      expect(ranges).not.toContain(await rangeOf(again));
+      for (const id of [...live, again]) await host().remove(id);
+      expect(existsSync(directory)).toBe(false);
+    });
+  },
+);
