@@ -1,6 +1,6 @@
 /** `linux.resources` and `linux.cgroupsPath` of the spec: what a container finds in its own cgroups, with silt and with runc. */
 import { existsSync, readFileSync } from 'node:fs';
-import { commandLineSuite, type Runtime } from '../harness';
+import { commandLineSuite, type Runtime, waitFor } from '../harness';
 
 const ROOT = '/sys/fs/cgroup';
 const CGROUPS = { destination: ROOT, type: 'cgroup', source: 'cgroup', options: ['ro'] };
@@ -81,32 +81,32 @@ commandLineSuite('cgroups of the spec', (host) => {
     const limited = (limit: number, script: string): string =>
       host().bundle(['sh', '-c', script], { linux: { resources: { pids: { limit } } } });
 
-    test.each([1, 2])('starts with a limit of %i, which holds, as with runc', async (limit) => {
-      for (const runtime of [host().silt, host().runc]) {
-        const script = 'sleep 0 & sleep 0 & sleep 0; wait; true';
-        const { code, stdout, stderr } = await runtime.run([
-          'run',
-          '--bundle',
-          limited(limit, `echo begun; ${script}`),
-          host().newId(),
-        ]);
-        expect(stdout.toString()).toBe('begun\n');
-        expect(stderr).toContain("can't fork");
-        expect(code).not.toBe(0);
-      }
+    // By hand as with runc 1.1; not here, since threads of Go come and go beneath the limit.
+    test.each([1, 2])('starts with a limit of %i, which holds', async (limit) => {
+      const script = 'sleep 0 & sleep 0 & sleep 0; wait; true';
+      const bundle = limited(limit, `echo begun; ${script}`);
+      const { code, stdout, stderr } = await host().silt.run(['run', '--bundle', bundle, host().newId()]);
+      expect(stdout.toString()).toBe('begun\n');
+      expect(stderr).toContain("can't fork");
+      expect(code).not.toBe(0);
     });
 
-    test.each([1, 2])('and %i of them run already: an exec gets in, as with runc, and has no child', async (limit) => {
-      const others = 'sleep 1000 & '.repeat(limit - 1);
-      for (const runtime of [host().silt, host().runc]) {
-        const id = host().newId();
-        await runtime.must(['run', '--detach', '--bundle', limited(limit, `${others}exec sleep 1000`), id]);
-        expect(await runtime.must(['exec', id, 'echo', 'inside'])).toBe('inside\n');
-        const { stderr } = await runtime.run(['exec', id, 'sh', '-c', 'echo a | cat']);
-        expect(stderr).toContain("can't fork");
-        expect(JSON.parse(await runtime.must(['state', id]))).toMatchObject({ status: 'running' });
-        await runtime.must(['delete', '--force', id]);
-      }
+    test.each([1, 2])('and %i of them run already: an exec gets in and has no child', async (limit) => {
+      const { silt } = host();
+      const id = host().newId();
+      const cgroupsPath = `/${host().mark}/${id}`;
+      const bundle = host().bundle(['sh', '-c', `${'sleep 1000 & '.repeat(limit - 1)}exec sleep 1000`], {
+        linux: { cgroupsPath, resources: { pids: { limit } } },
+      });
+      await silt.must(['run', '--detach', '--bundle', bundle, id]);
+      // An exec that comes before would take the place of one of them.
+      await waitFor('all processes', () =>
+        readFileSync(`${ROOT}/pids${cgroupsPath}/pids.current`, 'latin1').trim() === `${limit}` ? true : undefined,
+      );
+      expect(await silt.must(['exec', id, 'echo', 'inside'])).toBe('inside\n');
+      expect((await silt.run(['exec', id, 'sh', '-c', 'echo a | cat'])).stderr).toContain("can't fork");
+      expect(await silt.status(id)).toBe('running');
+      await silt.must(['delete', '--force', id]);
     });
 
     test('has hooks, which have children until it has begun', async () => {
