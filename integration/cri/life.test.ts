@@ -1,9 +1,17 @@
 /** What happens to a pod over its life: containers that end and come again, a pause container that dies, silt's own processes killed. */
 import { readFileSync } from 'node:fs';
 import { isAlive, onMachinesContainerd, sandboxPid, shimPid, siltTest, sleep, waitFor } from '../harness';
+import type { Kubelet } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
-criSuite('the life of a pod', {}, (kubelet) => {
+// gRPC with the one containerd that gets on with a shim that speaks it (docs/kubernetes.md).
+const protocols = [
+  ['', {}],
+  [', over gRPC', { cri: { shimProtocol: 'grpc' }, onlyRelease: 1.7 }],
+] as const;
+for (const [how, settings] of protocols) criSuite(`the life of a pod${how}`, settings, lifeOfPods);
+
+function lifeOfPods(kubelet: () => Kubelet): void {
   test('a container that crashes is started again beside its siblings, which do not notice', async () => {
     await kubelet().withPod({}, async (pod) => {
       const sibling = await pod.run(['sh', '-c', 'echo $$ > /tmp/me; exec sleep 1000'], { name: 'sibling' });
@@ -139,4 +147,4 @@ criSuite('the life of a pod', {}, (kubelet) => {
     },
     120_000,
   );
-});
+}
