@@ -4,8 +4,18 @@ import { containerdSuite, isSilt, testIf } from '../suite';
 import { imageName } from '../image';
 import { findKubelet, KubeletProcess } from './kubelet-process';
 
+export interface KubeletSuiteSettings {
+  /** The least version of containerd, as in SuiteSettings. */
+  readonly needs: number;
+  readonly sandboxer: 'podsandbox' | 'shim';
+}
+
 /** Like {@link containerdSuite}; skipped, with the reason, on a machine without a kubelet. */
-export function kubeletSuite(name: string, define: (kubelet: () => KubeletProcess) => void): void {
+export function kubeletSuite(
+  name: string,
+  { needs, sandboxer }: KubeletSuiteSettings,
+  define: (kubelet: () => KubeletProcess) => void,
+): void {
   const program = findKubelet();
   let current: KubeletProcess | undefined;
   const kubelet = (): KubeletProcess => {
@@ -29,8 +39,8 @@ export function kubeletSuite(name: string, define: (kubelet: () => KubeletProces
     await current.remove('first');
     await current.sweep();
   };
-  // From 2.0 on containerd tells the kubelet which cgroup driver to use, which this kubelet asks for.
-  const settings = { needs: 2, cri: { defaultRuntime: isSilt ? 'silt' : 'runc' }, warmUp } as const;
+  const cri = { defaultRuntime: isSilt ? 'silt' : 'runc', sandboxer } as const;
+  const settings = { needs, cri, warmUp, containerdLeaves: /\/image-volumes$/ };
   containerdSuite(name, settings, () => {
     // The kubelet looks at its pods once a second, and puts their volumes away every two.
     jest.setTimeout(120_000);
