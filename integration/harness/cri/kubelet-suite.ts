@@ -37,7 +37,6 @@ export function kubeletSuite(
     });
     await current.ready('first');
     await current.remove('first');
-    await current.sweep();
   };
   const cri = { defaultRuntime: isSilt ? 'silt' : 'runc', sandboxer } as const;
   const settings = { needs, cri, warmUp, containerdLeaves: /\/image-volumes$/ };
