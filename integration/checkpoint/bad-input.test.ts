@@ -271,8 +271,8 @@ checkpointCommandSuite('bad input', (host) => {
       const found = findCriu();
       const path = join(directory(), `criu-${what.replaceAll(/\W/g, '')}`);
       const real = 'path' in found ? found.path : '';
-      // It is started once more, for its version.
-      const watch = `(until grep -q '${text}' /run/log; do kill -0 $$ || exit; done; ${what}) 3<&- 4<&- &`;
+      // Nobody's child: CRIU waits for any of its own, and would take the end of this for that of a process it has stopped.
+      const watch = `((until grep -q '${text}' /run/log; do kill -0 $$ || exit; done; ${what}) 3<&- 4<&- &)`;
       writeFileSync(path, `#!/bin/sh\n${watch}\nexec ${real} "$@"\n`, { mode: 0o755 });
       return withCriu(path);
     }

@@ -36,7 +36,9 @@ export function claimTarget(imagePath: string): Target {
       path,
     });
   }
-  const remove = (): void => rmSync(target.finished ? path : temporary, { recursive: true, force: true });
+  // At the end of this process CRIU may still be writing to it, until it finds that nobody answers.
+  const remove = (): void =>
+    rmSync(target.finished ? path : temporary, { recursive: true, force: true, maxRetries: 20, retryDelay: 10 });
   process.once('exit', remove);
   const target = {
     path,
