@@ -1,5 +1,5 @@
 /** What the flags of checkpoint and restore have saved, and give to what is restored. */
-import { closeSync, mkdirSync, readlinkSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadNative } from '../../native';
 import { Kernel, ProgramBuilder } from '../../syscall';
@@ -56,6 +56,21 @@ checkpointCommandSuite('checkpoints and their flags', (host) => {
     closeSync(master);
     socket.close();
   }, 120_000);
+
+  test('a volume whose destination the image has as a symlink is the spec’s own mount', async () => {
+    const volume = join(host().directory, 'volume');
+    mkdirSync(volume);
+    symlinkSync('srv', join(host().rootfs, 'link'));
+    const bundle = host().bundle(['sleep', '1000'], {
+      mounts: [{ destination: '/link/volume', type: 'bind', source: volume, options: ['rbind'] }],
+    });
+    const id = await start(host(), bundle);
+    const image = await save(host(), id);
+    const restored = await restore(host(), bundle, image);
+    await host().silt.must(['exec', restored, 'sh', '-c', 'echo there > /srv/volume/file']);
+    expect(readFileSync(join(volume, 'file'), 'utf8')).toBe('there\n');
+    await host().silt.must(['delete', '--force', restored]);
+  });
 });
 
 /** Whether a text has come from a terminal. */

@@ -29,7 +29,7 @@ import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
 import { nameOfDeleted, saveDeleted } from './deleted';
 import { startDumper } from './dumper';
-import { describeMounts, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
+import { describeMounts, placeInside, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
 import { keepFailure, keepLog, keepStatistics, type LogSubject } from './kept-log';
 import {
   CHECKPOINT_VERSION,
@@ -186,7 +186,7 @@ class Dump {
     this.#refuseEnginesOverlay();
     refuseNamespaces(spec);
     const mounts = readMounts(this.#pid);
-    refuseForeignMounts(mounts, spec);
+    refuseForeignMounts(mounts, spec, (path) => placeInside(this.workshop.kernel, this.#pid, path));
     const pids = listPids(container.cgroup);
     const outside = await findOutside({
       pids,

@@ -1,5 +1,5 @@
 /** The tmpfs mounts of a container: what is in them is saved beside its upper. */
-import { closeSync, constants, fstatSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
@@ -27,11 +27,20 @@ export function describeMounts(spec: Spec): { destination: string; type: string 
 
 /**
  * Refuses mounts that silt has not made: nobody would make them again.
+ * @param placeOf where a destination lies: the image may have a symlink on the way
  * @throws SiltError CHECKPOINT_FAILED naming them.
  */
-export function refuseForeignMounts(mounts: readonly MountInfo[], spec: Spec): void {
+export function refuseForeignMounts(
+  mounts: readonly MountInfo[],
+  spec: Spec,
+  placeOf: (destination: string) => string,
+): void {
+  const given = describeMounts(spec).flatMap(({ destination, type }) => [
+    { place: destination, type },
+    { place: placeOf(destination), type },
+  ]);
   const own = [
-    ...(spec.mounts ?? []).map(({ destination }) => destination),
+    ...given.map(({ place }) => place),
     ...(spec.linux?.maskedPaths ?? []),
     ...(spec.linux?.readonlyPaths ?? []),
     '/dev/console',
@@ -41,14 +50,29 @@ export function refuseForeignMounts(mounts: readonly MountInfo[], spec: Spec): v
   ].map((path) => join('/', path));
   // What came along with a bind mount, and the hierarchies of a cgroup mount, lie beneath those.
   const within = (point: string): boolean =>
-    own.includes(point) ||
-    describeMounts(spec).some(
-      ({ destination, type }) => /bind|cgroup/.test(type) && point.startsWith(`${destination}/`),
-    );
+    own.includes(point) || given.some(({ place, type }) => /bind|cgroup/.test(type) && point.startsWith(`${place}/`));
   const foreign = mounts.filter(({ point }) => point !== '/' && !within(point)).map(({ point }) => point);
   if (foreign.length === 0) return;
   const message = `the container has made mounts of its own, which a restored one would not have: ${foreign.join(', ')}; unmount them first`;
   throw new SiltError('CHECKPOINT_FAILED', message, { path: foreign[0]! });
+}
+
+/** Where a path lies in a container's root by now, symlinks resolved inside; the path itself when it leads nowhere. */
+export function placeInside(kernel: Kernel, pid: number, path: string): string {
+  const root = openSync(`/proc/${pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+  const p = new ProgramBuilder();
+  const fd = openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { tolerate: 'all' });
+  try {
+    const opened = kernel.run(p.build()).get(fd);
+    if (opened < 0) return path;
+    try {
+      return readlinkSync(`/proc/self/fd/${opened}`);
+    } finally {
+      closeSync(opened);
+    }
+  } finally {
+    closeSync(root);
+  }
 }
 
 /**
