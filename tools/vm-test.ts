@@ -37,7 +37,7 @@ const busybox = '/bin/busybox';
 const vmFiles = join(checkout, 'integration/vm');
 
 /** What runs in the machine besides silt; all that they depend on comes with them. */
-const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd', 'apparmor'];
+const PACKAGES = ['systemd', 'dbus', 'runc', 'containerd', 'docker.io', 'apparmor'];
 /** Of the kernel's modules what the machine needs, in the order in which they are loaded; what the kernel has built in is no file. */
 const MODULES = (
   'virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk ' +
@@ -45,7 +45,7 @@ const MODULES = (
 ).split(' ');
 const DISK = '4G';
 const SUITES = ['sid', 'bookworm'];
-const CASES = ['cgroups', 'systemd', 'containerd', 'layers', 'security'];
+const CASES = ['cgroups', 'systemd', 'containerd', 'docker', 'layers', 'security'];
 /** Of the packages nothing reads these. */
 const LEFT_OUT = [
   'usr/share/doc',
