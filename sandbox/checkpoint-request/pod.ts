@@ -31,7 +31,7 @@ export function isPod({ state }: Workshop, { id, pod }: ContainerState): boolean
  */
 export async function checkpointPod(workshop: Workshop, pod: string, options: CheckpointOptions): Promise<void> {
   const { kernel, state } = workshop;
-  const unlock = lockPod(kernel, state, pod);
+  const unlock = await lockPod(kernel, state, pod);
   if (!unlock) throw new SiltError('CONTAINER_NOT_FOUND', `pod ${pod} does not exist any more`, { id: pod });
   try {
     const containers = state

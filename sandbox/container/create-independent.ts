@@ -36,7 +36,7 @@ export async function createIndependent(
   const { id, spec } = request;
   checkContainerId(id);
   const joined = joinedPod(id, spec);
-  const unlock = lockPod(kernel, state, joined ?? id, joined === undefined);
+  const unlock = await lockPod(kernel, state, joined ?? id, joined === undefined);
   if (!unlock) throw noSuchPod(id, joined!);
   try {
     const other = state.containerIfAny(id);

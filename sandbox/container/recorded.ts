@@ -311,7 +311,7 @@ export class RecordedContainer {
 
   async #locked(body: () => Promise<void>): Promise<void> {
     const { kernel, state } = this.workshop;
-    const unlock = lockPod(kernel, state, this.state.pod);
+    const unlock = await lockPod(kernel, state, this.state.pod);
     // It may have been deleted while this one waited for the lock.
     if (!unlock || !state.containerIfAny(this.id)) {
       unlock?.();

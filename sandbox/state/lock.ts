@@ -3,13 +3,22 @@ import { SiltError } from '../../errors';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import type { StateDirectory } from './state';
 
+/** Between two tries for a lock that is taken: at first as short as what most commands do under it. */
+const RETRY_MS = { first: 1, last: 32 } as const;
+
 /**
  * Takes the lock of a pod, under which containers are made, started and removed: an exclusive flock(2) on its directory, which
- * goes with this process however it ends. Waits, this whole process, until it is free.
+ * goes with this process however it ends. Waits until it is free, in the event loop and never in flock(2): the holder may be this
+ * very process, in the middle of a checkpoint that takes minutes.
  * @param make make the directory if it is not there
  * @returns what gives the lock back, or undefined when there is no such pod.
  */
-export function lockPod(kernel: Kernel, state: StateDirectory, pod: string, make = false): (() => void) | undefined {
+export async function lockPod(
+  kernel: Kernel,
+  state: StateDirectory,
+  pod: string,
+  make = false,
+): Promise<(() => void) | undefined> {
   const path = state.podPath(pod);
   for (;;) {
     if (make) mkdirSync(path, { recursive: true, mode: 0o711 });
@@ -22,9 +31,12 @@ export function lockPod(kernel: Kernel, state: StateDirectory, pod: string, make
       if (code === 'ENOENT') return undefined;
       throw new SiltError('SYSCALL_FAILED', `cannot lock pod ${pod}: ${code}`, { path, errno: code }, { cause: error });
     }
-    const p = new ProgramBuilder();
-    p.step(`locking pod ${pod}`).call('flock', [fd, C.LOCK_EX], { retry: true });
-    kernel.run(p.build());
+    try {
+      await lockInLoop(kernel, pod, fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
     // Whoever had the lock may have removed the directory, and another have made it anew.
     const locked = fstatSync(fd);
     const present = statSync(path, { throwIfNoEntry: false });
@@ -32,4 +44,14 @@ export function lockPod(kernel: Kernel, state: StateDirectory, pod: string, make
     closeSync(fd);
     if (!present && !make) return undefined;
   }
+}
+
+async function lockInLoop(kernel: Kernel, pod: string, fd: number): Promise<void> {
+  const p = new ProgramBuilder();
+  const result = p.slot('result');
+  const how = C.LOCK_EX | C.LOCK_NB;
+  p.step(`locking pod ${pod}`).call('flock', [fd, how], { out: result, retry: true, tolerate: ['EAGAIN'] });
+  const program = p.build();
+  for (let pause: number = RETRY_MS.first; kernel.run(program).get(result) !== 0; pause *= 2)
+    await new Promise((resolve) => setTimeout(resolve, Math.min(pause, RETRY_MS.last)));
 }
