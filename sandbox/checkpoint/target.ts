@@ -1,8 +1,12 @@
 /** The directory that a checkpoint becomes. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
-import { sync } from './manifest';
+import { MANIFEST, sync } from './manifest';
+import { POD_MANIFEST } from './pod';
+
+/** So that two checkpoints that this process writes to one path at once do not share a temporary name. */
+let claimed = 0;
 
 /** Where a checkpoint is written until it is complete. */
 export interface Target {
@@ -15,7 +19,7 @@ export interface Target {
   remove(): void;
 }
 
-/** @throws SiltError CHECKPOINT_EXISTS for a directory with anything in it, which is left as it is. */
+/** @throws SiltError CHECKPOINT_EXISTS for a directory with anything in it, or within another checkpoint; it is left as it is. */
 export function claimTarget(imagePath: string): Target {
   const path = resolve(imagePath);
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -25,7 +29,8 @@ export function claimTarget(imagePath: string): Target {
     const message = `cannot write a checkpoint to ${path}: it is not empty; choose another directory or remove it`;
     throw new SiltError('CHECKPOINT_EXISTS', message, { path });
   }
-  const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}`);
+  refuseWithin(path);
+  const temporary = join(dirname(path), `${temporaryPrefix(path)}${process.pid}-${++claimed}`);
   try {
     mkdirSync(dirname(path), { recursive: true });
     removeAbandoned(path);
@@ -46,7 +51,7 @@ export function claimTarget(imagePath: string): Target {
     finished: false,
     finish: async () => {
       await sync(temporary);
-      renameSync(temporary, path);
+      rename(temporary, path);
       target.finished = true;
       await sync(dirname(path));
       process.removeListener('exit', remove);
@@ -59,16 +64,50 @@ export function claimTarget(imagePath: string): Target {
   return target;
 }
 
+function rename(temporary: string, path: string): void {
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+    const message = `cannot write a checkpoint to ${path}: another has been written there meanwhile; choose another directory`;
+    throw new SiltError('CHECKPOINT_EXISTS', message, { path }, { cause: error });
+  }
+}
+
 function temporaryPrefix(path: string): string {
   return `.${basename(path)}.silt-`;
+}
+
+/** A file more, a directory in a manifest's place, and a checkpoint cannot be restored any more. */
+function refuseWithin(path: string): void {
+  for (let parent = dirname(path); parent !== dirname(parent); parent = dirname(parent)) {
+    if (!isCheckpoint(parent)) continue;
+    const message = `cannot write a checkpoint to ${path}: ${parent} is a checkpoint itself; choose a directory outside of it`;
+    throw new SiltError('CHECKPOINT_EXISTS', message, { path });
+  }
+}
+
+/** By what its manifest says: others have files called pod.json, too. */
+function isCheckpoint(directory: string): boolean {
+  return [MANIFEST, POD_MANIFEST].some((name) => {
+    try {
+      const { version, containers, silt } = JSON.parse(readFileSync(join(directory, name), 'utf8')) as Partial<
+        Record<string, unknown>
+      >;
+      return typeof version === 'number' && (typeof silt === 'string' || Array.isArray(containers));
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** What was half written when its writer was killed. */
 function removeAbandoned(path: string): void {
   const prefix = temporaryPrefix(path);
   for (const name of readdirSync(dirname(path))) {
-    const pid = name.startsWith(prefix) ? Number(name.slice(prefix.length)) : NaN;
-    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`))
+    const [, pid] = (name.startsWith(prefix) && /^(\d+)(-\d+)?$/.exec(name.slice(prefix.length))) || [];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
       rmSync(join(dirname(path), name), { recursive: true, force: true });
   }
 }
