@@ -13,7 +13,7 @@ import {
 } from '../checkpoint';
 import { awaitMemory } from '../pager/record';
 import { lockPod } from '../state/lock';
-import { RecordedContainer } from '../container/recorded';
+import { ignoreEnded, RecordedContainer } from '../container/recorded';
 import { containerName } from '../config/seed-policy';
 import type { ContainerState } from '../state/state';
 import type { Workshop } from '../workshop';
@@ -43,6 +43,8 @@ export async function checkpointPod(workshop: Workshop, pod: string, options: Ch
       const message = `cannot checkpoint pod ${pod}: its container ${waiting.id} has been created and not started`;
       throw new SiltError('WRONG_STATE', message, { id: waiting.id });
     }
+    if (containers.length === 0)
+      throw new SiltError('WRONG_STATE', `cannot checkpoint pod ${pod}: none of its containers runs`, { id: pod });
     await Promise.all(containers.map((one) => awaitMemory(kernel, one.state)));
     const states = containers.map((one) => one.state);
     const { leaveRunning } = options;
@@ -60,9 +62,32 @@ async function saveAll(
   containers: readonly RecordedContainer[],
   options: CheckpointOptions,
 ): Promise<void> {
+  const goOn: (() => Promise<void>)[] = [];
+  try {
+    await writeAll(workshop, pod, containers, options, goOn);
+    if (!options.leaveRunning) await killEach(containers);
+  } finally {
+    await Promise.all(goOn.map((one) => one()));
+  }
+}
+
+/** From here on the checkpoint is all that is left of the pod: no failure may take it away, nor spare a container. */
+async function killEach(containers: readonly RecordedContainer[]): Promise<void> {
+  const kills = await Promise.allSettled(containers.map((one) => one.kill(C.SIGKILL).catch(ignoreEnded)));
+  const failed = kills.find((one) => one.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+/** @param goOn gets what lets each container go on that has been brought to a standstill */
+async function writeAll(
+  workshop: Workshop,
+  pod: string,
+  containers: readonly RecordedContainer[],
+  options: CheckpointOptions,
+  goOn: (() => Promise<void>)[],
+): Promise<void> {
   const { state } = workshop;
   const target = claimTarget(options.imagePath);
-  const goOn: (() => Promise<void>)[] = [];
   try {
     for (const { state: container, spec } of containers) goOn.push(await keepStill(workshop, { container, spec }));
     const saved: SavedContainer[] = [];
@@ -82,11 +107,8 @@ async function saveAll(
     }
     await writePodManifest(target.temporary, pod, saved);
     await target.finish();
-    if (!options.leaveRunning) for (const container of containers) await container.kill(C.SIGKILL);
   } catch (error) {
     target.remove();
     throw withContext(`cannot checkpoint pod ${pod}`, error);
-  } finally {
-    await Promise.all(goOn.map((one) => one()));
   }
 }

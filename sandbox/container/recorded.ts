@@ -329,6 +329,7 @@ export class RecordedContainer {
   }
 }
 
-function ignoreEnded(error: unknown): void {
+/** For a kill of what may have ended by itself. */
+export function ignoreEnded(error: unknown): void {
   if (!(error instanceof SiltError) || error.code !== 'WRONG_STATE') throw error;
 }
