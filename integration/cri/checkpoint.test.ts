@@ -1,5 +1,5 @@
 /** A pod that containerd runs is saved as a whole by the command line, and one container of it by CRI. */
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startRegistry } from '../harness/cri/registry';
 import { criSuite } from '../harness/cri/suite';
@@ -72,6 +72,39 @@ criSuite('checkpoints of pods', 'path' in criu ? { criu: criu.path } : {}, (kube
       expect(await first('journal')).toBeGreaterThanOrEqual(50);
       // As a kubelet starts it again.
       expect(await first('web', 1)).toBeLessThan(50);
+    });
+  });
+
+  criuTest('two of its containers ask for one at once: each is answered, and the shim serves on', async () => {
+    const own = (name: string): string => `dev.gvisor.internal.checkpoint.${name}`;
+    const { directory } = kubelet().containerd;
+    const image = join(directory, 'checkpoints/asked-twice');
+    await kubelet().withPod({ annotations: { [own('path')]: image, [own('resume')]: 'true' } }, async (pod) => {
+      const shared = join(directory, 'asked-twice');
+      mkdirSync(shared);
+      const at = (name: string, file: string): string => join(shared, `${name}.${file}`);
+      const names = ['web', 'log'];
+      const ids: string[] = [];
+      for (const name of names) {
+        // From outside: with an exec in it a container cannot be saved.
+        await mustRun(['mkfifo', at(name, 'go')]);
+        const script = `exec 3<> /dev/gvisor/checkpoint; echo > /shared/${name}.waits; read -r go < /shared/${name}.go
+          echo 1 >&3; cat <&3 > /shared/${name}.outcome; echo > /shared/${name}.heard; while :; do sleep 1; done`;
+        const mounts = [{ hostPath: shared, containerPath: '/shared' }];
+        ids.push(await pod.run(['sh', '-c', script], { name, mounts, annotations: { [own('enable')]: 'true' } }));
+      }
+      for (const name of names) await waitFor('it to wait', () => Promise.resolve(existsSync(at(name, 'waits'))));
+      for (const name of names) writeFileSync(at(name, 'go'), '\n');
+      const outcomes: string[] = [];
+      for (const name of names) {
+        await waitFor('its answer', () => Promise.resolve(existsSync(at(name, 'heard'))));
+        outcomes.push(...readFileSync(at(name, 'outcome'), 'utf8').trim().split('\n'));
+      }
+      // One that asked when the checkpoint of the other was there already is told that its own could not be taken.
+      expect(outcomes.every((outcome) => ['resume', 'error'].includes(outcome))).toBe(true);
+      expect(outcomes).toContain('resume');
+      expect(existsSync(join(image, 'pod.json'))).toBe(true);
+      for (const id of ids) expect(await pod.sh(id, 'echo here')).toBe('here');
     });
   });
 

@@ -34,8 +34,14 @@ export async function sayingOutcome(
   }
 }
 
-/** Calls back with each outcome, also one that was said before; until the returned function is called. */
-export function followOutcomes(directory: string, onOutcome: (outcome: Outcome) => void): () => void {
+export interface OutcomeFollower {
+  /** Calls back now with what has been said and was not noticed yet. */
+  look(): void;
+  close(): void;
+}
+
+/** Calls back with each outcome, also one that was said before; until it is closed. */
+export function followOutcomes(directory: string, onOutcome: (outcome: Outcome) => void): OutcomeFollower {
   const path = join(directory, NAME);
   const look = (): void => {
     let outcome: string;
@@ -54,5 +60,5 @@ export function followOutcomes(directory: string, onOutcome: (outcome: Outcome) 
   // The directory is removed with the container.
   watcher.on('error', () => watcher.close());
   look();
-  return () => watcher.close();
+  return { look, close: () => watcher.close() };
 }

@@ -27,13 +27,20 @@ export function isPod({ state }: Workshop, { id, pod }: ContainerState): boolean
  * Saves every container of a pod that runs: all are frozen before the first is dumped. What has stopped is not part of it. The
  * checkpoint is complete or not there, and whatever fails, all containers run on as before; without `leaveRunning` they are killed
  * once it is complete.
+ * @param isAnswered asked when it is this one's turn: whether there is nothing to save any more
  * @throws SiltError WRONG_STATE for a container that was created and not started; as {@link checkpoint} does.
  */
-export async function checkpointPod(workshop: Workshop, pod: string, options: CheckpointOptions): Promise<void> {
+export async function checkpointPod(
+  workshop: Workshop,
+  pod: string,
+  options: CheckpointOptions,
+  isAnswered: () => boolean = () => false,
+): Promise<void> {
   const { kernel, state } = workshop;
   const unlock = await lockPod(kernel, state, pod);
   if (!unlock) throw new SiltError('CONTAINER_NOT_FOUND', `pod ${pod} does not exist any more`, { id: pod });
   try {
+    if (isAnswered()) return;
     const containers = state
       .containersOf(pod)
       .map((id) => RecordedContainer.named(workshop, id))
