@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { loadNative } from '../../../native';
 import type { OnWarning } from '../entry';
 import { withFile } from '../testing/archive-file';
+import { bsdtarTest, withoutBsdtar } from '../testing/bsdtar';
 import { isRoot, look, makeNode, makeTmpfs, setTime, setXattr, type Upper } from '../testing/upper';
 import { unpack } from '../unpack';
 import { performPrivileged } from '../unpack/privileged';
@@ -319,9 +320,7 @@ describe('headers', () => {
     out.close();
   });
 
-  test('bsdtar lists the same names', async () => {
-    if (spawnSync('bsdtar', ['--version']).status !== 0)
-      return void process.stderr.write('skipped: bsdtar is not installed\n');
+  bsdtarTest(`bsdtar lists the same names${withoutBsdtar}`, async () => {
     makeEverything();
     const data = await packed();
     // It complains of names that are not in its locale, and lists them all the same.

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { ArchiveWarning, Entry } from '../entry';
 import type { Limits } from '../limits';
+import { bsdtarTest, withoutBsdtar } from '../testing/bsdtar';
 import { archive, base256, END, entry, header, pad, pax, record, seal } from '../testing/tar-bytes';
 import { MemorySource } from '../testing/memory-source';
 import { ArchiveReader } from './reader';
@@ -375,12 +376,6 @@ describe('compressed archives and streams', () => {
   });
 });
 
-function has(program: string): boolean {
-  const found = spawnSync(program, ['--version']).status === 0;
-  if (!found) process.stderr.write(`skipped: ${program} is not installed\n`);
-  return found;
-}
-
 describe('archives of other programs', () => {
   let dir: string;
   beforeAll(() => {
@@ -461,10 +456,10 @@ describe('archives of other programs', () => {
     expect(owned.mtime).toEqual({ seconds: 1700000000, nanoseconds: args[0] === '--format=posix' ? 250000000 : 0 });
   });
 
-  (has('bsdtar') ? test.each : test.skip.each)([
+  bsdtarTest.each([
     [['--format=pax'], true],
     [['--format=gnutar'], false],
-  ])('bsdtar %p', async (args, sparse) => {
+  ])(`bsdtar %p${withoutBsdtar}`, async (args, sparse) => {
     const data = execFileSync('bsdtar', [...args, '-cf', '-', '-C', join(dir, 't'), '.'], {
       maxBuffer: 1 << 26,
       env: { ...process.env, LC_ALL: 'C' },

@@ -1,5 +1,5 @@
 /** Archives as other programs write them, unpacked; and archives that nobody writes. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'; // prettier-ignore
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { SiltError } from '../../../errors';
 import { loadNative } from '../../../native';
 import { pack } from '../pack';
 import { withFile } from '../testing/archive-file';
+import { bsdtarTest, withoutBsdtar } from '../testing/bsdtar';
 import { archive, entry, pax, record } from '../testing/tar-bytes';
 import { isRoot, look, makeTmpfs, setXattr, type Upper } from '../testing/upper';
 import { unpack } from './index';
@@ -206,9 +207,7 @@ function gvisorArchive(): Buffer {
     }
   }
 
-  test('bsdtar’s attributes and ACLs', async () => {
-    if (spawnSync('bsdtar', ['--version']).status !== 0)
-      return void process.stderr.write('skipped: bsdtar is not installed\n');
+  bsdtarTest(`bsdtar’s attributes and ACLs${withoutBsdtar}`, async () => {
     mkdirSync(join(dir, 't'));
     writeFileSync(join(dir, 't', 'f'), 'x');
     setXattr(join(dir, 't', 'f'), 'user.bin', latin('\0\n=\xff'));
