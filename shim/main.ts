@@ -15,7 +15,9 @@ const use = ['serve', 'delete'].find((action) => process.argv.includes(action)) 
 const cached = loadCached(join(__dirname, 'run.js'), `shim-${use}`, require);
 if (cached) {
   if (use === 'serve') setTimeout(cached.keep, SETTLED_MS).unref();
-  process.on('exit', cached.keep);
+  process.on('exit', (status) => {
+    if (status === 0) cached.keep();
+  });
 } else {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would be loaded in any case
   require('./run');

@@ -71,6 +71,20 @@ checkpointCommandSuite('checkpoints and their flags', (host) => {
     expect(readFileSync(join(volume, 'file'), 'utf8')).toBe('there\n');
     await host().silt.must(['delete', '--force', restored]);
   });
+
+  test('what is in a tmpfs whose destination the image has as a symlink comes back', async () => {
+    symlinkSync('srv', join(host().rootfs, 'alias'));
+    symlinkSync('nothing/yet', join(host().rootfs, 'dangling'));
+    const bundle = host().bundle(['sleep', '1000'], {
+      mounts: ['/alias/', '/dangling'].map((destination) => ({ destination, type: 'tmpfs', source: 'tmpfs' })),
+    });
+    const id = await start(host(), bundle);
+    await host().silt.must(['exec', id, 'sh', '-c', 'echo one > /alias/file; echo two > /dangling/file']);
+    const restored = await restore(host(), bundle, await save(host(), id));
+    const files = ['exec', restored, 'cat', '/srv/file', '/nothing/yet/file'];
+    expect(await host().silt.must(files)).toBe('one\ntwo\n');
+    await host().silt.must(['delete', '--force', restored]);
+  });
 });
 
 /** Whether a text has come from a terminal. */

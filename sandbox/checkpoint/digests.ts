@@ -38,7 +38,10 @@ export async function eachDigest(
   if (indexes.length * chunk < LARGE) return digestAside(file, chunks, indexes, onDigest);
   const share = Math.ceil(indexes.length / THREADS);
   const parts = Array.from({ length: THREADS }, (_, i) => indexes.slice(i * share, (i + 1) * share));
-  await Promise.all(parts.map((part) => digestInThread(file, chunks, part, onDigest)));
+  // All of them, whatever one says: the caller closes the file then.
+  const ends = await Promise.allSettled(parts.map((part) => digestInThread(file, chunks, part, onDigest)));
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) throw failed.reason;
 }
 
 function digestHere(

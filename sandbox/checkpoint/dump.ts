@@ -144,10 +144,11 @@ class Dump {
     const { kernel, config, state } = this.workshop;
     const { container } = this.source;
     const criu = findCriu(config);
+    const network = this.#foreignNetwork();
     const images = openSync(this.#images, 'r');
     // CRIU has its end too: should this process die, it still needs them frozen to take everything back.
     const control = kernel.pipe();
-    const network = this.#foreignNetwork();
+    let isLeased = false;
     const session = await startDumper(kernel, criu, { kept: control[1], network })
       .catch((error: unknown) => {
         for (const fd of [images, ...control]) closeSync(fd);
@@ -166,6 +167,7 @@ class Dump {
     try {
       const version = await requireVersion(session, criu);
       // What is found out of its processes must be so still when CRIU comes to them.
+      isLeased = true;
       thaw = await (this.options.still ? freezer.lease(control) : keepStill(this.workshop, this.source, control));
       const finish = await this.#dump(session, version, images);
       keepLog(session.log, this.#log);
@@ -175,7 +177,7 @@ class Dump {
       throw keepFailure(session.log, this.#log, error);
     } finally {
       await goOn();
-      closeSync(images);
+      for (const fd of isLeased ? [images] : [images, ...control]) closeSync(fd);
     }
   }
 

@@ -2,7 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
-import type { IdMaps } from '../../gofer';
+import { type IdMaps, mountDestination } from '../../gofer';
 import type { Spec } from '../../oci';
 import { type Kernel, openat2, ProgramBuilder } from '../../syscall';
 import { type ArchiveWarning, pack } from '../archive';
@@ -12,8 +12,8 @@ import type { SavedFilesystem } from './manifest';
 import { deviceOf, type MountInfo } from './outside';
 
 /** The mounts of a spec whose contents live in memory only, by their destinations. */
-export function temporaryMounts(spec: Spec): string[] {
-  return (spec.mounts ?? []).filter(({ type }) => type === 'tmpfs').map(({ destination }) => destination);
+function temporaryMounts(spec: Spec): string[] {
+  return (spec.mounts ?? []).filter(({ type }) => type === 'tmpfs').map(mountDestination);
 }
 
 /** What a container was given at its creation, for comparing it with what it is restored into. */
@@ -92,12 +92,14 @@ export async function saveTemporaryMounts(
 ): Promise<SavedFilesystem[]> {
   const saved: SavedFilesystem[] = [];
   for (const destination of temporaryMounts(source.spec)) {
-    const mount = source.mounts.findLast(({ point, type }) => point === destination && type === 'tmpfs');
+    const place = placeInside(kernel, source.pid, destination);
+    const mount = source.mounts.findLast(({ point, type }) => point === place && type === 'tmpfs');
     if (mount === undefined) continue;
+    const found = { destination, ...(place === destination ? {} : { place }) };
     const directory = openMount(kernel, source.pid, mount);
     try {
-      if (!hasContents(directory, destination, source)) {
-        saved.push({ destination });
+      if (!hasContents(directory, place, source)) {
+        saved.push(found);
         continue;
       }
       const file = `tmpfs-${saved.length}.tar`;
@@ -114,7 +116,7 @@ export async function saveTemporaryMounts(
       } finally {
         closeSync(out);
       }
-      saved.push({ destination, file });
+      saved.push({ ...found, file });
     } finally {
       closeSync(directory);
     }
@@ -126,11 +128,7 @@ export async function saveTemporaryMounts(
 export const REMADE: readonly ArchiveWarning['kind'][] = ['mount-skipped', 'socket-skipped'];
 
 /** Whether there is something that silt does not make itself: device nodes and links of /dev, places of other mounts. */
-function hasContents(
-  directory: number,
-  destination: string,
-  source: { spec: Spec; mounts: readonly MountInfo[] },
-): boolean {
+function hasContents(directory: number, place: string, source: { spec: Spec; mounts: readonly MountInfo[] }): boolean {
   const made = new Set([
     ...source.mounts.map(({ point }) => point),
     ...['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx', 'fd', 'stdin', 'stdout', 'stderr'].map(
@@ -139,7 +137,7 @@ function hasContents(
     DIRECTORY,
     ...(source.spec.linux?.devices ?? []).map(({ path }) => path),
   ]);
-  return readdirSync(`/proc/self/fd/${directory}`).some((name) => !made.has(join(destination, name)));
+  return readdirSync(`/proc/self/fd/${directory}`).some((name) => !made.has(join(place, name)));
 }
 
 /** Opens the root of a mount in the container's mount namespace, whatever symlinks it has put in the way. */

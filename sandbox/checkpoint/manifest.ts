@@ -37,6 +37,8 @@ export interface CheckpointFile {
 /** A filesystem whose contents are saved beside the upper. */
 export interface SavedFilesystem {
   readonly destination: string;
+  /** Where it lies in the container's root, when the image has a symlink on the way to the destination. */
+  readonly place?: string;
   /** Its archive; none when there was nothing in it that silt does not make anew. */
   readonly file?: string;
 }

@@ -53,6 +53,10 @@ export class Restored {
     const prepared = await prepareMounts(workshop, pod, request);
     try {
       return await Restored.#start(workshop, pod, request, criu, prepared, lazy);
+    } catch (error) {
+      // Nobody has taken it.
+      if (prepared.master !== undefined) closeSync(prepared.master);
+      throw error;
     } finally {
       for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
         if (fd !== undefined) closeSync(fd);
@@ -125,7 +129,6 @@ export class Restored {
       await init?.exited;
       // Unreaped it would keep the sandbox, process 1 above it, from ending; it may not lead a process group yet.
       if (init && request.lifetime === 'of-its-own') kernel.reapChild(init.pid);
-      if (prepared.master !== undefined) closeSync(prepared.master);
       throw explained;
     }
     if (prepared.master !== undefined) request.onTerminal(prepared.master);

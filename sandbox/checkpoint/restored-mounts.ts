@@ -36,7 +36,13 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
     fds[given] = kernel.run(p.build()).get(slot);
     return { ...step, given };
   };
-  const saved = new Map(image.manifest.filesystems.map(({ destination, file }) => [destination, file]));
+  // Where the image has a link that leads nowhere, the plan names the place that it leads to.
+  const saved = new Map(
+    image.manifest.filesystems.flatMap(({ destination, place = destination, file }) => [
+      [place, file],
+      [destination, file],
+    ]),
+  );
   const devices = [...request.devices, ...devicesOf(root)];
   let slave: number | undefined;
   let master: number | undefined;
