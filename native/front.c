@@ -64,6 +64,7 @@ static void find_library(const char *script, char *const *environment)
 	char prefix[FRONT_PATH_SIZE], other[FRONT_PATH_SIZE], shim[FRONT_PATH_SIZE];
 	const char *path = front_variable(environment, "PATH=");
 
+	prefix[0] = '\0';
 	if (has_library(prefix, "/proc/self/exe", script))
 		return;
 	while (path && *path != '\0') {
@@ -78,6 +79,8 @@ static void find_library(const char *script, char *const *environment)
 		if (directory[0] == '/' && JOIN(shim, directory, "/containerd-shim-silt-v1") && has_library(other, shim, script))
 			return;
 	}
+	if (prefix[0] == '\0')
+		front_fail("reading", "/proc/self/exe", -ENOENT);
 	JOIN(shim, prefix, "/lib/silt/shim.js");
 	front_fail("finding silt in", shim, -ENOENT);
 }

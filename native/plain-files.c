@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "plain-files.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stddef.h>
@@ -170,6 +171,14 @@ static int describe(const struct silt_plain_files *job, const struct stat *stat,
 	       to_container(job->gids, job->gid_ranges, &fields->gid);
 }
 
+/* Also when it cannot be told. A filesystem that has no attributes fails with EOPNOTSUPP. */
+static int has_attributes(int fd)
+{
+	ssize_t length = flistxattr(fd, NULL, 0);
+
+	return length > 0 || (length < 0 && errno != EOPNOTSUPP);
+}
+
 /* The entry of the file that is open. */
 static enum silt_plain_end add_file(struct silt_plain_files *job, int fd, const uint8_t *name, uint32_t length)
 {
@@ -179,9 +188,8 @@ static enum silt_plain_end add_file(struct silt_plain_files *job, int fd, const 
 	uint64_t whole;
 	uint32_t headers;
 
-	/* A filesystem that has no attributes fails with EOPNOTSUPP. */
 	if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_nlink != 1 || stat.st_size > job->largest ||
-	    stat.st_blocks * 512 < stat.st_size || flistxattr(fd, NULL, 0) > 0 || !describe(job, &stat, &fields))
+	    stat.st_blocks * 512 < stat.st_size || has_attributes(fd) || !describe(job, &stat, &fields))
 		return SILT_PLAIN_OTHER;
 	fields.size = (uint64_t)stat.st_size;
 	whole = (fields.size + BLOCK - 1) & ~(uint64_t)(BLOCK - 1);
@@ -255,7 +263,7 @@ int silt_plain_directory(struct silt_plain_files *job)
 	if (fd < 0)
 		return -1;
 	whole[length++] = '/';
-	if (fstat(fd, &stat) == 0 && flistxattr(fd, NULL, 0) <= 0 && describe(job, &stat, &fields))
+	if (fstat(fd, &stat) == 0 && !has_attributes(fd) && describe(job, &stat, &fields))
 		job->used = silt_plain_headers(job->out, whole, length, &fields);
 	if (job->used == 0) {
 		close(fd);

@@ -229,6 +229,8 @@ async function main(): Promise<void> {
   const given = process.argv.slice(2);
   for (const wanted of given.length > 0 ? given : SUITES) {
     const [suite = '', cases] = wanted.split(':');
+    const unknown = cases?.split(',').find((name) => !CASES.includes(name));
+    if (unknown !== undefined) throw new Error(`there is no case "${unknown}"; there are ${CASES.join(', ')}`);
     const directory = mkdtempSync(join(tmpdir(), 'silt-vm-'));
     try {
       if (!(await testOn(suite, cases?.split(',') ?? CASES, directory))) process.exitCode = 1;

@@ -23,6 +23,7 @@ export async function benchShimRestore(settings: {
       const saved = await host.ctr(['containers', 'checkpoint', '--image', '--task', id, image]);
       await host.remove(id);
       if (saved.code !== 0) {
+        if (name === 'silt') throw new Error(saved.stderr);
         print(`restore through containerd, ${name}: skipped, its checkpoint fails here: ${saved.stderr.trim()}\n`);
         continue;
       }

@@ -393,6 +393,13 @@ describe('headers', () => {
     ]);
   });
 
+  test('a directory with more attributes than the kernel lists keeps what says that it replaces one', async () => {
+    mkdirSync(at('d'));
+    setXattr(at('d'), 'trusted.overlay.opaque', latin('y'));
+    for (let i = 0; i < 300; i++) setXattr(at('d'), `user.${'x'.repeat(240)}${i}`, latin('v'));
+    expect((await packed()).toString('latin1')).toContain('SCHILY.xattr.trusted.overlay.opaque=y\n');
+  });
+
   test('a tree deeper than the directories that are kept open, and paths beyond 4096 bytes', async () => {
     const depth = 120;
     let fd = openSync(upper.path, 'r');

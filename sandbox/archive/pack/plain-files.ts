@@ -83,7 +83,12 @@ export class PlainFiles {
     const end = first + count;
     job[JOB.directory] = directory;
     job[JOB.first] = first;
-    for (let room = MOST_HEADERS, outcome = NO_ROOM; outcome === NO_ROOM; room = MOST_HEADERS + LARGEST) {
+    // A full buffer ends it: whoever packs beside other work looks at the time between buffers.
+    for (
+      let room = MOST_HEADERS, outcome = NO_ROOM;
+      outcome === NO_ROOM && job[JOB.first] === first;
+      room = MOST_HEADERS + LARGEST
+    ) {
       const at = output.room(room);
       job[JOB.count] = end - job[JOB.first]!;
       job[JOB.at] = at;

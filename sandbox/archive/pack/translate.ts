@@ -34,13 +34,6 @@ export class Translator {
     };
   }
 
-  /** Turns the host's ids into the container's. */
-  own(ids: { uid: number; gid: number }, name: () => ByteString): void {
-    if (!this.#idMaps) return;
-    ids.uid = toContainer(this.#idMaps.uids, ids.uid) ?? this.#overflow(`user ${ids.uid}`, name());
-    ids.gid = toContainer(this.#idMaps.gids, ids.gid) ?? this.#overflow(`group ${ids.gid}`, name());
-  }
-
   #uid(host: number, name: ByteString): number {
     return toContainer(this.#idMaps?.uids, host) ?? this.#overflow(`user ${host}`, name);
   }
