@@ -114,6 +114,20 @@ commandLineSuite('network devices', (host) => {
     expect(addresses(after)).toEqual([...GLOBAL, LINK].sort());
     expect(after).toMatchObject({ mtu: 1400, flags: expect.arrayContaining(['UP']) as unknown });
   });
+
+  test('one that cannot go back is told of by name, and the others go back', async () => {
+    await ip('link', 'add', 'spare0', 'type', 'veth', 'peer', 'name', 'spare1');
+    // The name is taken when the creation fails, which is what comes first: the newest goes back first.
+    const script = 'ip link add box0 type veth peer name other0; exit 1';
+    const hooks = {
+      createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', script], env: [`PATH=${process.env['PATH']}`] }],
+    };
+    const told = await refused({ netDevices: { spare0: {}, box0: {} } }, { hooks });
+    expect(told).toContain('HOOK_FAILED');
+    expect(told).toMatch(/box0 has not been given back as it was: .*EEXIST/);
+    expect(told).not.toContain('spare0 has not');
+    expect(await device('spare0')).toBeDefined();
+  });
 });
 
 /** The kernel may number it anew, and an address of scope link is not moved. */

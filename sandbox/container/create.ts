@@ -78,7 +78,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
     try {
       mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
       seeding?.close();
-      undo.add(moveNetDevices(workshop.kernel, pod.sandbox.fd, request.spec));
+      undo.add(moveNetDevices(workshop.kernel, pod.sandbox.fd, request.spec, warningsOf(workshop)));
       launched = true;
       const make = request.checkpoint ? restoreFirst : launchFirst;
       const { init, parked, failures } = await make({

@@ -24,18 +24,26 @@ interface Moved {
 /**
  * Moves the devices that a spec names to the network namespace of a pod: under their new names, with their permanent global addresses, up.
  * @param sandbox a pidfd of the pod's sandbox, borrowed
- * @returns what takes them back, as they were; for a container that does not come to be. Later they are the namespace's: with its end the kernel gives
- * physical ones back to the host, and destroys the others (network_namespaces(7)).
- * @throws SiltError SPEC_INVALID for a device that is not there or a namespace that is the host's, SYSCALL_FAILED; all are where they were then.
+ * @param warn told by name of a device that is not back as it was
+ * @returns what takes them back, up and with their addresses; for a container that does not come to be. Later they are the namespace's: with its end the
+ * kernel gives physical ones back to the host, and destroys the others (network_namespaces(7)). It does not throw: one that stays keeps no other, and
+ * hides no error.
+ * @throws SiltError SPEC_INVALID for a device that is not there or a namespace that is the host's, SYSCALL_FAILED; all have been taken back then.
  */
-export function moveNetDevices(kernel: Kernel, sandbox: number, { linux }: Spec): () => void {
+export function moveNetDevices(
+  kernel: Kernel,
+  sandbox: number,
+  { linux }: Spec,
+  warn: (message: string) => void,
+): () => void {
   const wanted = Object.entries(linux?.netDevices ?? {});
   if (wanted.length === 0) return () => undefined;
   const moved: Moved[] = [];
   const between = (body: (host: Place, pod: Place) => void): void => {
     const places: Place[] = [];
     try {
-      places.push(openPlace(kernel), openPlace(kernel, sandbox));
+      places.push(openPlace(kernel));
+      places.push(openPlace(kernel, sandbox));
       body(places[0]!, places[1]!);
     } finally {
       for (const { routes, namespace } of places) {
@@ -44,13 +52,24 @@ export function moveNetDevices(kernel: Kernel, sandbox: number, { linux }: Spec)
       }
     }
   };
-  const back = (): void =>
-    between((host, pod) =>
-      moved
-        .splice(0)
-        .reverse()
-        .forEach((one) => takeBack(host, pod, one)),
-    );
+  const back = (): void => {
+    if (moved.length === 0) return;
+    const stays = ({ was }: Moved, error: unknown): void =>
+      warn(`the network device ${was.name} has not been given back as it was: ${(error as Error).message}`);
+    try {
+      between((host, pod) => {
+        for (let one = moved.pop(); one; one = moved.pop()) {
+          try {
+            takeBack(host, pod, one);
+          } catch (error) {
+            stays(one, error);
+          }
+        }
+      });
+    } catch (error) {
+      for (const one of moved) stays(one, error);
+    }
+  };
   try {
     between((host, pod) => {
       if (fstatSync(host.namespace).ino === fstatSync(pod.namespace).ino)
