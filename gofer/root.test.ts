@@ -4,7 +4,7 @@ import { parseMountOptions } from '../oci';
 import { planDevices } from './devices';
 import type { BindStep, FilesystemStep, Layer, MountStep, RootPlan } from './root-plan';
 import { sourceOfIdmapStep } from './idmap-step';
-import { buildRoot, enterRoot } from './root';
+import { buildRoot, enterRoot, shareAgain } from './root';
 
 const PRIVATE = { type: C.MS_PRIVATE, recursive: false };
 
@@ -417,4 +417,30 @@ test('a mount that the host shall see the container’s mounts in is opened whil
     'open_tree(AT_FDCWD, "/volumes/data", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_RECURSIVE) = $bind',
     'mount("none", "/", NULL, MS_REC|MS_SLAVE, NULL)',
   ]);
+});
+
+describe('in a copy of the mount namespace, of the shared mounts', () => {
+  const sharedAgain = (mounts: MountStep[]): string[] => {
+    const p = new ProgramBuilder();
+    shareAgain(p, { mounts });
+    return listProgram(p.build())
+      .filter(({ call }) => call.startsWith('mount_setattr'))
+      .map(({ step }) => step);
+  };
+  const shared = (destination: string): BindStep => bind(['rbind', 'rshared'], { destination });
+  const remount: MountStep = { kind: 'remount', destination: '/mnt/x', data: [], options: parseMountOptions(['ro']) };
+
+  test.each<[string, MountStep[]]>([
+    ['each that is alone at its place', [shared('/mnt/x')]],
+    ['the mount above a later one', [shared('/mnt/x'), filesystem('tmpfs', [], { destination: '/mnt/x/y' })]],
+    ['one beside another', [shared('/mnt/x'), filesystem('tmpfs', [], { destination: '/mnt/xy' })]],
+    ['one that gets other options', [shared('/mnt/x'), remount]],
+    ['the upper one of a place alone', [shared('/mnt/x'), shared('/mnt/x')]],
+  ])('%s is shared again', (_, mounts) => {
+    expect(sharedAgain(mounts)).toEqual(['sharing /mnt/x again']);
+  });
+
+  test.each(['/mnt/x', '/mnt', '/'])('one that a later mount on %s hides is not', (destination) => {
+    expect(sharedAgain([shared('/mnt/x'), filesystem('tmpfs', [], { destination })])).toEqual([]);
+  });
 });

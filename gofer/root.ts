@@ -121,11 +121,13 @@ export function setRootPropagation(p: ProgramBuilder, { propagation }: Pick<Root
 
 /**
  * For a copy of the mount namespace that belongs to another user namespace: shared mounts are slaves there, of those that they were copied from
- * (mount_namespaces(7)). Those of the spec start peer groups of their own, as with a runtime that mounts in the container’s namespaces.
+ * (mount_namespaces(7)). Those of the spec start peer groups of their own, as with a runtime that mounts in the container’s namespaces. One that a later
+ * mount hides is left: at its place is another now, or nothing.
  */
 export function shareAgain(p: ProgramBuilder, { mounts }: Pick<RootPlan, 'mounts'>): void {
-  const root = mounts.some(isShared) ? open(p, '/', 'O_PATH|O_DIRECTORY') : undefined;
-  for (const { destination, options } of mounts.filter(isShared)) {
+  const seen = mounts.filter((step, i) => isShared(step) && !mounts.slice(i + 1).some((later) => hides(later, step)));
+  const root = seen.length > 0 ? open(p, '/', 'O_PATH|O_DIRECTORY') : undefined;
+  for (const { destination, options } of seen) {
     p.step(`sharing ${destination} again`);
     p.scope(() => {
       const mounted = openMounted(p, root!, destination);
@@ -141,6 +143,12 @@ export function shareAgain(p: ProgramBuilder, { mounts }: Pick<RootPlan, 'mounts
 
 function isShared({ options }: MountStep): boolean {
   return options.propagation.some((type) => (type & C.MS_SHARED) !== 0);
+}
+
+/** Whether a later mount is at the place of an earlier one, or above it. */
+function hides(later: MountStep, { destination }: MountStep): boolean {
+  if (later.kind === 'remount') return false;
+  return destination === later.destination || destination.startsWith(`${later.destination.replace(/\/$/, '')}/`);
 }
 
 /** Clones of host trees, by the steps that mount them. */

@@ -138,6 +138,9 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     const volume = { destination: '/mnt', type: 'bind', source: bench.directory, options: ['rbind', 'rshared'] };
     const script = `awk '$5 == "/mnt"' /proc/self/mountinfo`;
     expect(await withMounts(script, [volume])).toMatch(/ shared:\d+ /);
+    // One that a later mount hides is not there to be shared, and not what is missed.
+    const cover = { destination: '/mnt', type: 'tmpfs', source: 'tmpfs' };
+    expect(await withMounts('ls -A /mnt', [{ ...volume, destination: '/mnt/x' }, cover])).toBe('');
   });
 
   siltTest('what earlier mounts have put into the container is mounted elsewhere in it', async () => {
