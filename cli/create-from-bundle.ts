@@ -41,12 +41,13 @@ export type CreateOptions = BundleOptions & {
 
 /** What a container goes on from. Few commands have it, and its room is loaded by those only. */
 async function checkpointFor(
+  { config }: Pick<Workshop, 'config'>,
   { imagePath, background }: { readonly imagePath: string; readonly background?: boolean },
   id: string,
   spec: Spec,
 ): Promise<CheckpointImage> {
   const { checkpointInPod, openCheckpoint } = await import('../sandbox/checkpoint');
-  return openCheckpoint(checkpointInPod(imagePath, id, spec), spec, { background });
+  return openCheckpoint(checkpointInPod(imagePath, id, spec), spec, { background, baseline: config.baseline });
 }
 
 /**
@@ -71,7 +72,8 @@ async function createWith(
   { bundle, spec, seed }: { readonly bundle: string; readonly spec: Spec; readonly seed: string | undefined },
 ): Promise<Created> {
   const { imagePath } = options;
-  const checkpoint = imagePath === undefined ? undefined : await checkpointFor({ ...options, imagePath }, id, spec);
+  const checkpoint =
+    imagePath === undefined ? undefined : await checkpointFor(workshop, { ...options, imagePath }, id, spec);
   const passed = passedFds(options);
   const console = spec.process?.consoleSize;
   const streams = new Streams(workshop.kernel, {

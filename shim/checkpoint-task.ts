@@ -33,7 +33,7 @@ export async function checkpointFor(
   const name = containerName(annotations) ?? id;
   if (path === '' && (!asksForRestore(annotations) || restored.has(name))) return undefined;
   const { openCheckpoint } = await import('../sandbox/checkpoint');
-  const options = { background: restoresInBackground(annotations) };
+  const options = { background: restoresInBackground(annotations), baseline: config.baseline };
   if (path !== '') return openCheckpoint(path, spec, options);
   const { checkpointAskedFor } = await import('../sandbox/checkpoint-request/restore');
   const directory = checkpointAskedFor(id, spec, config);

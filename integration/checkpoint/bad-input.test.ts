@@ -147,7 +147,7 @@ checkpointCommandSuite('bad input', (host) => {
       const process = { ...config.process, noNewPrivileges: true, user: { uid: 7, gid: 7 }, capabilities: {} };
       writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, process }));
       expect(await refusedRestore(image, other)).toMatch(
-        /with rights that the one to be restored is not given: .*user 0, new privileges.* \(CHECKPOINT_INVALID\)/,
+        /with rights that the one to be restored is not given: .*user\.uid \(saved 0, given 7\), .*noNewPrivileges .* \(CHECKPOINT_INVALID\)/,
       );
     });
 

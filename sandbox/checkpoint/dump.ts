@@ -341,6 +341,8 @@ class Dump {
       container: container.id,
       cpuFeatures: shownFeatures(spec.annotations ?? {}, readFileSync('/proc/cpuinfo', 'utf8')),
       spec,
+      // A container that an older silt has created had that of the configuration, too.
+      baseline: container.baseline ?? this.workshop.config.baseline,
       mounts: describeMounts(spec),
       ...saved,
       stdio,

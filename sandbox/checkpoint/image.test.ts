@@ -25,13 +25,13 @@ test.each([
   ['a bind mount by saying no type', [{ destination: '/data', source: '/srv' }], [data]],
   ['none', [], []],
 ])('%s fit', (_, before, now) => {
-  expect(() => checkSpec(saved(before), spec(now))).not.toThrow();
+  expect(() => checkSpec(saved(before), { spec: spec(now) })).not.toThrow();
 });
 
 test('what is missing, different and new is listed', () => {
   const before = [proc, data, { destination: '/cache', type: 'tmpfs' }];
   const now = [proc, { destination: '/cache', type: 'bind', source: '/c' }, { destination: '/new', type: 'tmpfs' }];
-  expect(refusal(() => checkSpec(saved(before), spec(now)))).toMatchObject({
+  expect(refusal(() => checkSpec(saved(before), { spec: spec(now) }))).toMatchObject({
     code: 'CHECKPOINT_INVALID',
     message: expect.stringContaining(
       'missing: /data; different: /cache (tmpfs, now bind); not in the checkpoint: /new',
@@ -40,12 +40,12 @@ test('what is missing, different and new is listed', () => {
 });
 
 test('a terminal goes on as one', () => {
-  expect(() => checkSpec(saved([], 'tty[8800:1]'), spec([], { terminal: true }))).not.toThrow();
+  expect(() => checkSpec(saved([], 'tty[8800:1]'), { spec: spec([], { terminal: true }) })).not.toThrow();
   for (const [before, terminal] of [
     [saved([], 'tty[8800:1]'), false],
     [saved([]), true],
   ] as const) {
     const message = expect.stringContaining('terminal') as string;
-    expect(refusal(() => checkSpec(before, spec([], { terminal })))).toMatchObject({ message });
+    expect(refusal(() => checkSpec(before, { spec: spec([], { terminal }) }))).toMatchObject({ message });
   }
 });

@@ -8,7 +8,7 @@ import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
 import { describeMounts } from './filesystems';
 import { readPagemaps } from '../pager/pagemap';
-import { rightsBeyond } from './rights';
+import { type Rights, rightsBeyond } from './rights';
 import {
   checkSizes,
   filesIn,
@@ -43,13 +43,13 @@ export interface CheckpointImage {
 
 /**
  * Opens a checkpoint for a restore and checks it: that it is whole (all but the contents of memory, whose check goes on), that
- * this CPU can run it, and that the spec it is to be restored with fits.
+ * this CPU can run it, and that the spec it is to be restored with, and the baseline that is configured, fit.
  * @throws SiltError CHECKPOINT_INVALID saying what is wrong or missing.
  */
 export async function openCheckpoint(
   imagePath: string,
   spec: Spec,
-  { background = false }: { readonly background?: boolean | undefined } = {},
+  { baseline, background = false }: Pick<Rights, 'baseline'> & { readonly background?: boolean | undefined },
 ): Promise<CheckpointImage> {
   const directory = resolve(imagePath);
   if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory())
@@ -58,7 +58,7 @@ export async function openCheckpoint(
   checkSizes(directory, manifest);
   refuseFurther(directory, manifest);
   checkMachine(directory, manifest, spec);
-  checkSpec(manifest, spec);
+  checkSpec(manifest, { spec, baseline });
   for (const file of manifest.files.filter((one) => !isMemory(one))) await verifyFile(directory, file);
   const verified = new Map<string, Promise<void>>();
   const verifyMemory = (how: 'all' | 'not-lazy'): Promise<void> => {
@@ -127,15 +127,16 @@ function checkMachine(directory: string, manifest: Manifest, { annotations = {} 
 }
 
 /** @throws SiltError CHECKPOINT_INVALID when what is to be restored would not find what it had: mounts, rights, a terminal. */
-export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'terminal'>, spec: Spec): void {
+export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'baseline' | 'terminal'>, given: Rights): void {
+  const { spec } = given;
   const wanted = new Map(manifest.mounts.map(({ destination, type }) => [destination, type]));
-  const given = new Map(describeMounts(spec).map(({ destination, type }) => [destination, type]));
-  const missing = [...wanted].filter(([destination]) => !given.has(destination)).map(([destination]) => destination);
+  const now = new Map(describeMounts(spec).map(({ destination, type }) => [destination, type]));
+  const missing = [...wanted].filter(([destination]) => !now.has(destination)).map(([destination]) => destination);
   const different = [...wanted].flatMap(([destination, type]) => {
-    const now = given.get(destination);
-    return now === undefined || now === type ? [] : [`${destination} (${type}, now ${now})`];
+    const found = now.get(destination);
+    return found === undefined || found === type ? [] : [`${destination} (${type}, now ${found})`];
   });
-  const further = [...given.keys()].filter((destination) => !wanted.has(destination));
+  const further = [...now.keys()].filter((destination) => !wanted.has(destination));
   const problems = [
     missing.length > 0 ? `missing: ${missing.join(', ')}` : '',
     different.length > 0 ? `different: ${different.join(', ')}` : '',
@@ -145,7 +146,7 @@ export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'terminal
     const message = `the mounts are not those that the container was checkpointed with; ${problems.join('; ')}`;
     throw new SiltError('CHECKPOINT_INVALID', message);
   }
-  const beyond = rightsBeyond(manifest.spec, spec);
+  const beyond = rightsBeyond(manifest, given);
   if (beyond.length > 0) {
     const message = `the container was checkpointed with rights that the one to be restored is not given: ${beyond.join(', ')}`;
     throw new SiltError('CHECKPOINT_INVALID', message);

@@ -7,6 +7,7 @@ import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { eachDigest } from './digests';
 import type { StdioName } from './normalise';
+import type { Rights } from './rights';
 
 /**
  * Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. In format 1 CRIU's images are in a
@@ -63,6 +64,8 @@ export interface Manifest {
   /** Features that /proc/cpuinfo listed, which the program may have found and be using. */
   readonly cpuFeatures: readonly string[];
   readonly spec: Spec;
+  /** What the container was created with. */
+  readonly baseline?: Rights['baseline'];
   /** Destination and type of every mount of the spec; a restore must have the same. */
   readonly mounts: readonly { readonly destination: string; readonly type: string }[];
   readonly filesystems: readonly SavedFilesystem[];

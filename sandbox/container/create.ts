@@ -58,6 +58,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
       created: new Date().toISOString(),
       annotations: request.spec.annotations ?? {},
       cgroup: plan.cgroup.cgroup,
+      baseline: workshop.config.baseline,
       ...(pod.idMaps && !plan.idMaps ? { hostIds: true } : {}),
       ...filestoreRecord(plan),
       ...(layer && { seedLayer: { path: layer.path, use: layer.use, image: request.rootfs.layers } }),

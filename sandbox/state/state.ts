@@ -14,6 +14,7 @@ import type { IdMaps } from '../../gofer';
 import { parseSpec, readBundle, type Spec } from '../../oci';
 import type { FailureNames, Kernel } from '../../syscall';
 import type { Cgroup } from '../cgroup';
+import type { Config } from '../config/config';
 import type { PodNamespaces } from '../pod/pod';
 import { isZombie, startTimeOf } from '../process/process';
 
@@ -71,6 +72,8 @@ export interface ContainerState {
   readonly upper: { readonly path: string; readonly device: number; readonly onHost?: boolean };
   /** Its ids are the host's, though its pod has a user namespace. */
   readonly hostIds?: boolean;
+  /** The configuration's when it was created. */
+  readonly baseline?: Config['baseline'];
   /** A file on the host that goes with the container, as an absolute path. */
   readonly filestore?: string;
   /** Inodes of the pipes and sockets that the first process was given as its stdio. */
