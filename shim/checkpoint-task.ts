@@ -9,7 +9,7 @@ import {
   restoresInBackground,
   type Workshop,
 } from '../sandbox';
-import type { CheckpointImage } from '../sandbox/checkpoint';
+import type { CheckpointImage, CheckpointOptions } from '../sandbox/checkpoint';
 import { criCheckpointDirectory } from './cri-directory';
 import type { Log } from './log';
 import type { InitTask } from './task';
@@ -66,7 +66,7 @@ export async function checkpointTask(
   const leaveRunning = !(given?.exit ?? false);
   const wanted = {
     imagePath,
-    workPath: given?.workPath ? given.workPath : criCheckpointDirectory(id, init.container.spec),
+    workPath: given?.workPath ? { path: given.workPath } : workPathOfCri(id, init.container.spec),
     leaveRunning,
     tcpEstablished: given?.openTcp ?? false,
     externalUnixSockets: given?.externalUnixSockets ?? false,
@@ -76,6 +76,11 @@ export async function checkpointTask(
   };
   await sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted));
   return imagePath;
+}
+
+function workPathOfCri(id: string, spec: Spec): CheckpointOptions['workPath'] {
+  const path = criCheckpointDirectory(id, spec);
+  return path === undefined ? undefined : { path, found: true };
 }
 
 /** Answers the programs of a container that ask for checkpoints, as long as it runs; of nearly all none does. */

@@ -42,7 +42,7 @@ async function save(frame: Frame, id: string, flags: CheckpointFlags): Promise<v
   await withBar(`saving ${id}`, async (onProgress, clear) => {
     const options = {
       imagePath: flags.imagePath,
-      workPath: flags.workPath,
+      workPath: flags.workPath === undefined ? undefined : { path: flags.workPath },
       leaveRunning: flags.leaveRunning,
       tcpEstablished: flags.tcpEstablished,
       externalUnixSockets: flags.extUnixSk,

@@ -105,7 +105,7 @@ async function writeAll(
       // They go on together or end together: none is let go or killed by its own dump.
       await checkpoint(workshop, source, {
         ...options,
-        workPath: options.workPath === undefined ? undefined : join(options.workPath, id),
+        workPath: options.workPath && { ...options.workPath, path: join(options.workPath.path, id) },
         imagePath,
         leaveRunning: true,
         still: true,

@@ -48,12 +48,13 @@ import { keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
 import type { CriuSession } from './session';
 import { describeWatches, IRMAP_CACHE } from './watches';
+import type { WorkPath } from './work-path';
 
 export interface CheckpointOptions {
   /** The directory that the checkpoint becomes; it may be there and empty. */
   readonly imagePath: string;
   /** Where the caller wants CRIU's log. */
-  readonly workPath?: string | undefined;
+  readonly workPath?: WorkPath | undefined;
   readonly leaveRunning: boolean;
   /** Save established TCP connections; without it there must be none. */
   readonly tcpEstablished?: boolean;

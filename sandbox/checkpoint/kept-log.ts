@@ -2,15 +2,16 @@
  * Logs of CRIU that outlive it: in the work path that the caller named, as CRIU itself would have them, or, of what has failed,
  * among silt's own, where the latest are kept.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { siltRoot } from '../state/root';
+import { type WorkPath, writeInWorkPath } from './work-path';
 
 export interface LogSubject {
   readonly id: string;
   readonly what: 'dump' | 'restore';
-  readonly workPath: string | undefined;
+  readonly workPath: WorkPath | undefined;
 }
 
 /** How many logs of failures are kept. */
@@ -20,7 +21,7 @@ const directory = (): string => join(siltRoot(), 'criu-logs');
 
 /** Keeps the log of what went well, which only a caller with a work path wants. */
 export function keepLog(log: string, { what, workPath }: LogSubject): void {
-  if (workPath !== undefined) write(join(workPath, `${what}.log`), log);
+  if (workPath !== undefined) write(workPath, `${what}.log`, log);
 }
 
 /** Keeps the log of what has failed, and adds to the error where it is. */
@@ -32,8 +33,9 @@ export function keepFailure(log: string, subject: LogSubject, error: unknown): u
     keepLog(log, subject);
     return error;
   }
-  const path = workPath === undefined ? join(directory(), `${id}-${what}.log`) : join(workPath, `${what}.log`);
-  if (!write(path, log)) return error;
+  const [place, name] = workPath ? [workPath, `${what}.log`] : [{ path: directory() }, `${id}-${what}.log`];
+  if (!write(place, name, log)) return error;
+  const path = join(place.path, name);
   if (workPath === undefined) dropOldest();
   const message = `${error.message}; CRIU's log is ${path}`;
   return new SiltError(error.code, message, { ...error.details, path }, { cause: error });
@@ -43,18 +45,17 @@ export function keepFailure(log: string, subject: LogSubject, error: unknown): u
 const STATISTICS = 'stats-dump';
 
 /** Moves them from the checkpoint to the work path, where CRIU would have left them; containerd's CRI asks for them there. */
-export function keepStatistics(images: string, workPath: string | undefined): void {
+export function keepStatistics(images: string, workPath: WorkPath | undefined): void {
   const path = join(images, STATISTICS);
   if (!existsSync(path)) return;
-  if (workPath !== undefined) write(join(workPath, STATISTICS), readFileSync(path));
+  if (workPath !== undefined) write(workPath, STATISTICS, readFileSync(path));
   rmSync(path);
 }
 
 /** A log that cannot be written must not hide why it was to be. */
-function write(path: string, log: string | Buffer): boolean {
+function write(place: WorkPath, name: string, log: string | Buffer): boolean {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(path, log, { mode: 0o600 });
+    writeInWorkPath(place, name, log);
     return true;
   } catch {
     return false;

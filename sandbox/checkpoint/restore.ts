@@ -181,7 +181,7 @@ function refusesPager({ warn }: Workshop, { plan, id }: RestoreRequest): boolean
 }
 
 function logSubject({ workPath, id }: RestoreRequest): LogSubject {
-  return { id, what: 'restore', workPath };
+  return { id, what: 'restore', workPath: workPath === undefined ? undefined : { path: workPath } };
 }
 
 interface Gate {
