@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadNative } from '../../native';
+import { SiltError } from '../../errors';
 import { Kernel } from '../../syscall';
 import { type Cgroup, compileDeviceProgram, parseDevicePolicy } from '../cgroup';
 import { attachDeviceFilter, replaceDeviceFilter } from './device-filter';
@@ -63,3 +64,20 @@ testHere(
     });
   },
 );
+
+test.each([
+  ['EAGAIN', 3, 4, undefined],
+  ['EAGAIN', 9, 5, 'EAGAIN'],
+  ['EPERM', 1, 1, 'EPERM'],
+])('a load that fails with %s %i times is tried %i times', (errno, failures, tries, thrown) => {
+  let runs = 0;
+  const run = (): void => {
+    if (++runs <= failures) throw new SiltError('SYSCALL_FAILED', errno, { errno, syscall: 'bpf' });
+  };
+  const kernel = { run } as unknown as Kernel;
+  const directory = { version: 2, mountPoint: '/', controllers: [], path: '/' } as const;
+  const attach = (): void => attachDeviceFilter(kernel, { mode: 'v2', directories: [directory] }, new Uint8Array(8));
+  if (thrown === undefined) attach();
+  else expect(attach).toThrow(thrown);
+  expect(runs).toBe(tries);
+});

@@ -1,4 +1,5 @@
 import { type Addr, close, type Kernel, open, ProgramBuilder, type Slot } from '../../syscall';
+import { SiltError } from '../../errors';
 import { type Cgroup, findUnifiedDirectory } from '../cgroup';
 
 /** bpf(2) commands, types and flags, linux/bpf.h. */
@@ -23,6 +24,9 @@ const MAX_PROGRAMS = 64;
 const INFO_SIZE = 80;
 const INFO_NAME = 64;
 const NAME_SIZE = 16;
+
+/** The verifier gives up with EAGAIN when a signal comes while it works (kernel/bpf/verifier.c, do_check); so often libbpf tries, too. */
+const LOADS = 5;
 
 /** By which silt knows its program among those of others (systemd's is `sd_devices`). */
 const NAME = 'silt_devices';
@@ -52,6 +56,17 @@ function isOurs(name: string): boolean {
 function attach(kernel: Kernel, cgroup: Cgroup, program: Uint8Array, replaced: number | undefined): void {
   const directory = findUnifiedDirectory(cgroup);
   if (!directory) return;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      attachTo(kernel, directory.path, program, replaced);
+      return;
+    } catch (error) {
+      if (attempt === LOADS || !(error instanceof SiltError) || error.details.errno !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+function attachTo(kernel: Kernel, directory: string, program: Uint8Array, replaced: number | undefined): void {
   const p = new ProgramBuilder();
   p.step('loading the device filter');
   const load = p.space(ATTR_SIZE, '{BPF_PROG_TYPE_CGROUP_DEVICE}');
@@ -63,8 +78,8 @@ function attach(kernel: Kernel, cgroup: Cgroup, program: Uint8Array, replaced: n
   const filter = p.slot('filter');
   p.call('bpf', [BPF.PROG_LOAD, load, ATTR_SIZE], { out: filter });
   const present = replaced === undefined ? undefined : openProgram(p, replaced);
-  p.step(`attaching the device filter to ${directory.path}`);
-  const target = open(p, directory.path, 'O_RDONLY|O_DIRECTORY');
+  p.step(`attaching the device filter to ${directory}`);
+  const target = open(p, directory, 'O_RDONLY|O_DIRECTORY');
   const attr = p.space(ATTR_SIZE, '{BPF_CGROUP_DEVICE}');
   p.slotAt(attr, target, 32);
   p.slotAt(attr.plus(4, 4), filter, 32);
