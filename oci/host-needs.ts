@@ -43,7 +43,8 @@ export function powersOverHost({ process }: Spec, foreignNetwork: boolean): stri
 
 /**
  * What a container asks for that the user namespace which silt would choose has not, as ends of a sentence about that: powers over the host,
- * and ids that do not exist there.
+ * and ids of mounts that do not exist there. Only what the engine says counts, not what it may have from an image: a user and its groups are
+ * often the image's (`USER`, /etc/group), and that would choose to be without a user namespace.
  */
 export function hostNeeds(spec: Spec, foreignNetwork: boolean): string[] {
   const powers = powersOverHost(spec, foreignNetwork);
@@ -65,15 +66,11 @@ function realTime({ process }: Spec): string[] {
 
 const UNPRIVILEGED_CLASSES = ['IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE', 'IOPRIO_CLASS_NONE'];
 
-/** The highest id of each place, as numbers of a spec that knows no user namespace. */
-function idsAskedFor({ process, mounts = [] }: Spec): [jsonPath: string, id: number][] {
-  const user = process?.user;
-  return [
-    ['$.process.user', Math.max(user?.uid ?? 0, user?.gid ?? 0, ...(user?.additionalGids ?? []))],
-    ...mounts.map(({ uidMappings = [], gidMappings = [], options = [] }, i): [string, number] => {
-      const mapped = [...uidMappings, ...gidMappings].map(({ hostID, size }) => hostID + size - 1);
-      const owners = options.map((option) => Number(/^[ug]id=(\d+)$/.exec(option)?.[1] ?? 0));
-      return [`$.mounts[${i}]`, Math.max(0, ...mapped, ...owners)];
-    }),
-  ];
+/** The highest id of each mount, as numbers of a spec that knows no user namespace. */
+function idsAskedFor({ mounts = [] }: Spec): [jsonPath: string, id: number][] {
+  return mounts.map(({ uidMappings = [], gidMappings = [], options = [] }, i): [string, number] => {
+    const mapped = [...uidMappings, ...gidMappings].map(({ hostID, size }) => hostID + size - 1);
+    const owners = options.map((option) => Number(/^[ug]id=(\d+)$/.exec(option)?.[1] ?? 0));
+    return [`$.mounts[${i}]`, Math.max(0, ...mapped, ...owners)];
+  });
 }

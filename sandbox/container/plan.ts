@@ -14,7 +14,7 @@ import { parseMountOptions, type Spec } from '../../oci';
 import { type Cgroup, cgroupEntry, describeInsideView } from '../cgroup';
 import type { CheckpointImage } from '../checkpoint';
 import { type ContainerCgroupPlan, planContainerCgroup } from './cgroup';
-import { containerIdMaps } from '../pod/container-ids';
+import { containerIdMaps, refuseForeignUser } from '../pod/container-ids';
 import { CPUINFO, type CpuView, planCpuView } from '../cpuid';
 import { namespaceSource, pidMode } from '../exec/exec-plan';
 import { withFlagAnnotations } from '../config/flag-annotations';
@@ -128,6 +128,7 @@ export function planContainer(
   const process = spec.process;
   if (!process)
     throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
+  refuseForeignUser(idMaps, spec, process);
   const launch: LaunchPlan = {
     id: request.id,
     pid: idMaps === null && pod.idMaps !== null && pidMode(spec) === 'container' ? 'apart' : pidMode(spec),

@@ -1,6 +1,6 @@
 import type { NamespaceType, Process as ProcessSpec, Spec } from '../../oci';
 import { type Cgroup, execEntry } from '../cgroup';
-import { containerIdMaps } from '../pod/container-ids';
+import { containerIdMaps, refuseForeignUser } from '../pod/container-ids';
 import { type CpuView, planCpuView } from '../cpuid';
 import type { PodTraits } from '../pod/pod';
 import { planProcess, type ProcessExtras, type ProcessSurroundings } from './process-plan';
@@ -39,7 +39,9 @@ export function planExec(
   layers: readonly string[],
   { cgroups = [], ...extras }: ExecExtras = {},
 ): ExecPlan {
-  const userns = containerIdMaps(pod, spec) !== null;
+  const idMaps = containerIdMaps(pod, spec);
+  refuseForeignUser(idMaps, spec, process);
+  const userns = idMaps !== null;
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),

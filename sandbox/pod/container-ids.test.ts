@@ -1,5 +1,5 @@
 import type { Spec } from '../../oci';
-import { containerIdMaps, idsWarning } from './container-ids';
+import { containerIdMaps, idsWarning, refuseForeignUser } from './container-ids';
 
 const range = [{ containerID: 0, hostID: 100_000, size: 65536 }];
 const MAPS = { uids: range, gids: range };
@@ -41,8 +41,6 @@ test.each<[string, Spec, boolean, string]>([
 });
 
 test.each<[string, Partial<Spec>, string]>([
-  ['a user', { process: { user: { uid: 1_000_650_000, gid: 0 } } } as never, 'no id 1000650000 ($.process.user)'],
-  ['a group', { process: { user: { additionalGids: [65536] } } } as never, 'no id 65536 ($.process.user)'],
   [
     'a mount’s mapping',
     {
@@ -72,9 +70,35 @@ test.each([
   expect(idsWarning(pod, one) ?? '').toContain(told ?? '');
 });
 
+// An image's USER and /etc/group are in these: it cannot choose to be without a user namespace.
+test.each([
+  ['uid 1000650000', { uid: 1_000_650_000, gid: 0 }],
+  ['gid 65536', { uid: 0, gid: 65536 }],
+  ['gid 70000', { uid: 0, gid: 0, additionalGids: [5, 70000] }],
+])('ids: %s is refused, and the user namespace stays', (named, user) => {
+  for (const [own, code] of [
+    [false, 'SPEC_UNSUPPORTED'],
+    [true, 'SPEC_INVALID'],
+  ] as const) {
+    const one = { ...spec(USUAL, own), process: { user } } as never;
+    expect(containerIdMaps({ idMaps: MAPS, namespaces: OWN }, one)).toBe(MAPS);
+    expect(idsWarning({ idMaps: MAPS, namespaces: OWN }, one)).toBeUndefined();
+    expect(() => refuseForeignUser(MAPS, one, { user })).toThrow(
+      expect.objectContaining({
+        code,
+        message: expect.stringContaining(
+          `$.process.user: there is no ${named} in the container's user namespace`,
+        ) as string,
+        details: { jsonPath: '$.process.user' },
+      }) as Error,
+    );
+    expect(() => refuseForeignUser(null, one, { user })).not.toThrow();
+  }
+});
+
 test('ids: nobody (65534) is in every pod', () => {
-  const one = { ...spec(USUAL), process: { user: { uid: 65534, gid: 65535 } } } as never;
-  expect(containerIdMaps({ idMaps: MAPS, namespaces: OWN }, one)).toBe(MAPS);
+  const user = { uid: 65534, gid: 65535, additionalGids: [5] };
+  expect(() => refuseForeignUser(MAPS, spec(USUAL), { user })).not.toThrow();
 });
 
 test('ids: one that manages a network of the pod’s own has the pod’s', () => {
