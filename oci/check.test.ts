@@ -350,6 +350,31 @@ describe('what is refused', () => {
     });
   });
 
+  describe('without a mount namespace', () => {
+    const linux = { namespaces: [{ type: 'pid' }], uidMappings: [], gidMappings: [] };
+    test.each(['bounding', 'effective', 'permitted', 'inheritable', 'ambient'])('CAP_SYS_ADMIN, %s', (set) => {
+      const names = ['CAP_CHOWN', 'CAP_SYS_ADMIN'];
+      const process = {
+        args: ['sh'],
+        cwd: '/',
+        capabilities: { permitted: names.slice(0, set === 'effective' ? 2 : 1), [set]: names },
+      };
+      expect(refusal(document({ linux, process }))).toMatchObject({
+        code: 'SPEC_UNSUPPORTED',
+        details: { jsonPath: `$.process.capabilities.${set}` },
+      });
+    });
+
+    test.each(['prestart', 'createRuntime', 'createContainer'])('a hook of %s', (kind) => {
+      const process = { args: ['sh'], cwd: '/', capabilities: {} };
+      const hooks = { [kind]: [{ path: '/bin/true' }] };
+      expect(refusal(document({ linux, process, hooks }))).toMatchObject({
+        code: 'SPEC_UNSUPPORTED',
+        details: { jsonPath: `$.hooks.${kind}` },
+      });
+    });
+  });
+
   test('an idmapped mount without mappings and without a user namespace', () => {
     const mount = { destination: '/a', source: '/b', options: ['bind', 'idmap'] };
     const linux = { namespaces: [{ type: 'mount' }], uidMappings: [], gidMappings: [] };

@@ -1,4 +1,5 @@
 import { withContext } from '../errors';
+import { checkHostMounts } from './checks/host-mounts';
 import { isMapped } from './checks/ids';
 import { parseJson } from './checks/json';
 import { linux } from './checks/linux';
@@ -47,6 +48,7 @@ export function parseSpec(text: string, where: string, host: SpecHost = {}): Spe
     const spec = shape(document, '$');
     checkNamespaces(spec);
     checkUsers(spec);
+    checkHostMounts(spec);
     if (spec.linux) checkSysctls(spec.linux, '$.linux', host.isHostNetwork ?? (() => false));
     return spec;
   });

@@ -181,6 +181,27 @@ commandLineSuite('namespaces', (host) => {
       expect(said.trim().split('\n').sort()).toEqual(['bin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp']);
     });
 
+    test('CAP_SYS_ADMIN, which leads out, is refused by name: of a container, of what is executed in it', async () => {
+      const at = (set: string): string => `$.process.capabilities.${set}: CAP_SYS_ADMIN leads out of the root`;
+      const capabilities = { inheritable: ['CAP_SYS_ADMIN'] };
+      const bundle = spec('true', { process: { capabilities } });
+      expect(await refusal(host().silt, bundle)).toContain(at('inheritable'));
+
+      const id = host().newId();
+      await silt(['run', '--detach', '--bundle', spec('exec sleep 1000 > /dev/null 2>&1'), id]);
+      running.push([host().silt, id]);
+      const exec = [`--userns=${userns}`, 'exec', '--cap', 'CAP_SYS_ADMIN', id, 'true'];
+      const { code, stderr } = await host().silt.run(exec);
+      expect([code, stderr.includes(at('bounding'))]).toEqual([255, true]);
+    });
+
+    test('hooks that would not see its root are refused by name', async () => {
+      for (const kind of ['prestart', 'createRuntime', 'createContainer']) {
+        const bundle = spec('true', { hooks: { [kind]: [{ path: '/bin/true' }] } });
+        expect(await refusal(host().silt, bundle)).toContain(`$.hooks.${kind}: without a mount namespace`);
+      }
+    });
+
     test('hooks of the container see its root', async () => {
       const hooks = { startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'ls / > /tmp/seen'] }] };
       const said = await silt(['run', '--bundle', spec('cat /tmp/seen', { hooks }), host().newId()]);

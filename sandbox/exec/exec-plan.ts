@@ -1,4 +1,4 @@
-import type { NamespaceType, Process as ProcessSpec, Spec } from '../../oci';
+import { checkMountPower, type NamespaceType, type Process as ProcessSpec, type Spec } from '../../oci';
 import { type Cgroup, execEntry } from '../cgroup';
 import { containerIdMaps, refuseForeignUser } from '../pod/container-ids';
 import { type CpuView, planCpuView } from '../cpuid';
@@ -42,10 +42,12 @@ export function planExec(
   const idMaps = containerIdMaps(pod, spec);
   refuseForeignUser(idMaps, spec, process);
   const userns = idMaps !== null;
+  const chroot = namespaceSource(spec, 'mount') === 'host';
+  if (chroot) checkMountPower(process, '$.process');
   return {
     cpu: planCpuView(spec.annotations ?? {}, () => surroundings.host.cpuinfo),
     namespaces: namespacesOf(spec, pod),
-    chroot: namespaceSource(spec, 'mount') === 'host',
+    chroot,
     cgroup: execEntry(cgroup, cgroups, init.pid),
     process: planProcess(surroundings, spec, process, { layers, userns, ...extras }),
   };
