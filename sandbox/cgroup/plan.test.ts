@@ -246,6 +246,15 @@ describe('limits of a new cgroup', () => {
     expect(created(host, resources)).toEqual(expected);
   });
 
+  test.each([
+    [3, '64'],
+    [1000, '1000'],
+    [-1, 'max'],
+  ])('who unpacks a seed is bounded: pids.limit %d', (limit, value) => {
+    const { seedWrites } = plan('v2', { devices: ALLOW_ALL, pids: { limit } });
+    expect(seedWrites.map((write) => write.value)).toEqual([value]);
+  });
+
   test('every write from the spec says where it comes from and what it is', () => {
     const { writes, laterWrites } = plan('v1', { devices: ALLOW_ALL, memory: { limit: 1000 }, pids: { limit: 3 } });
     expect(writes.slice(1)).toEqual([

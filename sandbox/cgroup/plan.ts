@@ -28,6 +28,8 @@ export interface CgroupPlan {
    * nobody back who is there already, or moves in (pids controller, cgroup-v2.rst).
    */
   readonly laterWrites: readonly Write[];
+  /** What bounds the unpacker of the container's seed before that: the same limits, with room for its threads. */
+  readonly seedWrites: readonly Write[];
   /**
    * v2: the BPF program to attach to the directory before a process enters (see device-program.ts); undefined: none
    * needed.
@@ -47,6 +49,14 @@ export interface CgroupRequest extends Location {
 }
 
 const AT = '$.linux.resources';
+
+/** Processes and threads that the unpacker of a seed may have, and those that start it, whatever the container may. */
+const UNPACKER_PIDS = 64n;
+
+function withRoomToUnpack(write: Write): Write {
+  const { value } = write;
+  return /^\d+$/.test(value) && BigInt(value) < UNPACKER_PIDS ? { ...write, value: String(UNPACKER_PIDS) } : write;
+}
 
 /**
  * Switches every controller on from the mount point down to the container's parent, so that its directory has their
@@ -112,6 +122,7 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
     inheritances: planInheritance(cgroup, resources.cpu),
     writes: [...deviceWrites, ...limits.filter((write) => !isLater(write))],
     laterWrites: limits.filter(isLater),
+    seedWrites: limits.filter(isLater).map(withRoomToUnpack),
     deviceProgram: cgroup.mode === 'v2' && !allowsEverything(policy) ? compileDeviceProgram(policy) : undefined,
   };
 }

@@ -11,6 +11,7 @@ import {
   planChange,
   removeCgroup,
   removeCreated,
+  type Write,
 } from '../cgroup';
 import type { Config } from '../config/config';
 import { attachDeviceFilter, replaceDeviceFilter } from './device-filter';
@@ -46,6 +47,8 @@ export function planContainerCgroup(
 
 /** A cgroup that waits for its container. */
 export interface WaitingCgroup {
+  /** Bounds who unpacks a seed in it, until `close`. @throws SiltError; SYSTEMD_FAILED. */
+  boundUnpacker(): Promise<void>;
   /** Sets the limits that would have held those back who made the container. @throws SiltError; SYSTEMD_FAILED. */
   close(): Promise<void>;
   /** The container's process is in it, or none will be. May be called again. */
@@ -65,13 +68,15 @@ export async function makeContainerCgroup(
 ): Promise<WaitingCgroup> {
   const { cgroup, unitProperties } = plan;
   const { unit } = cgroup;
-  const close = async (): Promise<void> => {
-    if (unit) await setUnitProperties(unit, limitProperties(plan.laterWrites));
-    applyWrites(plan.laterWrites);
+  const limit = async (writes: readonly Write[]): Promise<void> => {
+    if (unit) await setUnitProperties(unit, limitProperties(writes));
+    applyWrites(writes);
   };
+  const close = (): Promise<void> => limit(plan.laterWrites);
+  const boundUnpacker = (): Promise<void> => limit(plan.seedWrites);
   if (!unit) {
     fill(kernel, plan, delegateTo);
-    return { close, release: () => Promise.resolve() };
+    return { boundUnpacker, close, release: () => Promise.resolve() };
   }
   const placeholder = await startPlaceholder(kernel);
   try {
@@ -83,7 +88,7 @@ export async function makeContainerCgroup(
       await stopUnit(unit);
       throw error;
     }
-    return { close, release: () => placeholder.release() };
+    return { boundUnpacker, close, release: () => placeholder.release() };
   } catch (error) {
     await placeholder.release();
     throw error;

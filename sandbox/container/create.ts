@@ -73,6 +73,8 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
     const cgroup = await makeContainerCgroup(workshop.kernel, request.id, plan.cgroup, delegateTo);
     undo.add(() => removeContainerCgroup(plan.cgroup.cgroup));
     undo.add(() => cgroup.release());
+    // Not for a restore, whose processes are as many as they were.
+    if (seeding && !seeding.layer && !request.checkpoint) await cgroup.boundUnpacker();
     const upper = await makeUpper(workshop, pod, request, plan, seeding);
     const stopWatching = watchRestore(workshop, request, plan);
     let mountFds: Record<string, number> = {};
