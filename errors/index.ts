@@ -78,7 +78,10 @@ export const errorTable = {
     status: 'InvalidArgument',
     meaning: 'a checkpoint is incomplete, damaged, of a newer format, or does not fit what it is to be restored into',
   },
-  CHECKPOINT_EXISTS: { status: 'AlreadyExists', meaning: 'the directory for a checkpoint holds something already' },
+  CHECKPOINT_EXISTS: {
+    status: 'AlreadyExists',
+    meaning: 'the directory for a checkpoint holds something already, or lies within another checkpoint',
+  },
   PROGRAM_INVALID: { status: 'Internal', meaning: 'a syscall program is malformed: a bug in silt' },
   SYSCALL_FAILED: { status: 'Unknown', meaning: 'a system call failed; the message names step, object and errno' },
   TIMEOUT: { status: 'DeadlineExceeded', meaning: 'the caller’s deadline passed first' },
