@@ -8,6 +8,7 @@ export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';
 export { sourceOfIdmapStep } from './idmap-step';
-export { buildRoot, enterRoot, setRootPropagation, shareAgain, makeFilesystem, openTerminal, setSysctls } from './root';
+export { buildRoot, enterRoot, setRootPropagation, shareAgain, makeFilesystem, setSysctls } from './root';
+export { openSlave, openTerminal } from './terminal';
 export type { Owner } from './target';
 export { type EngineMount, type EngineRoot, type OwnRoot, takeApart } from './engine-mounts';

@@ -23,7 +23,6 @@ import {
   mountSetattr,
   Named,
   open,
-  openat2,
   pivotRoot,
   prctl,
   type ProgramBuilder,
@@ -41,7 +40,8 @@ import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
 import { isWrittenLater, writable } from './late-read-only';
 import { mountRoot } from './root-mount';
-import { openTarget, type Owner } from './target';
+import { openMounted, openTarget, type Owner } from './target';
+import { bindGivenTerminal, makeTerminal } from './terminal';
 import { overlayVolume } from './volume-overlay';
 
 /** linux/securebits.h: SECURE_NO_SETUID_FIXUP is bit 2. */
@@ -241,15 +241,19 @@ function addFilesystem(p: ProgramBuilder, root: Fd, step: FilesystemStep, plan: 
 /** A new filesystem as a step describes it, attached nowhere. The slot gets the fd of its mount. */
 export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
   const context = fsopen(p, step.type);
-  for (const [key, value] of step.data) {
-    if (value === undefined) fsconfigFlag(p, context, key);
-    else fsconfigString(p, context, key, value);
-  }
+  configure(p, context, step.data);
   fsconfigCreate(p, context);
   const tree = fsmount(p, context, step.options.attrSet, step.type);
   if (step.chown) fchownat(p, tree, '', step.chown.uid, step.chown.gid, 'AT_EMPTY_PATH');
   close(p, context);
   return tree;
+}
+
+function configure(p: ProgramBuilder, context: Fd, data: FilesystemStep['data']): void {
+  for (const [key, value] of data) {
+    if (value === undefined) fsconfigFlag(p, context, key);
+    else fsconfigString(p, context, key, value);
+  }
 }
 
 /**
@@ -259,10 +263,7 @@ function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: Re
   const target = openMounted(p, root, destination);
   if (data.length > 0) {
     const context = fspick(p, target);
-    for (const [key, value] of data) {
-      if (value === undefined) fsconfigFlag(p, context, key);
-      else fsconfigString(p, context, key, value);
-    }
+    configure(p, context, data);
     fsconfigReconfigure(p, context);
     close(p, context);
   }
@@ -272,12 +273,6 @@ function remount(p: ProgramBuilder, root: Fd, { destination, data, options }: Re
   setPropagation(p, target, propagation);
   setRecursiveAttributes(p, target, options);
   close(p, target);
-}
-
-/** What is mounted at a place; the slot's fd is to be closed. */
-function openMounted(p: ProgramBuilder, root: Fd, destination: string): Slot {
-  const path = destination.slice(1) || '.';
-  return openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out: p.slot('mounted') });
 }
 
 function setReadOnly(p: ProgramBuilder, root: Fd, destination: string): Slot {
@@ -366,48 +361,4 @@ function setRecursiveAttributes(
   { recursiveAttrSet: set, recursiveAttrClear: clear }: MountOptions,
 ): void {
   if (set !== 0 || clear !== 0) mountSetattr(p, tree, { set, clear, recursive: true });
-}
-
-/** Opens a pty in the container's own devpts, gives its slave to the user, and binds it to /dev/console as runc does. */
-function makeTerminal(p: ProgramBuilder, root: Fd, user: Owner, podRoot: Owner, send: (master: Slot) => void): void {
-  p.step('opening a terminal in the container’s devpts');
-  p.scope(() => {
-    const devpts = openMounted(p, root, '/dev/pts');
-    const { master, slave } = openTerminal(p, devpts, user);
-    bindConsole(p, root, slave, podRoot);
-    send(master);
-    for (const fd of [slave, master, devpts]) close(p, fd);
-  });
-}
-
-/**
- * Opens a pty of a devpts, for this user: the first one of a new devpts is number 0. Its slave is the kernel's answer and not looked up by its name: an image
- * whose /dev is a symlink would have a say in that (runc's CVE-2025-52565). It is an O_PATH fd: a master whose slave has been open, and is no more, has
- * ended for who reads from it. Both slots get fds that are to be closed.
- */
-export function openTerminal(p: ProgramBuilder, devpts: Fd, user: Owner): { master: Slot; slave: Slot } {
-  const master = p.slot('master');
-  p.call('openat', [devpts, p.string('ptmx'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC|O_NOFOLLOW'), 0], { out: master });
-  p.call('ioctl', [master, flags('TIOCSPTLCK'), p.space(4, '{0}')]);
-  const slave = p.slot('slave');
-  // ioctl_tty(2), Linux 4.13.
-  p.call('ioctl', [master, flags('TIOCGPTPEER'), flags('O_PATH|O_CLOEXEC')], { out: slave });
-  fchownat(p, slave, '', user.uid, user.gid, 'AT_EMPTY_PATH');
-  // fchmod(2) takes no O_PATH fd, and fchmodat2(2) is of Linux 6.6.
-  p.call('fchmodat', [C.AT_FDCWD, p.pathWithNumber('/proc/self/fd/', slave, ''), new Named(0o620, '0620')]);
-  return { master, slave };
-}
-
-/** The terminal that is in the container's devpts already. */
-function bindGivenTerminal(p: ProgramBuilder, root: Fd, podRoot: Owner): void {
-  const slave = openMounted(p, root, '/dev/pts/0');
-  bindConsole(p, root, slave, podRoot);
-  close(p, slave);
-}
-
-function bindConsole(p: ProgramBuilder, root: Fd, slave: Fd, podRoot: Owner): void {
-  const console = openTarget(p, { root, path: '/dev/console', kind: 'file', owner: podRoot });
-  const tree = cloneTree(p, slave, '', { name: 'console' });
-  attach(p, tree, console);
-  for (const fd of [console, tree]) close(p, fd);
 }

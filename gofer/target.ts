@@ -73,3 +73,9 @@ export function openIfThere(p: ProgramBuilder, root: Fd, path: string, directory
     { out, tolerate },
   );
 }
+
+/** What is mounted at a place; the slot's fd is to be closed. */
+export function openMounted(p: ProgramBuilder, root: Fd, destination: string): Slot {
+  const path = destination.slice(1) || '.';
+  return openat2(p, root, path, 'O_PATH', 'RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS', { out: p.slot('mounted') });
+}

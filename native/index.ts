@@ -96,14 +96,7 @@ export interface NativeAddon {
    * Opens the first name of a job, which is {@link plainFiles}', as a directory, and writes its entry. Returns its fd, which is the caller's; -1
    * when it is no directory, not like most, or has no room.
    */
-  plainDirectory(
-    names: Uint8Array,
-    places: Uint32Array,
-    prefix: string,
-    ids: Uint32Array,
-    job: Uint32Array,
-    out: Uint8Array,
-  ): number;
+  plainDirectory(...given: Parameters<NativeAddon['plainFiles']>): number;
 
   /**
    * Reads the names in a directory, without `.` and `..`, and sorts them by their bytes. Each goes to `bytes` as its DT_*, its length, its

@@ -20,6 +20,6 @@ export { knownMountOptions, type MountData, type MountOptions, parseMountOptions
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
 export { hostNeeds, powersOverHost } from './host-needs';
-export { checkMountPower } from './checks/host-mounts';
+export { checkMountPower, isInHostMounts } from './checks/host-mounts';
 export { isPrivileged } from './privileged';
 export { cpuMask, everyCpu, ioPriorityNumber, memoryPolicyNumbers, schedulerAttributes } from './scheduling';

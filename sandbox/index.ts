@@ -24,16 +24,10 @@ export { sendPidfd } from './terminal/send-fd';
 export { allowSeed, containerName, SEED_ANNOTATION, seededNames, seedOf } from './config/seed-policy';
 export { RecordedContainer, type RecordedStatus } from './container/recorded';
 export { endPod, startPod } from './pod/start';
-export {
-  type ContainerState,
-  DEFAULT_ROOT,
-  isSameProcess,
-  NO_PROCESS,
-  recordProcess,
-  StateDirectory,
-} from './state/state';
+export { type ContainerState, isSameProcess, NO_PROCESS, recordProcess, StateDirectory } from './state/state';
 export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSize } from './terminal/master';
 export { type PendingOutput, Pump } from './terminal/pump';
+export { DEFAULT_ROOT } from './state/root';
 export { removeUnfinished } from './pod/unfinished';
 export type { Workshop } from './workshop';
 export { allowCheckpointPath, type CheckpointFile } from './application';

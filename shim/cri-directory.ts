@@ -2,11 +2,10 @@
 import { existsSync, lstatSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import type { Spec } from '../oci';
+import { SANDBOX_ID } from '../sandbox/config/cri-annotations';
 
 /** Files of a pod that CRI makes and mounts into its containers, from its directory of the pod. */
 const POD_FILES = ['/etc/hostname', '/etc/resolv.conf', '/etc/hosts'];
-/** The annotation by which CRI says whose that directory is. */
-const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
 
 /**
  * Where containerd's CRI looks for the `stats-dump` of a checkpoint that it has asked for, and fails without one. It names that directory

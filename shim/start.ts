@@ -4,12 +4,10 @@ import { join } from 'node:path';
 import { SiltError } from '../errors';
 import { BootstrapResult, readBootstrapParams } from '../proto';
 import type { ShimArguments } from './arguments';
+import { SANDBOX_ID } from '../sandbox/config/cri-annotations';
 import { siltRoot } from '../sandbox/state/root';
 import { socketPath } from './socket-address';
 import { answers } from './sockets';
-
-/** The annotation by which containerd's CRI plugin says to which pod a container belongs. */
-const SANDBOX_ID = 'io.kubernetes.cri.sandbox-id';
 
 /**
  * `start`: prints the address of the pod's shim, starting it when there is none. The native front answers the usual cases;

@@ -1,12 +1,8 @@
 /** What the flags of checkpoint and restore have saved, and give to what is restored. */
 import { closeSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadNative } from '../../native';
-import { Kernel, ProgramBuilder } from '../../syscall';
-import { FdSocket } from '../harness/fd-socket';
+import { FdSocket, readTerminal } from '../harness/fd-socket';
 import { checkpointCommandSuite, checkpointProgramSuite, type CommandLine, waitFor } from '../harness';
-
-const kernel = new Kernel(loadNative(), -1);
 
 async function start(host: CommandLine, bundle: string, flags: readonly string[] = []): Promise<string> {
   const id = host.newId();
@@ -51,7 +47,9 @@ checkpointCommandSuite('checkpoints and their flags', (host) => {
     const master = socket.receive();
     expect(readlinkSync(`/proc/self/fd/${master}`)).toMatch(/\/ptmx$/);
     writeSync(master, 'else\n');
-    await waitFor('its answer', answerFrom(master, 'something else'));
+    const output = readTerminal(master);
+    await waitFor('its answer', () => output.text.includes('something else'));
+    output.close();
     await host().silt.must(['delete', '--force', restored]);
     closeSync(master);
     socket.close();
@@ -86,21 +84,6 @@ checkpointCommandSuite('checkpoints and their flags', (host) => {
     await host().silt.must(['delete', '--force', restored]);
   });
 });
-
-/** Whether a text has come from a terminal. */
-function answerFrom(master: number, wanted: string): () => boolean {
-  let text = '';
-  const watch = kernel.watch(master, 1, () => {
-    const p = new ProgramBuilder();
-    const buffer = p.space(4096);
-    const count = p.slot('count');
-    p.call('read', [master, buffer, 4096], { out: count, tolerate: 'all' });
-    const result = kernel.run(p.build());
-    text += result.at(buffer, Math.max(result.get(count), 0)).toString();
-    if (text.includes(wanted)) watch.close();
-  });
-  return () => text.includes(wanted);
-}
 
 const SENDER = `
 import socket, time

@@ -1,12 +1,8 @@
 /** Terminals from the command line: in the foreground, and handed to an engine over its console socket. */
 import { closeSync, readlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadNative } from '../../native';
-import { Kernel, ProgramBuilder } from '../../syscall';
-import { FdSocket } from '../harness/fd-socket';
+import { FdSocket, readTerminal } from '../harness/fd-socket';
 import { commandLineSuite, sleep, Terminal, waitFor } from '../harness';
-
-const kernel = new Kernel(loadNative(), -1);
 
 commandLineSuite('a terminal', (host) => {
   test('without one of our own: a shell is given its commands through a pipe and sees their end', async () => {
@@ -61,17 +57,9 @@ commandLineSuite('a terminal', (host) => {
       expect(readlinkSync(`/proc/self/fd/${master}`)).toMatch(/\/ptmx$/);
       await runtime.must(['start', id]);
       writeSync(master, 'something\n');
-      let text = '';
-      const watch = kernel.watch(master, 1, () => {
-        const p = new ProgramBuilder();
-        const buffer = p.space(4096);
-        const count = p.slot('count');
-        p.call('read', [master, buffer, 4096], { out: count, tolerate: 'all' });
-        const result = kernel.run(p.build());
-        text += result.at(buffer, Math.max(result.get(count), 0)).toString();
-      });
-      await waitFor('the answer', () => text.includes('got something'));
-      watch.close();
+      const output = readTerminal(master);
+      await waitFor('the answer', () => output.text.includes('got something'));
+      output.close();
       await runtime.must(['delete', '--force', id]);
       closeSync(master);
       socket.close();

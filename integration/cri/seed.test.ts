@@ -1,24 +1,13 @@
 /** Every container of a pod with a seed of its own, and a snapshot of its own, while the others run on. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { plainNames, readTar, runCommand, siltProgram, siltTest, tarArchive, waitFor } from '../harness';
+import { plainNames, readTar, runCommand, siltProgram, siltTest, waitFor, writeNamedSeed } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 import type { Kubelet } from '../harness/cri/kubelet';
 
 const annotation = 'dev.gvisor.tar.rootfs.upper';
 
-/** An archive with /seeded, in the directory that silt's configuration allows. */
-function seed(kubelet: Kubelet, name: string): string {
-  const path = join(kubelet.containerd.seeds, `${name}.tar`);
-  writeFileSync(
-    path,
-    tarArchive([
-      { name: './', type: 'directory' },
-      { name: './seeded', content: name },
-    ]),
-  );
-  return path;
-}
+const seed = (kubelet: Kubelet, name: string): string => writeNamedSeed(kubelet.containerd.seeds, name);
 
 const read = 'cat /seeded 2>/dev/null || echo nothing';
 

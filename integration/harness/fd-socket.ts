@@ -1,4 +1,4 @@
-/** The other end of the sockets that engines are sent fds over: consoles, pidfds. Node's own sockets drop what they are sent. */
+/** The other end of the sockets that engines are sent fds over (consoles, pidfds: Node's own sockets drop what they are sent), and what comes from a console. */
 import { closeSync } from 'node:fs';
 import { loadNative } from '../../native';
 import { C, Kernel, ProgramBuilder, receiveMessage, unixAddress } from '../../syscall';
@@ -33,4 +33,19 @@ export class FdSocket {
   close(): void {
     closeSync(this.#socket);
   }
+}
+
+/** Collects what comes from a terminal's master. */
+export function readTerminal(master: number): { readonly text: string; close(): void } {
+  const p = new ProgramBuilder();
+  const buffer = p.space(4096);
+  const count = p.slot('count');
+  p.call('read', [master, buffer, 4096], { out: count, tolerate: 'all' });
+  const program = p.build();
+  const output = { text: '', close: () => watch.close() };
+  const watch = kernel.watch(master, 1, () => {
+    const result = kernel.run(program);
+    output.text += result.at(buffer, Math.max(result.get(count), 0)).toString();
+  });
+  return output;
 }

@@ -38,4 +38,4 @@ export {
 } from './suite';
 export { Systemd, whyNoSystemd } from './systemd';
 export { describeTree, plainNames, readTar, type ReadEntry } from './tar-reader';
-export { tarArchive, tarEntry, type TarEntry } from './tar-writer';
+export { tarArchive, tarEntry, type TarEntry, writeNamedSeed } from './tar-writer';

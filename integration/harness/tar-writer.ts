@@ -3,6 +3,8 @@
  * bytes on every machine.
  */
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 export type TarType = 'file' | 'hardlink' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
 
@@ -117,4 +119,17 @@ export function tarArchive(entries: readonly TarEntry[]): Buffer {
 /** `sha256:…` of some bytes, as OCI writes it. */
 export function digest(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+/** Writes an archive with /seeded, which holds the name, to a directory. @returns its path. */
+export function writeNamedSeed(directory: string, name: string): string {
+  const path = join(directory, `${name}.tar`);
+  writeFileSync(
+    path,
+    tarArchive([
+      { name: './', type: 'directory' },
+      { name: './seeded', content: name },
+    ]),
+  );
+  return path;
 }

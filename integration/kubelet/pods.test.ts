@@ -1,7 +1,7 @@
 /** Pods of a real kubelet, from their manifests: what it asks of a runtime, in its order and its time. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { imageName, isSilt, peerRelease, shimPid, siltTest, tarArchive, testIf, waitFor } from '../harness';
+import { imageName, isSilt, peerRelease, shimPid, siltTest, testIf, waitFor, writeNamedSeed } from '../harness';
 import type { KubeletProcess, PodObject } from '../harness/cri/kubelet-process';
 import { kubeletSuite } from '../harness/cri/kubelet-suite';
 
@@ -336,17 +336,7 @@ function podsOfKubelet(kubelet: () => KubeletProcess): void {
   );
 
   siltTest('containers start from the archives that the pod’s annotations name', async () => {
-    const seed = (name: string): string => {
-      const path = join(kubelet().containerd.seeds, `${name}.tar`);
-      writeFileSync(
-        path,
-        tarArchive([
-          { name: './', type: 'directory' },
-          { name: './seeded', content: name },
-        ]),
-      );
-      return path;
-    };
+    const seed = (name: string): string => writeNamedSeed(kubelet().containerd.seeds, name);
     const key = 'dev.gvisor.tar.rootfs.upper';
     kubelet().add(
       'seeded',

@@ -6,13 +6,11 @@ import { requireCheckpointDirectory } from '../application';
 import { findInPod, POD_MANIFEST, restoredName } from '../checkpoint';
 import { readManifest } from '../checkpoint/manifest';
 import type { Config } from '../config/config';
+import { CONTAINER_TYPE } from '../config/cri-annotations';
 import { containerName } from '../config/seed-policy';
 import { asksForRestore, RESTORE_PATH } from '../config/restore-annotations';
 
 type Annotations = Readonly<Record<string, string>>;
-
-/** Set by containerd's CRI plugin on the container that only holds a pod. There is nothing in it that could go on. */
-const CONTAINER_TYPE = 'io.kubernetes.cri.container-type';
 
 /**
  * The checkpoint that a container is to go on from by its annotations: what is its own in that of a pod, or that of one container of its
@@ -25,6 +23,7 @@ export function checkpointAskedFor(
   config: Pick<Config, 'checkpointDirectories'>,
 ): string | undefined {
   const { annotations = {} } = spec;
+  // There is nothing in what only holds a pod that could go on.
   if (!asksForRestore(annotations) || annotations[CONTAINER_TYPE] === 'sandbox') return undefined;
   const path = annotations[RESTORE_PATH]!;
   requireCheckpointDirectory(RESTORE_PATH, path, config);

@@ -34,8 +34,7 @@ export function serveCheckpointFile(
   };
   let saving: Promise<void> | undefined;
   file.serve(() => {
-    if (!enable) return;
-    if (saving) return;
+    if (!enable || saving) return;
     outcomes.look();
     heard = undefined;
     saving = saveFor(workshop, id, { answer, onRefusal: () => tell('error') })

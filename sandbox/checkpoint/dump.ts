@@ -13,7 +13,7 @@ import {
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
-import type { Spec } from '../../oci';
+import { isInHostMounts, type Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids, memoryInUse } from '../cgroup';
 import { shownFeatures } from '../cpuid';
@@ -361,13 +361,13 @@ class Dump {
 }
 
 /** What CRIU would not give back as it was. @throws SiltError CHECKPOINT_FAILED naming the namespace. */
-function refuseNamespaces({ linux }: Spec): void {
-  if (!linux?.namespaces?.some(({ type }) => type === 'mount'))
+function refuseNamespaces(spec: Spec): void {
+  if (isInHostMounts(spec))
     throw new SiltError(
       'CHECKPOINT_FAILED',
       'it has no mount namespace of its own, and its root filesystem would not be restored',
     );
-  const hinders = linux.namespaces.find(
+  const hinders = spec.linux?.namespaces?.find(
     ({ type, path }) => type === 'time' || ((type === 'mount' || type === 'cgroup') && path !== undefined),
   );
   if (hinders === undefined) return;

@@ -1,6 +1,6 @@
 /** What saved processes may do: CRIU gives them back what they had, whatever the spec of the new container says. */
 import { isDeepStrictEqual } from 'node:util';
-import { BASELINES, isPrivileged, type Process, type Seccomp, type Spec } from '../../oci';
+import { BASELINES, CAPABILITY_SETS, isPrivileged, type Process, type Seccomp, type Spec } from '../../oci';
 import type { Config } from '../config/config';
 
 export interface Rights {
@@ -12,13 +12,6 @@ export interface Rights {
 type Capabilities = NonNullable<Process['capabilities']>;
 type Confinement = 'apparmorProfile' | 'selinuxLabel';
 
-const CAPABILITY_SETS = [
-  'bounding',
-  'effective',
-  'permitted',
-  'inheritable',
-  'ambient',
-] as const satisfies (keyof Capabilities)[];
 /** From the weakest on. */
 const STRENGTHS: readonly Config['baseline'][] = ['none', ...BASELINES];
 /** What was in force, unless configured otherwise, before manifests named it. */

@@ -2,12 +2,10 @@ import { lstatSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { SiltError } from '../../errors';
 import type { Config } from './config';
+import { CONTAINER_NAME, CONTAINER_TYPE } from './cri-annotations';
 
 /** gVisor's annotation: the archive that a container's upper starts from. */
 export const SEED_ANNOTATION = 'dev.gvisor.tar.rootfs.upper';
-/** Set by containerd's CRI plugin: the name of every container of a pod but the sandbox container itself. */
-const CONTAINER_NAME = 'io.kubernetes.cri.container-name';
-const CONTAINER_TYPE = 'io.kubernetes.cri.container-type';
 
 type Annotations = Readonly<Record<string, string>>;
 

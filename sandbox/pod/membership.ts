@@ -1,8 +1,9 @@
 import type { Spec } from '../../oci';
+import { CONTAINER_TYPE, SANDBOX_ID } from '../config/cri-annotations';
 
 /** Annotations by which an engine says that a container is one of a pod's, and of which: containerd's CRI plugin, CRI-O. */
 const MEMBERSHIP = [
-  { type: 'io.kubernetes.cri.container-type', sandbox: 'io.kubernetes.cri.sandbox-id' },
+  { type: CONTAINER_TYPE, sandbox: SANDBOX_ID },
   { type: 'io.kubernetes.cri-o.ContainerType', sandbox: 'io.kubernetes.cri-o.SandboxID' },
 ];
 

@@ -18,7 +18,7 @@ export function forkInto(
   const cgroup = into === undefined ? undefined : open(p, into, 'O_PATH|O_DIRECTORY');
   const child = fork(p, name, { ...options, ...(cgroup && { cgroup }) }, () => {
     if (cgroup) close(p, cgroup);
-    for (const file of files) p.scope(() => joinBy(p, open(p, file, 'O_WRONLY')));
+    joinAll(p, files);
     body();
   });
   if (cgroup) close(p, cgroup);
@@ -32,7 +32,7 @@ export function inCgroup(p: ProgramBuilder, entry: CgroupEntry, body: () => void
     return;
   }
   p.step(STEP);
-  for (const file of entry.files) p.scope(() => joinBy(p, open(p, file, 'O_WRONLY')));
+  joinAll(p, entry.files);
   body();
 }
 
@@ -50,6 +50,10 @@ export function openCgroup(p: ProgramBuilder, { into, files }: CgroupEntry): () 
     p.step(STEP);
     opened.forEach((fd) => joinBy(p, fd));
   };
+}
+
+function joinAll(p: ProgramBuilder, files: readonly string[]): void {
+  for (const file of files) p.scope(() => joinBy(p, open(p, file, 'O_WRONLY')));
 }
 
 /** "0" stands for the writer (cgroups(7)). */

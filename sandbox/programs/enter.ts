@@ -1,3 +1,4 @@
+import { openSlave } from '../../gofer';
 import { everyCpu } from '../../oci';
 import {
   C,
@@ -97,10 +98,7 @@ function newTerminal(p: ProgramBuilder, plan: ProcessPlan): Slot {
   p.step('opening a terminal');
   const master = p.slot('master');
   p.call('openat', [C.AT_FDCWD, p.string('/dev/ptmx'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC'), 0], { out: master });
-  p.call('ioctl', [master, flags('TIOCSPTLCK'), p.space(4, '{0}')]);
-  const slave = p.slot('slave');
-  // By fd, not by name: the name in /dev/pts is the container's to change (ioctl_tty(2), Linux 4.13).
-  p.call('ioctl', [master, flags('TIOCGPTPEER'), flags('O_RDWR|O_NOCTTY|O_CLOEXEC')], { out: slave });
+  const slave = openSlave(p, master, 'O_RDWR|O_NOCTTY');
   p.call('fchown', [slave, plan.uid, -1]);
   if (plan.terminalSize) setTerminalSize(p, master, plan.terminalSize);
   report(p, 'terminal', [master]);

@@ -11,14 +11,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
-import {
-  type ContainerState,
-  DEFAULT_ROOT,
-  isSameProcess,
-  type PodState,
-  recordProcess,
-  StateDirectory,
-} from './state';
+import { type ContainerState, isSameProcess, type PodState, recordProcess, StateDirectory } from './state';
+import { DEFAULT_ROOT } from './root';
 
 let root: string;
 let state: StateDirectory;

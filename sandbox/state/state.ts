@@ -17,12 +17,10 @@ import type { Cgroup } from '../cgroup';
 import type { Config } from '../config/config';
 import type { PodNamespaces } from '../pod/pod';
 import { isZombie, startTimeOf } from '../process/process';
+import { DEFAULT_ROOT } from './root';
 
 /** Format of the state files. A silt reads every format up to its own and refuses newer ones by name. */
 const VERSION = 1;
-
-/** Where silt keeps state unless told otherwise; below it, a directory per containerd namespace. */
-export const DEFAULT_ROOT = '/run/silt';
 
 /** A process as state files record it: the start time tells it from a later one with the same pid. */
 export interface RecordedProcess {

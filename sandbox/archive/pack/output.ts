@@ -1,6 +1,6 @@
 /**
- * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled with headers, the other
- * one's files are read into their places in it and all of it is written, by one program on another thread. Larger files are sent by
+ * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled, the other one is written by a
+ * program on another thread, which first reads those of its files that the addon has not (see plain-files.ts). Larger files are sent by
  * sendfile(2), between what stands in front of them in the buffer and what comes behind; the largest in pieces of their own.
  */
 import { fstatSync, readSync, writeSync } from 'node:fs';
@@ -58,8 +58,6 @@ interface Sending {
 
 interface Half {
   readonly batch: Batch;
-  /** The batch's image. */
-  readonly bytes: Uint8Array;
   /** Where in the batch's image the buffer begins. */
   readonly start: number;
   /** Slot for how much the last write has written. */
@@ -122,7 +120,7 @@ export class Output {
   }
 
   get bytes(): Uint8Array {
-    return this.#filling.bytes;
+    return this.#filling.batch.image;
   }
 
   took(count: number): void {
@@ -334,10 +332,8 @@ export class Output {
 
 function newHalf(runner: SyscallRunner): Half {
   const batch = new Batch(runner, { imageSize: BUFFER + 16 * (FILES + 1), maxCalls: 3 * FILES + 1 });
-  const { buffer, byteOffset, length } = batch.image;
-  const bytes = new Uint8Array(buffer, byteOffset, length);
   const places = { start: batch.space(BUFFER), result: batch.newSlot() };
-  const half = { batch, bytes, ...places, readings: [], sendings: [], used: 0, written: 0, sent: 0 };
+  const half = { batch, ...places, readings: [], sendings: [], used: 0, written: 0, sent: 0 };
   batch.keep();
   return half;
 }

@@ -78,41 +78,35 @@ export class PlainFiles {
    */
   write(directory: number, prefix: ByteString, listing: Names, from: number, count: number): number {
     const job = this.#job;
-    const output = this.#output;
     const first = listing.stackIndex(from);
-    const end = first + count;
     job[JOB.directory] = directory;
     job[JOB.first] = first;
+    job[JOB.count] = count;
+    const outcome = this.#run('plainFiles', prefix, MOST_HEADERS);
     // A full buffer ends it: whoever packs beside other work looks at the time between buffers.
-    for (
-      let room = MOST_HEADERS, outcome = NO_ROOM;
-      outcome === NO_ROOM && job[JOB.first] === first;
-      room = MOST_HEADERS + LARGEST
-    ) {
-      const at = output.room(room);
-      job[JOB.count] = end - job[JOB.first]!;
-      job[JOB.at] = at;
-      job[JOB.end] = output.roomEnd;
-      const { bytes, places } = this.#names;
-      outcome = this.#runner.plainFiles(bytes, places, prefix, this.#ids, job, output.bytes);
-      output.took(job[JOB.at]! - at);
-    }
+    if (outcome === NO_ROOM && job[JOB.first] === first) this.#run('plainFiles', prefix, MOST_HEADERS + LARGEST);
     return job[JOB.first]! - first;
   }
 
   /** Opens a directory like most, and writes its entry. @returns the fd, the caller's to close; -1 when it is another one. */
   directory(parent: number, prefix: ByteString, listing: Names, index: number): number {
     const job = this.#job;
-    const output = this.#output;
-    const at = output.room(MOST_HEADERS);
     job[JOB.directory] = parent;
     job[JOB.first] = listing.stackIndex(index);
     job[JOB.count] = 1;
+    return this.#run('plainDirectory', prefix, MOST_HEADERS);
+  }
+
+  /** Has the addon do the job where there is so much room at least. */
+  #run(what: 'plainFiles' | 'plainDirectory', prefix: ByteString, room: number): number {
+    const job = this.#job;
+    const output = this.#output;
+    const at = output.room(room);
     job[JOB.at] = at;
     job[JOB.end] = output.roomEnd;
     const { bytes, places } = this.#names;
-    const fd = this.#runner.plainDirectory(bytes, places, prefix, this.#ids, job, output.bytes);
+    const outcome = this.#runner[what](bytes, places, prefix, this.#ids, job, output.bytes);
     output.took(job[JOB.at]! - at);
-    return fd;
+    return outcome;
   }
 }
