@@ -36,6 +36,7 @@ export {
   taskStatus,
   testIf,
 } from './suite';
-export { Systemd, whyNoSystemd } from './systemd';
+export { Systemd, SYSTEMD_LAYOUTS, whyNoSystemd } from './systemd';
+export type { SystemdLayout } from './systemd';
 export { describeTree, plainNames, readTar, type ReadEntry } from './tar-reader';
 export { tarArchive, tarEntry, type TarEntry, writeNamedSeed } from './tar-writer';

@@ -11,7 +11,7 @@ export interface CgroupDirectory {
   readonly path: string;
 }
 
-/** A unit of systemd's, which is a cgroup on the unified hierarchy. */
+/** A unit of systemd's, which is a cgroup in each hierarchy. */
 export interface Unit {
   /** Such as `docker-0123.scope`. */
   readonly name: string;

@@ -79,28 +79,30 @@ describe('where a container’s cgroup is', () => {
     expect(refusal(() => parseCgroupsPath(undefined, id))).toMatchObject({ code: 'REQUEST_INVALID' });
   });
 
-  test('a unit of systemd’s where it is asked for, or where systemd runs and the path has its form', () => {
-    const place = (driver: CgroupDriver, cgroupsPath: string | undefined, systemdRuns = true): object | undefined =>
-      locateCgroup({ cgroupsPath, id: 'box', hierarchies: recordedHierarchies('v2'), driver, systemdRuns }).unit;
-    const form = 'kubepods-pod1.slice:cri-containerd:abc';
-    const unit = { slice: 'kubepods-pod1.slice', name: 'cri-containerd-abc.scope' };
-    expect(place('systemd', form)).toEqual(unit);
-    expect(place('systemd', undefined)).toEqual({ slice: 'system.slice', name: 'silt-box.scope' });
-    expect(place('auto', form)).toEqual(unit);
-    expect([place('auto', form, false), place('auto', '/a'), place('cgroupfs', form)]).toEqual([
-      undefined,
-      undefined,
-      undefined,
-    ]);
-  });
+  test.each(['v1', 'hybrid', 'v2'] as const)(
+    'a unit of systemd’s where it is asked for, or where systemd runs and the path has its form: %s',
+    (host) => {
+      const place = (driver: CgroupDriver, cgroupsPath: string | undefined, systemdRuns = true): object | undefined =>
+        locateCgroup({ cgroupsPath, id: 'box', hierarchies: recordedHierarchies(host), driver, systemdRuns }).unit;
+      const form = 'kubepods-pod1.slice:cri-containerd:abc';
+      const unit = { slice: 'kubepods-pod1.slice', name: 'cri-containerd-abc.scope' };
+      expect(place('systemd', form)).toEqual(unit);
+      expect(place('systemd', undefined)).toEqual({ slice: 'system.slice', name: 'silt-box.scope' });
+      expect(place('auto', form)).toEqual(unit);
+      expect([place('auto', form, false), place('auto', '/a'), place('cgroupfs', form)]).toEqual([
+        undefined,
+        undefined,
+        undefined,
+      ]);
+    },
+  );
 
   test('systemd as driver is refused where it cannot be, and a malformed path is still told first', () => {
-    const locate = (cgroupsPath: string, host: 'v1' | 'v2', systemdRuns: boolean): Refusal =>
-      refusal(() => locateCgroup({ cgroupsPath, id: 'box', hierarchies: recordedHierarchies(host), driver: 'systemd', systemdRuns })); // prettier-ignore
-    expect(locate('a.slice:b:c', 'v2', false)).toMatchObject({ code: 'HOST_UNSUPPORTED', message: expect.stringContaining('systemd not running on this host') as string }); // prettier-ignore
-    expect(locate('a.slice:b:c', 'v1', true)).toMatchObject({ code: 'HOST_UNSUPPORTED', message: expect.stringContaining('unified hierarchy') as string }); // prettier-ignore
-    expect(locate('/a', 'v2', true)).toMatchObject({ code: 'SPEC_INVALID', message: expect.stringContaining('slice:prefix:name') as string }); // prettier-ignore
-    expect(locate('a.slice:b:', 'v2', false)).toMatchObject({ code: 'SPEC_INVALID' });
+    const locate = (cgroupsPath: string, systemdRuns: boolean): Refusal =>
+      refusal(() => locateCgroup({ cgroupsPath, id: 'box', hierarchies: recordedHierarchies('v2'), driver: 'systemd', systemdRuns })); // prettier-ignore
+    expect(locate('a.slice:b:c', false)).toMatchObject({ code: 'HOST_UNSUPPORTED', message: expect.stringContaining('systemd not running on this host') as string }); // prettier-ignore
+    expect(locate('/a', true)).toMatchObject({ code: 'SPEC_INVALID', message: expect.stringContaining('slice:prefix:name') as string }); // prettier-ignore
+    expect(locate('a.slice:b:', false)).toMatchObject({ code: 'SPEC_INVALID' });
   });
 
   test('systemd’s form is told from a path', () => {

@@ -112,8 +112,7 @@ const DEFAULT_UNIT = { kind: 'systemd', slice: 'system.slice', prefix: 'silt' } 
 
 /**
  * Where a container's cgroup is, in every hierarchy. Makes nothing.
- * Raises SPEC_INVALID, REQUEST_INVALID, HOST_UNSUPPORTED as above, and for the driver systemd where systemd is not running, or does not
- * have the controllers.
+ * Raises SPEC_INVALID, REQUEST_INVALID, HOST_UNSUPPORTED as above, and for the driver systemd where systemd is not running.
  */
 export function locateCgroup(location: Location): Cgroup {
   const { hierarchies, driver = 'cgroupfs', systemdRuns = false, id } = location;
@@ -123,7 +122,7 @@ export function locateCgroup(location: Location): Cgroup {
     if (!location.cgroupsPath) where = { ...DEFAULT_UNIT, name: id };
     refuseSystemd(where, location);
   }
-  const bySystemd = driver === 'systemd' || (driver === 'auto' && systemdRuns && mode === 'v2');
+  const bySystemd = driver === 'systemd' || (driver === 'auto' && systemdRuns);
   const directories = hierarchies.list.map((hierarchy) => ({
     version: hierarchy.version,
     mountPoint: hierarchy.mountPoint,
@@ -134,15 +133,12 @@ export function locateCgroup(location: Location): Cgroup {
 }
 
 /** With runc's words, where it has some. */
-function refuseSystemd(where: CgroupsPath, { cgroupsPath, hierarchies, systemdRuns }: Location): void {
+function refuseSystemd(where: CgroupsPath, { cgroupsPath, systemdRuns }: Location): void {
   if (where.kind !== 'systemd') {
     throw invalid(`expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got ${JSON.stringify(cgroupsPath)} instead`); // prettier-ignore
   }
   const leave = 'leave --systemd-cgroup out (Docker: "native.cgroupdriver=cgroupfs")';
   if (!systemdRuns) {
     throw new SiltError('HOST_UNSUPPORTED', `systemd not running on this host, cannot use systemd cgroups manager: there is no /run/systemd/system; ${leave}`); // prettier-ignore
-  }
-  if (hierarchies.mode !== 'v2') {
-    throw new SiltError('HOST_UNSUPPORTED', `systemd is asked for cgroups on the unified hierarchy only, and this host keeps its controllers on v1; ${leave}`); // prettier-ignore
   }
 }

@@ -50,6 +50,11 @@ export interface CgroupRequest extends Location {
 
 const AT = '$.linux.resources';
 
+/*
+ * systemd and the devices of v1: whenever it is told of any limit of a unit it writes that unit's table of devices anew, as far as it can
+ * say it (systemd.resource-control(5), DeviceAllow=). So it is told the whole table each time, and after it the table is written again.
+ */
+
 /** Processes and threads that the unpacker of a seed may have, and those that start it, whatever the container may. */
 const UNPACKER_PIDS = 64n;
 
@@ -115,14 +120,16 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
   const planning: Planning = { cgroup, at: AT, inForce: {}, updating: false };
   const limits = planLimits(resources, planning);
   const isLater = ({ file }: Write): boolean => basename(file) === 'pids.max';
+  const later = limits.filter(isLater);
+  const again = cgroup.unit !== undefined && later.length > 0 ? deviceWrites : [];
   return {
     cgroup,
     directories: cgroup.directories.flatMap(directoriesDownTo),
     delegations: planDelegations(cgroup),
     inheritances: planInheritance(cgroup, resources.cpu),
     writes: [...deviceWrites, ...limits.filter((write) => !isLater(write))],
-    laterWrites: limits.filter(isLater),
-    seedWrites: limits.filter(isLater).map(withRoomToUnpack),
+    laterWrites: [...again, ...later],
+    seedWrites: [...again, ...later.map(withRoomToUnpack)],
     deviceProgram: cgroup.mode === 'v2' && !allowsEverything(policy) ? compileDeviceProgram(policy) : undefined,
   };
 }
@@ -131,7 +138,7 @@ export interface UpdateRequest {
   readonly cgroup: Cgroup;
   readonly resources: Resources;
   readonly inForce: LimitsInForce;
-  /** v1: text of devices.list, needed when the resources hold devices. */
+  /** v1: text of devices.list, needed when the resources hold devices, and for a unit of systemd's. */
   readonly devicesList?: string;
   /** JSON path of the resources in the caller's document; `$` for a document that is nothing else. */
   readonly at?: string;
@@ -145,13 +152,17 @@ export function planUpdate(request: UpdateRequest): UpdatePlan {
   const { cgroup, resources, at = '$' } = request;
   const planning: Planning = { cgroup, at, inForce: request.inForce, updating: true };
   const limits = planLimits(resources, planning);
-  if ((resources.devices ?? []).length === 0) return { writes: limits, deviceProgram: undefined };
+  const given = (resources.devices ?? []).length > 0;
   const policy = parseDevicePolicy(resources.devices, at);
-  if (cgroup.mode === 'v2') return { writes: limits, deviceProgram: compileDeviceProgram(policy) };
+  if (cgroup.mode === 'v2') return { writes: limits, deviceProgram: given ? compileDeviceProgram(policy) : undefined };
+  const bySystemd = cgroup.unit !== undefined;
   const present = request.devicesList === undefined ? undefined : parseDevicesList(request.devicesList);
+  const rewritten = bySystemd && limits.length > 0 ? present : undefined;
+  const wanted = given ? toDeviceTable(policy) : rewritten;
+  if (wanted === undefined) return { writes: limits, deviceProgram: undefined };
   const directory = requireDirectory(cgroup, 'devices', `${at}.devices`).path;
   return {
-    writes: [...planDeviceTable(directory, toDeviceTable(policy), present), ...limits],
+    writes: [...planDeviceTable(directory, wanted, bySystemd ? undefined : present), ...limits],
     deviceProgram: undefined,
   };
 }

@@ -72,15 +72,21 @@ export function readLimitsInForce(cgroup: Cgroup): LimitsInForce {
  * given).
  * Raises SPEC_INVALID, SPEC_UNSUPPORTED, WRONG_STATE (checkBeforeUpdate), SYSCALL_FAILED.
  */
-export function planChange(cgroup: Cgroup, resources: Resources, at = '$'): UpdatePlan {
+export function planChange(
+  cgroup: Cgroup,
+  resources: Resources,
+  at = '$',
+): UpdatePlan & { readonly inForce: LimitsInForce } {
   const devices = cgroup.mode === 'v2' ? undefined : findDirectory(cgroup, 'devices');
-  return planUpdate({
+  const inForce = readLimitsInForce(cgroup);
+  const plan = planUpdate({
     cgroup,
     resources,
     at,
-    inForce: readLimitsInForce(cgroup),
-    ...(devices === undefined || resources.devices === undefined
-      ? {}
-      : { devicesList: readText(`${devices.path}/devices.list`) }),
+    inForce,
+    ...(devices !== undefined && (resources.devices !== undefined || cgroup.unit !== undefined)
+      ? { devicesList: readText(`${devices.path}/devices.list`) }
+      : {}),
   });
+  return { ...plan, inForce };
 }

@@ -14,22 +14,14 @@ import {
   type Write,
 } from '../cgroup';
 import type { Config } from '../config/config';
-import { attachDeviceFilter, replaceDeviceFilter } from './device-filter';
 import type { Host } from '../host';
-import {
-  annotatedProperties,
-  limitProperties,
-  type Property,
-  setUnitProperties,
-  startPlaceholder,
-  startUnit,
-  stopUnit,
-  systemdRuns,
-} from '../systemd';
+import type { Property } from '../systemd';
+import { ownerOf } from './cgroup-owner';
+import { attachDeviceFilter, replaceDeviceFilter } from './device-filter';
 
-/** A container's cgroup with all that belongs to it: its files, the unit of systemd's that it may be, the program that filters devices. */
+/** A container's cgroup with all that belongs to it: its files, what its owner is told, the program that filters devices. */
 export interface ContainerCgroupPlan extends CgroupPlan {
-  readonly unitProperties: readonly Property[];
+  readonly properties: readonly Property[];
 }
 
 /** Pure but for looking at the host. @throws SiltError for what can be refused beforehand, see planCgroup. */
@@ -41,8 +33,7 @@ export function planContainerCgroup(
   const { cgroupsPath, resources } = linux;
   const { hierarchies, systemdRuns } = host;
   const plan = planCgroup({ id, cgroupsPath, resources, hierarchies, driver, systemdRuns });
-  if (!plan.cgroup.unit) return { ...plan, unitProperties: [] };
-  return { ...plan, unitProperties: [...limitProperties(plan.writes), ...annotatedProperties(annotations)] };
+  return { ...plan, properties: ownerOf(plan.cgroup).plan(plan.writes, annotations) };
 }
 
 /** A cgroup that waits for its container. */
@@ -66,37 +57,28 @@ export async function makeContainerCgroup(
   plan: ContainerCgroupPlan,
   delegateTo: Owner | undefined,
 ): Promise<WaitingCgroup> {
-  const { cgroup, unitProperties } = plan;
-  const { unit } = cgroup;
+  const owner = ownerOf(plan.cgroup);
   const limit = async (writes: readonly Write[]): Promise<void> => {
-    if (unit) await setUnitProperties(unit, limitProperties(writes));
+    await owner.tell(writes);
     applyWrites(writes);
   };
-  const close = (): Promise<void> => limit(plan.laterWrites);
-  const boundUnpacker = (): Promise<void> => limit(plan.seedWrites);
-  if (!unit) {
-    fill(kernel, plan, delegateTo);
-    return { boundUnpacker, close, release: () => Promise.resolve() };
-  }
-  const placeholder = await startPlaceholder(kernel);
+  const holder = await owner.begin(kernel, id, plan.properties);
   try {
-    await startUnit(unit, id, placeholder.pid, unitProperties);
-    try {
-      fill(kernel, plan, delegateTo, placeholder.pid);
-    } catch (error) {
-      await placeholder.release();
-      await stopUnit(unit);
-      throw error;
-    }
-    return { boundUnpacker, close, release: () => placeholder.release() };
+    fill(kernel, plan, delegateTo, holder.pid);
   } catch (error) {
-    await placeholder.release();
+    await holder.release();
+    await owner.end();
     throw error;
   }
+  return {
+    boundUnpacker: () => limit(plan.seedWrites),
+    close: () => limit(plan.laterWrites),
+    release: () => holder.release(),
+  };
 }
 
-function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | undefined, placeholder?: number): void {
-  const created = createCgroup(plan, placeholder);
+function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | undefined, holder?: number): void {
+  const created = createCgroup(plan, holder);
   try {
     if (delegateTo) delegateCgroup(plan.cgroup, delegateTo);
     if (plan.deviceProgram) attachDeviceFilter(kernel, plan.cgroup, plan.deviceProgram);
@@ -111,14 +93,15 @@ function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | und
  * @throws SiltError, see planChange; SYSTEMD_FAILED.
  */
 export async function updateContainerCgroup(kernel: Kernel, cgroup: Cgroup, resources: Resources): Promise<void> {
-  const { writes, deviceProgram } = planChange(cgroup, resources);
-  if (cgroup.unit) await setUnitProperties(cgroup.unit, limitProperties(writes));
-  applyWrites(writes);
-  if (deviceProgram) replaceDeviceFilter(kernel, cgroup, deviceProgram);
+  const { writes, inForce, deviceProgram } = planChange(cgroup, resources);
+  await ownerOf(cgroup).change(writes, inForce, () => {
+    applyWrites(writes);
+    if (deviceProgram) replaceDeviceFilter(kernel, cgroup, deviceProgram);
+  });
 }
 
-/** Removes a container's cgroup, which no process is in, and the unit that it is. May be called again. @throws SiltError, see removeCgroup; SYSTEMD_FAILED. */
+/** Removes a container's cgroup, which no process is in, and has its owner forget it. May be called again. @throws SiltError, see removeCgroup; SYSTEMD_FAILED. */
 export async function removeContainerCgroup(cgroup: Cgroup): Promise<void> {
-  if (cgroup.unit && systemdRuns()) await stopUnit(cgroup.unit);
+  await ownerOf(cgroup).end();
   await removeCgroup(cgroup);
 }

@@ -1,5 +1,5 @@
 import { SiltError } from '../../errors';
-import { type Property, property } from './properties';
+import { type Property, property } from './property';
 import type { Value, Variant } from './wire';
 
 const PREFIX = 'org.systemd.property.';

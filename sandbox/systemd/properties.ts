@@ -1,8 +1,12 @@
 import { basename } from 'node:path';
-import type { Value } from './wire';
+import { deviceProperties } from './devices';
+import { type Property, property } from './property';
 
-/** A property of a unit as the calls of systemd's manager take it: `(sv)`. */
-export type Property = readonly [name: string, variant: { readonly signature: string; readonly value: Value }];
+/** What systemd is told of: a file of the unit's cgroup, and what is written to it. */
+interface Write {
+  readonly file: string;
+  readonly value: string;
+}
 
 const INFINITY = 2n ** 64n - 1n;
 const SECOND_US = 1_000_000n;
@@ -14,15 +18,11 @@ const CPUS_PER_BYTE = 8;
 const MAX_CPU = 8191;
 
 /** Values of the spec's `unified` are written as they are; what the kernel takes beyond this (`1G`) systemd is not told. */
-const AMOUNT = /^(max|\d{1,19})$/;
+const AMOUNT = /^(max|-1|\d{1,19})$/;
 const QUOTA = /^(max|\d{1,15})( [1-9]\d{0,15})?$/;
 const SET = /^[\d,-]*$/;
 
-export function property(name: string, signature: string, value: Value): Property {
-  return [name, { signature, value }];
-}
-
-/** By the file of cgroup v2 that systemd writes for the property (systemd.resource-control(5)). */
+/** By the file that systemd writes for the property, of cgroup v2 and then of v1 (systemd.resource-control(5)). */
 const BY_FILE: Readonly<Record<string, (value: string) => Property[]>> = {
   'memory.min': amount('MemoryMin'),
   'memory.low': amount('MemoryLow'),
@@ -34,18 +34,39 @@ const BY_FILE: Readonly<Record<string, (value: string) => Property[]>> = {
   'cpu.max': quota,
   'cpuset.cpus': set('AllowedCPUs'),
   'cpuset.mems': set('AllowedMemoryNodes'),
+  'memory.limit_in_bytes': amount('MemoryLimit'),
+  'cpu.shares': amount('CPUShares'),
+  'blkio.bfq.weight': amount('BlockIOWeight'),
 };
 
+/** Of a CPU quota what v1 has in two files, of which a change may write one. Microseconds; undefined: unlimited, the usual one. */
+interface QuotaInForce {
+  readonly quota?: bigint;
+  readonly period?: bigint;
+}
+
 /**
- * What is written to a container's cgroup v2, in systemd's words as far as it has any: it writes the values that it knows again when it is
+ * What is written to a container's cgroup, in systemd's words as far as it has any: it writes the values that it knows again when it is
  * reloaded, and those that it does not know fall back. All is written to the files as well, since systemd rounds some. Pure.
+ * @param inForce what holds before the writes
+ * @throws SiltError SPEC_UNSUPPORTED for devices of v1 that it has no words for, and would open.
  */
-export function limitProperties(writes: readonly { readonly file: string; readonly value: string }[]): Property[] {
-  return writes.flatMap(({ file, value }) => BY_FILE[basename(file)]?.(value.trim()) ?? []);
+export function limitProperties(writes: readonly Write[], inForce: QuotaInForce = {}): Property[] {
+  const amounts = writes.flatMap(({ file, value }) => BY_FILE[basename(file)]?.(value.trim()) ?? []);
+  return [...amounts, ...quotaV1(writes, inForce), ...deviceProperties(writes)];
+}
+
+function quotaV1(writes: readonly Write[], inForce: QuotaInForce): Property[] {
+  const written = (name: string): string | undefined => writes.find(({ file }) => basename(file) === name)?.value;
+  const [us, period] = [written('cpu.cfs_quota_us'), written('cpu.cfs_period_us')];
+  if (us === undefined && period === undefined) return [];
+  const max = (us ?? String(inForce.quota ?? -1)).replace(/^-.*/, 'max');
+  return quota(`${max} ${period ?? String(inForce.period ?? DEFAULT_PERIOD_US)}`);
 }
 
 function amount(name: string): (value: string) => Property[] {
-  return (value) => (AMOUNT.test(value) ? [property(name, 't', value === 'max' ? INFINITY : BigInt(value))] : []);
+  const isUnlimited = (value: string): boolean => value === 'max' || value === '-1';
+  return (value) => (AMOUNT.test(value) ? [property(name, 't', isUnlimited(value) ? INFINITY : BigInt(value))] : []);
 }
 
 /** `MAX PERIOD`, where MAX may be `max`, and the period missing. */

@@ -1,8 +1,17 @@
 import { existsSync } from 'node:fs';
 import { SiltError } from '../../errors';
-import type { Unit } from '../cgroup';
+import type { Mode, Unit } from '../cgroup';
 import { CallFailed, Connection } from './connection';
-import { type Property, property } from './properties';
+import { type Property, property } from './property';
+
+export interface UnitStart {
+  /** The container's. */
+  readonly id: string;
+  /** A process that lives until the container's own are in the cgroup: a scope without one ends. */
+  readonly pid: number;
+  readonly mode: Mode;
+  readonly properties: readonly Property[];
+}
 
 /** Whether systemd is this host's process 1 (sd_booted(3)). */
 export function systemdRuns(): boolean {
@@ -11,20 +20,23 @@ export function systemdRuns(): boolean {
 
 /**
  * Has systemd make the unit of a container: a scope below its slice with a first process in it, delegated, so that silt and the container
- * make what they want in it (systemd's CGROUP_DELEGATION.md). A name that ends in `.slice` makes a slice, which takes no process.
- * @param pid a process that lives until the container's own are in the cgroup: a scope without one ends
+ * make what they want in it (systemd's CGROUP_DELEGATION.md). A name that ends in `.slice` makes a slice, which takes no process. On v1 it
+ * makes it in the hierarchies that it knows; the others are its caller's.
  * @throws SiltError SYSTEMD_FAILED; CONTAINER_EXISTS when there is such a unit.
  */
-export async function startUnit(unit: Unit, id: string, pid: number, properties: readonly Property[]): Promise<void> {
+export async function startUnit(unit: Unit, { id, pid, mode, properties }: UnitStart): Promise<void> {
   const place = unit.name.endsWith('.slice')
     ? [property('Wants', 'as', [unit.slice])]
     : [property('Slice', 's', unit.slice), property('PIDs', 'au', [pid]), property('Delegate', 'b', true)];
   const all = [
     property('Description', 's', `silt container ${id}`),
     ...place,
-    ...['MemoryAccounting', 'CPUAccounting', 'IOAccounting', 'TasksAccounting'].map((name) =>
-      property(name, 'b', true),
-    ),
+    ...[
+      'MemoryAccounting',
+      'CPUAccounting',
+      'TasksAccounting',
+      mode === 'v2' ? 'IOAccounting' : 'BlockIOAccounting',
+    ].map((name) => property(name, 'b', true)),
     property('DefaultDependencies', 'b', false),
     ...properties,
   ];
