@@ -10,7 +10,13 @@ import { fetchRunsc } from '../harness/runsc';
 import { report, type Result } from './measure';
 import { benchShimRestore } from './shim-restore';
 
+/** The cases of `make bench` that are measured here, `checkpoint` being all of them, with MiB of memory where they have some. */
+const SIZES = { 'checkpoint-idle': 0, 'checkpoint-256': 256, 'checkpoint-1024': 1024 } as const;
+const SHIM = 'checkpoint-shim';
+export const checkpointCases = ['checkpoint', ...Object.keys(SIZES), SHIM];
+
 export interface CheckpointSettings {
+  readonly cases: readonly string[];
   readonly rounds: number;
   readonly print: (text: string) => void;
 }
@@ -25,22 +31,31 @@ interface Figures {
   readonly copy: number;
 }
 
-const SIZES = [0, 256, 1024] as const;
 const TIMEOUT = { timeoutMs: 120_000 };
 
-export async function benchCheckpoint({ rounds, print }: CheckpointSettings): Promise<void> {
+export async function benchCheckpoint({ cases, rounds, print }: CheckpointSettings): Promise<void> {
   const criu = findCriu();
   if (!('path' in criu)) {
     print(`checkpoint: skipped, ${criu.reason}\n`);
     return;
   }
+  const isAsked = (name: string): boolean => cases.includes('checkpoint') || cases.includes(name);
+  const sizes = Object.entries(SIZES).flatMap(([name, mib]) => (isAsked(name) ? [mib] : []));
+  if (sizes.length > 0) await benchCommandLine(sizes, { criu: criu.path, rounds, print });
+  if (isAsked(SHIM)) await benchShimRestore({ criu: criu.path, rounds, print });
+}
+
+async function benchCommandLine(
+  sizes: readonly number[],
+  { criu, rounds, print }: Omit<CheckpointSettings, 'cases'> & { readonly criu: string },
+): Promise<void> {
   const host = new CommandLine();
   try {
     const bin = join(host.directory, 'bin');
     mkdirSync(bin);
-    writeFileSync(join(bin, 'criu'), `#!/bin/sh\nexec ${criu.path} "$@"\n`, { mode: 0o755 });
+    writeFileSync(join(bin, 'criu'), `#!/bin/sh\nexec ${criu} "$@"\n`, { mode: 0o755 });
     host.environment['PATH'] = `${bin}:${process.env['PATH']}`;
-    writeFileSync(String(host.environment['SILT_CONFIG']), `criu = "${criu.path}"\n`);
+    writeFileSync(String(host.environment['SILT_CONFIG']), `criu = "${criu}"\n`);
     const source = join(checkout, 'integration/bench/ticker.c');
     await mustRun(['gcc', '-O2', '-static', source, '-o', join(host.rootfs, 'bin/ticker')]);
     const runtimes = [
@@ -49,8 +64,7 @@ export async function benchCheckpoint({ rounds, print }: CheckpointSettings): Pr
       background(host, bin),
       ...(await runsc(host, print)),
     ];
-    for (const mib of SIZES) print(await compare(host, runtimes, mib, mib === 0 ? rounds : Math.min(rounds, 5)));
-    await benchShimRestore({ criu: criu.path, rounds, print });
+    for (const mib of sizes) print(await compare(host, runtimes, mib, mib === 0 ? rounds : Math.min(rounds, 5)));
   } finally {
     await host.destroy();
   }
@@ -136,10 +150,25 @@ async function compare(
   ].join('');
 }
 
-async function once(host: CommandLine, { name, runtime, flags = [] }: Contender, mib: number): Promise<Figures> {
-  const bundle = host.bundle(['ticker', `${mib}`]);
+/** One round of one contender; whatever fails, it leaves neither container nor image. */
+async function once(host: CommandLine, contender: Contender, mib: number): Promise<Figures> {
+  const { runtime } = contender;
   const [id, later] = [host.newId(), host.newId()];
   const image = join(host.directory, `image-${id}`);
+  try {
+    return await measureOnce(host, contender, { mib, id, later, image });
+  } finally {
+    for (const one of [id, later]) await runtime.run(['delete', '--force', one], TIMEOUT).catch(() => undefined);
+    rmSync(image, { recursive: true, force: true });
+  }
+}
+
+async function measureOnce(
+  host: CommandLine,
+  { name, runtime, flags = [] }: Contender,
+  { mib, id, later, image }: { readonly mib: number; readonly id: string; readonly later: string; readonly image: string }, // prettier-ignore
+): Promise<Figures> {
+  const bundle = host.bundle(['ticker', `${mib}`]);
   // runc's containers write to their bundle's root filesystem.
   for (const file of ['gap', 'woke']) rmSync(join(host.rootfs, file), { force: true });
   const read = async (of: string, file: string): Promise<number> =>
@@ -174,8 +203,6 @@ async function once(host: CommandLine, { name, runtime, flags = [] }: Contender,
     },
     { timeoutMs: 60_000 },
   );
-  await runtime.must(['delete', '--force', later], TIMEOUT);
-  rmSync(image, { recursive: true });
   return { standstill, complete, restored: woke - before, bytes, copy };
 }
 

@@ -4,8 +4,9 @@
  *   bench [--rounds=N] [--directory=DIR] [CASE…]
  *
  * Cases: T1 T2 T3 T4 (archives of these trees), start, exec, memory, overlay (containers through containerd, beside runc), seed (a start
- * with a seed of 1 GiB), pods (50 of Kubernetes' at once, beside runc), checkpoint (beside runc and runsc). All of them without a case. DIR,
- * by default a tmpfs that is mounted for it, holds trees and archives.
+ * with a seed of 1 GiB), pods (50 of Kubernetes' at once, beside runc), checkpoint (beside runc and runsc; parts of it: checkpoint-idle,
+ * checkpoint-256, checkpoint-1024, checkpoint-shim). All of them without a case. DIR, by default a tmpfs that is mounted for it, holds
+ * trees and archives.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -13,13 +14,13 @@ import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchArchives } from './archives';
-import { benchCheckpoint } from './checkpoint';
+import { benchCheckpoint, checkpointCases } from './checkpoint';
 import { benchContainers } from './containers';
 import { benchPods } from './pods';
 import { trees } from './trees';
 
 const containerCases = ['start', 'exec', 'memory', 'overlay', 'seed'];
-const cases = [...trees.map(({ name }) => name), ...containerCases, 'pods', 'checkpoint'];
+const cases = [...trees.map(({ name }) => name), ...containerCases, 'pods', ...checkpointCases];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -34,7 +35,8 @@ async function main(): Promise<void> {
   print(`Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB; times are medians\n\n`); // prettier-ignore
   if (only.some((name) => containerCases.includes(name))) await benchContainers({ cases: only, rounds, print });
   if (only.includes('pods')) await benchPods(rounds, print);
-  if (only.includes('checkpoint')) await benchCheckpoint({ rounds, print });
+  const ofCheckpoints = only.filter((name) => checkpointCases.includes(name));
+  if (ofCheckpoints.length > 0) await benchCheckpoint({ cases: ofCheckpoints, rounds, print });
   if (!trees.some(({ name }) => only.includes(name))) return;
   await inDirectory(values.directory, (directory) => benchArchives({ only, rounds, directory, print }));
 }
