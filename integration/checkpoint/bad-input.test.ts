@@ -11,6 +11,8 @@ import {
   tooOldCriu,
   waitFor,
 } from '../harness';
+import { encodeFields, parseFields, readImage, type WireField, writeImage } from '../../sandbox/checkpoint/image-file';
+import { describeFile, readManifest, writeManifest } from '../../sandbox/checkpoint/manifest';
 
 /** Something of each kind that a checkpoint has files for. */
 const counter = [
@@ -148,6 +150,24 @@ checkpointCommandSuite('bad input', (host) => {
       writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, process }));
       expect(await refusedRestore(image, other)).toMatch(
         /with rights that the one to be restored is not given: .*user\.uid \(saved 0, given 7\), .*noNewPrivileges .* \(CHECKPOINT_INVALID\)/,
+      );
+    });
+
+    test('of an image whose threads were given more than its manifest says', async () => {
+      const copy = copyOfImage();
+      const path = join(copy, 'core-1.img');
+      const { magic, entries } = readImage(path);
+      // CredsEntry's cap_bnd and cap_prm: all of them.
+      const everything = [...Array.from({ length: 2 }, () => word(12)), ...Array.from({ length: 2 }, () => word(10))];
+      const core = within(parseFields(entries[0]!), 5, (thread) =>
+        within(thread, 10, (creds) => [...creds.filter(({ number }) => number !== 12 && number !== 10), ...everything]),
+      );
+      writeImage(path, { magic, entries: [encodeFields(core), ...entries.slice(1)] });
+      const manifest = readManifest(copy);
+      const files = await Promise.all(manifest.files.map((file) => describeFile(copy, file.path)));
+      await writeManifest(copy, { ...manifest, files });
+      expect(await refusedRestore(copy)).toMatch(
+        /holds threads with rights that the one to be restored is not given: core-1.img: permitted CAP_DAC_OVERRIDE .*CAP_SYS_ADMIN.*bounding .*\(CHECKPOINT_INVALID\)/,
       );
     });
 
@@ -356,6 +376,19 @@ checkpointCommandSuite('bad input', (host) => {
     });
   });
 });
+
+const word = (number: number): WireField => ({ number, wireType: 0, value: 0xffffffffn });
+
+/** With another content of the message of that number. */
+function within(
+  fields: readonly WireField[],
+  number: number,
+  change: (fields: readonly WireField[]) => readonly WireField[],
+): WireField[] {
+  return fields.map((field) =>
+    field.number === number ? { ...field, value: encodeFields(change(parseFields(field.value as Buffer))) } : field,
+  );
+}
 
 /** A hook that kills the CRIU that restores its container: what is in its cgroup by that name and is not the first process. */
 const KILL_CRIU = String.raw`#!/bin/sh

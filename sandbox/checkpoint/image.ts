@@ -6,6 +6,8 @@ import type { Spec } from '../../oci';
 import { missingFeatures } from '../cpuid/features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
+import { Breath } from './breath';
+import { credentialsBeyond } from './credentials';
 import { describeMounts } from './filesystems';
 import { readPagemaps } from '../pager/pagemap';
 import { type Rights, rightsBeyond } from './rights';
@@ -59,7 +61,12 @@ export async function openCheckpoint(
   refuseFurther(directory, manifest);
   checkMachine(directory, manifest, spec);
   checkSpec(manifest, { spec, baseline });
-  for (const file of manifest.files.filter((one) => !isMemory(one))) await verifyFile(directory, file);
+  const breath = new Breath();
+  for (const file of manifest.files.filter((one) => !isMemory(one))) {
+    await verifyFile(directory, file);
+    await breath.take();
+  }
+  await checkCredentials(directory, manifest, { spec, baseline });
   const verified = new Map<string, Promise<void>>();
   const verifyMemory = (how: 'all' | 'not-lazy'): Promise<void> => {
     const known = verified.get(how) ?? verify(directory, manifest, how === 'not-lazy');
@@ -112,6 +119,29 @@ function refuseFurther(directory: string, manifest: Manifest): void {
   throw new SiltError('CHECKPOINT_INVALID', message, { path: join(directory, further[0]!) });
 }
 
+/** The manifest says what the container was created with. This is what CRIU would give its threads. */
+async function checkCredentials(directory: string, manifest: Manifest, given: Rights): Promise<void> {
+  const breath = new Breath();
+  const beyond: string[] = [];
+  for (const file of manifest.files.filter(({ path }) => isImage(path, manifest) && CORE.test(basename(path)))) {
+    beyond.push(...credentialsBeyond(readVerified(directory, file), file.path, given));
+    await breath.take();
+  }
+  refuseRights(`the checkpoint ${directory} holds threads`, beyond);
+}
+
+/** One for each thread. */
+const CORE = /^core-\d+\.img$/;
+/** How many of the reasons are named: of a thousand threads each may have the same. */
+const NAMED = 8;
+
+function refuseRights(what: string, beyond: readonly string[]): void {
+  if (beyond.length === 0) return;
+  const more = beyond.length > NAMED ? ` and ${beyond.length - NAMED} more` : '';
+  const message = `${what} with rights that the one to be restored is not given: ${beyond.slice(0, NAMED).join(', ')}${more}`;
+  throw new SiltError('CHECKPOINT_INVALID', message);
+}
+
 function checkMachine(directory: string, manifest: Manifest, { annotations = {} }: Spec): void {
   if (manifest.architecture !== process.arch) {
     const message = `the checkpoint ${directory} was taken on ${manifest.architecture}, and this machine is ${process.arch}`;
@@ -146,11 +176,7 @@ export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'baseline
     const message = `the mounts are not those that the container was checkpointed with; ${problems.join('; ')}`;
     throw new SiltError('CHECKPOINT_INVALID', message);
   }
-  const beyond = rightsBeyond(manifest, given);
-  if (beyond.length > 0) {
-    const message = `the container was checkpointed with rights that the one to be restored is not given: ${beyond.join(', ')}`;
-    throw new SiltError('CHECKPOINT_INVALID', message);
-  }
+  refuseRights('the container was checkpointed', rightsBeyond(manifest, given));
   const hasTerminal = manifest.terminal !== undefined;
   if (hasTerminal === (spec.process?.terminal ?? false)) return;
   const message = hasTerminal
