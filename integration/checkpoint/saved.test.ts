@@ -1,8 +1,8 @@
 /** What a container had when it was saved, the restored one has. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { checkpointCommandSuite, waitFor } from '../harness';
+import { checkpointCommandSuite, mustRun, waitFor } from '../harness';
 
 const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
 
@@ -76,6 +76,26 @@ checkpointCommandSuite('a restored container', (host) => {
     expect(await host().silt.must(['exec', id, 'cat', '/here'])).toBe('here\n');
     await host().silt.must(['delete', '--force', id]);
   }, 60_000);
+
+  test('has as many processes as it had, of which few files were open at a time', async () => {
+    const many = 200;
+    const script = `i=0; while [ $i -lt ${many} ]; do i=$((i+1)); sleep 1000 & done; echo here > /here; wait`;
+    const bundle = host().bundle(['sh', '-c', script]);
+    const id = host().newId();
+    await host().silt.must(['run', '--detach', '--bundle', bundle, id]);
+    await waitFor('it to run', async () => (await host().silt.run(['exec', id, 'cat', '/here'])).code === 0);
+    const image = join(host().directory, 'image-of-many');
+    // There are several files for each process: more than may be open.
+    const words = host().silt.words(['checkpoint', '--image-path', image, id]);
+    await mustRun(['prlimit', '--nofile=600:600', ...words], { env: host().environment, timeoutMs: 60_000 });
+    expect(readdirSync(image).length).toBeGreaterThan(5 * many);
+    await host().silt.must(['delete', id]);
+    const restored = host().newId();
+    await restore(bundle, image, restored);
+    const listing = await host().silt.must(['ps', restored]);
+    expect(listing.split('\n').filter((line) => line.endsWith('sleep 1000'))).toHaveLength(many);
+    await host().silt.must(['delete', '--force', restored]);
+  }, 120_000);
 
   test('comes from a checkpoint that is not compressed: another way is refused', async () => {
     const { code, stderr } = await host().silt.run(['checkpoint', '--compression', 'flate-best-speed', 'nobody']);

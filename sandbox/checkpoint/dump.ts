@@ -33,11 +33,9 @@ import { describeMounts, placeInside, refuseForeignMounts, REMADE, saveTemporary
 import { keepFailure, keepLog, keepStatistics, type LogSubject } from './kept-log';
 import {
   CHECKPOINT_VERSION,
-  type CheckpointFile,
-  describeFile,
+  describeFiles,
   filesIn,
   type Manifest,
-  sync,
   TERMINAL_OUTPUT,
   UPPER,
   writeManifest,
@@ -319,19 +317,13 @@ class Dump {
     const { temporary } = this.target;
     const root = namespacePids(this.#pid).at(-1) ?? 1;
     const keys = outside.deleted.map(({ key }) => key);
-    const { stdio, deleted } = normaliseImages(this.#images, root, outside, keys);
+    const { stdio, deleted } = await normaliseImages(this.#images, root, outside, keys);
     keepStatistics(temporary, this.options.workPath);
     rmSync(join(temporary, IRMAP_CACHE), { force: true });
     // Whoever restores them in a user namespace is not host root: the directory keeps everybody else out.
     for (const name of readdirSync(temporary)) if (name.endsWith('.img')) chmodSync(join(temporary, name), 0o644);
     const { container, spec } = this.source;
-    const files: CheckpointFile[] = [];
-    const paths = filesIn(temporary);
-    // They are put on disk while they are read, all at once: a journal is written once for several.
-    const synced = Promise.all(paths.map((path) => sync(join(temporary, path))));
-    synced.catch(() => undefined);
-    for (const path of paths) files.push(await describeFile(temporary, path));
-    await synced;
+    const files = await describeFiles(temporary, filesIn(temporary));
     await writeManifest(temporary, {
       version: CHECKPOINT_VERSION,
       silt: VERSION,

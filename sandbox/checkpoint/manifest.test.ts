@@ -2,7 +2,16 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkSizes, describeFile, filesIn, type Manifest, readManifest, verifyFile, writeManifest } from './manifest';
+import {
+  checkSizes,
+  describeFile,
+  describeFiles,
+  filesIn,
+  type Manifest,
+  readManifest,
+  verifyFile,
+  writeManifest,
+} from './manifest';
 
 let directory: string;
 beforeEach(() => {
@@ -51,6 +60,14 @@ describe('the digests of a file', () => {
       );
     },
   );
+
+  test('of many files come in their order', async () => {
+    const names = Array.from({ length: 100 }, (_, i) => `core-${i}.img`);
+    for (const name of names) writeFileSync(join(directory, name), name);
+    const files = await describeFiles(directory, names);
+    expect(files).toEqual(await Promise.all(names.map((name) => describeFile(directory, name))));
+    await expect(describeFiles(directory, [...names, 'none'])).rejects.toThrow(/ENOENT.*none/);
+  });
 
   test('of memory are of smaller chunks', async () => {
     writeFileSync(join(directory, 'upper.tar'), '');

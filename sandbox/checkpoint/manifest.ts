@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
+import { Breath } from './breath';
 import { eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
@@ -95,6 +96,31 @@ export async function describeFile(directory: string, path: string): Promise<Che
   } finally {
     closeSync(file);
   }
+}
+
+/** How many files are put on disk at once: a journal is written once for several, and each is open meanwhile. */
+const AT_ONCE = 16;
+
+/**
+ * Describes files of a checkpoint, in the order of the paths, and puts them on disk while they are read. There may be thousands: some
+ * are open at a time, and the event loop has its turns.
+ */
+export async function describeFiles(directory: string, paths: readonly string[]): Promise<CheckpointFile[]> {
+  const waiting = paths.values();
+  const syncRest = async (): Promise<void> => {
+    for (const path of waiting) await sync(join(directory, path));
+  };
+  const synced = Promise.all(Array.from({ length: AT_ONCE }, syncRest));
+  // Whoever awaits it hears of it; until then files are read.
+  synced.catch(() => undefined);
+  const breath = new Breath();
+  const files: CheckpointFile[] = [];
+  for (const path of paths) {
+    files.push(await describeFile(directory, path));
+    await breath.take();
+  }
+  await synced;
+  return files;
 }
 
 /** All files of a checkpoint that is being written, in order of their names; the manifest is none of them. */

@@ -5,6 +5,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { Breath } from './breath';
 import {
   bytesOf,
   encodeFields,
@@ -73,12 +74,12 @@ export function deletedKey({ id }: Pick<OpenedDeleted, 'id'>): string {
  * @param deleted keys of deleted files
  * @returns the names of the stdio files that the processes have open, and how deleted files are open.
  */
-export function normaliseImages(
+export async function normaliseImages(
   directory: string,
   root: number,
   outside: OutsideFiles,
   deleted: readonly string[],
-): { stdio: StdioName[]; deleted: OpenedDeleted[] } {
+): Promise<{ stdio: StdioName[]; deleted: OpenedDeleted[] }> {
   shareNamespaces(directory, root);
   return rewriteFiles(directory, root, outside, deleted);
 }
@@ -104,12 +105,12 @@ interface OpenFile {
   readonly fields: WireField[];
 }
 
-function rewriteFiles(
+async function rewriteFiles(
   directory: string,
   root: number,
   outside: OutsideFiles,
   deleted: readonly string[],
-): { stdio: StdioName[]; deleted: OpenedDeleted[] } {
+): Promise<{ stdio: StdioName[]; deleted: OpenedDeleted[] }> {
   const path = join(directory, 'files.img');
   const image = readImage(path);
   const files = image.entries.map((entry): OpenFile => {
@@ -123,7 +124,7 @@ function rewriteFiles(
     if (!deleted.includes(key)) return [];
     return [{ id: file.id, key, flags: numberOf(regular, REG.flags), position: numberOf(regular, REG.pos) }];
   });
-  const mapped = openForMappings(directory, opened, Math.max(0, ...files.map(({ id }) => id)));
+  const mapped = await openForMappings(directory, opened, Math.max(0, ...files.map(({ id }) => id)));
   const entries = files.map((file) => {
     const name = names.get(file.id);
     const gone = opened.find(({ id }) => id === file.id);
@@ -134,8 +135,11 @@ function rewriteFiles(
   const owner = encodeFields([1, 2, 3, 4, 5].map((number) => varint(number, 0)));
   entries.push(...mapped.map((one) => encodeFields(regularFile(one.id, deletedKey(one), one, owner))));
   writeImage(path, { magic: image.magic, entries });
-  for (const fdinfo of readdirSync(directory).filter((one) => /^fdinfo-\d+\.img$/.test(one)))
+  const breath = new Breath();
+  for (const fdinfo of readdirSync(directory).filter((one) => /^fdinfo-\d+\.img$/.test(one))) {
     retype(join(directory, fdinfo), new Set(names.keys()));
+    await breath.take();
+  }
   return { stdio: [...new Set(names.values())], deleted: [...opened, ...mapped] };
 }
 
@@ -227,9 +231,14 @@ function regularFile(
  * CRIU counts a mapping of a file to any open file description of it, whatever that may do, since it would open the file anew
  * for it. Shared mappings of deleted files get descriptions of their own, which may both read and write.
  */
-function openForMappings(directory: string, opened: readonly OpenedDeleted[], lastId: number): OpenedDeleted[] {
+async function openForMappings(
+  directory: string,
+  opened: readonly OpenedDeleted[],
+  lastId: number,
+): Promise<OpenedDeleted[]> {
   const added = new Map<string, OpenedDeleted>();
   if (opened.length === 0) return [];
+  const breath = new Breath();
   for (const name of readdirSync(directory).filter((one) => /^mm-\d+\.img$/.test(one))) {
     const { magic, entries } = readImage(join(directory, name));
     const changed = entries.map((entry) =>
@@ -248,6 +257,7 @@ function openForMappings(directory: string, opened: readonly OpenedDeleted[], la
       ),
     );
     writeImage(join(directory, name), { magic, entries: changed });
+    await breath.take();
   }
   return [...added.values()];
 }
