@@ -167,7 +167,7 @@ checkpointCommandSuite('bad input', (host) => {
       const files = await Promise.all(manifest.files.map((file) => describeFile(copy, file.path)));
       await writeManifest(copy, { ...manifest, files });
       expect(await refusedRestore(copy)).toMatch(
-        /holds threads with rights that the one to be restored is not given: core-1.img: permitted CAP_DAC_OVERRIDE .*CAP_SYS_ADMIN.*bounding .*\(CHECKPOINT_INVALID\)/,
+        /holds threads with rights that the one to be restored is not given: core-1.img: bounding CAP_DAC_OVERRIDE .*CAP_SYS_ADMIN.*core-1.img: permitted .*\(CHECKPOINT_INVALID\)/,
       );
     });
 

@@ -2,13 +2,13 @@
  * What CRIU would give the threads of a checkpoint, by its core images (CRIU's images/core.proto and images/creds.proto): the manifest tells what
  * the container was created with, and these what is put into the kernel.
  */
-import { capabilityList, capabilityMasks, capabilityName, isPrivileged } from '../../oci';
-import { parseFields, parseImage, type WireField } from './image-file';
+import { CAPABILITY_SETS, capabilityList, capabilityMasks, capabilityName } from '../../oci';
+import { messageIn, onlyNumber, parseFields, parseImage, type WireField } from './image-file';
 import type { Rights } from './rights';
 
 const CORE = { task: 3, thread: 5 } as const;
 const TASK = { state: 1 } as const;
-const THREAD = { creds: 10, seccompMode: 11 } as const;
+const THREAD = { creds: 10 } as const;
 const CREDS = {
   uids: { uid: 1, euid: 3, suid: 5, fsuid: 7 },
   gids: { gid: 2, egid: 4, sgid: 6, fsgid: 8 },
@@ -18,8 +18,6 @@ const CREDS = {
 } as const;
 /** TASK_DEAD of CRIU: a zombie has nothing but an exit code. */
 const DEAD = 2n;
-/** SECCOMP_MODE_FILTER. */
-const FILTERED = 2n;
 const LAST_CAPABILITY = 63;
 const WORD = 0xffffffffn;
 
@@ -40,23 +38,21 @@ export function credentialsBeyond(image: Buffer, name: string, given: Rights): s
   // A thread without them would go on with CRIU's own.
   const creds = thread && messageIn(thread, THREAD.creds);
   if (thread === undefined || creds === undefined) return [`${name} (without credentials of its own)`];
-  return [
-    ...capabilitiesBeyond(creds, given),
-    ...idsBeyond(creds, given),
-    ...confinementBeyond(thread, creds, given),
-  ].map((what) => `${name}: ${what}`);
+  return [...capabilitiesBeyond(creds, given), ...idsBeyond(creds, given), ...privilegesBeyond(creds, given)].map(
+    (what) => `${name}: ${what}`,
+  );
 }
 
 function capabilitiesBeyond(creds: readonly WireField[], { spec }: Rights): string[] {
   const masks = capabilityMasks(spec.process?.capabilities ?? {}, LAST_CAPABILITY);
-  const any = Object.values(masks).reduce((all: bigint, mask: bigint) => all | mask, 0n);
+  const any = CAPABILITY_SETS.reduce((all, set) => all | masks[set], 0n);
   // With no_new_privs no execve(2) adds to what is permitted (capabilities(7)).
   const permitted = spec.process?.noNewPrivileges === true ? masks.permitted : any;
   const allowed = { inheritable: any, permitted, effective: permitted, bounding: any, ambient: permitted };
-  return Object.entries(CREDS.capabilities).flatMap(([set, number]) => {
-    const words = numbersIn(creds, number);
+  return CAPABILITY_SETS.flatMap((set) => {
+    const words = numbersIn(creds, CREDS.capabilities[set]);
     const has = words.reduce((mask, word, i) => mask | (word << BigInt(32 * i)), 0n);
-    const beyond = has & ~allowed[set as keyof typeof allowed];
+    const beyond = has & ~allowed[set];
     return beyond === 0n ? [] : [`${set} ${capabilityList(beyond).map(capabilityName).join(' ')}`];
   });
 }
@@ -84,31 +80,9 @@ function idsBeyond(creds: readonly WireField[], { spec }: Rights): string[] {
   return beyond;
 }
 
-function confinementBeyond(
-  thread: readonly WireField[],
-  creds: readonly WireField[],
-  { spec, baseline = 'none' }: Rights,
-): string[] {
-  const beyond: string[] = [];
-  if (spec.process?.noNewPrivileges === true && onlyNumber(creds, CREDS.noNewPrivileges) !== 1n)
-    beyond.push('no no_new_privs');
-  const filtered = spec.linux?.seccomp !== undefined || (baseline !== 'none' && !isPrivileged(spec));
-  if (filtered && onlyNumber(thread, THREAD.seccompMode) !== FILTERED) beyond.push('no seccomp filter');
-  return beyond;
-}
-
-/** The only message of that number; undefined when there is none or more than one. */
-function messageIn(fields: readonly WireField[], number: number): WireField[] | undefined {
-  const found = fields.filter((field) => field.number === number);
-  const value = found[0]?.value;
-  return found.length === 1 && Buffer.isBuffer(value) ? parseFields(value) : undefined;
-}
-
-/** The only number of a field; undefined when there is none or more than one. */
-function onlyNumber(fields: readonly WireField[], number: number): bigint | undefined {
-  const found = fields.filter((field) => field.number === number);
-  const value = found[0]?.value;
-  return found.length === 1 && typeof value === 'bigint' ? value : undefined;
+function privilegesBeyond(creds: readonly WireField[], { spec }: Rights): string[] {
+  const kept = spec.process?.noNewPrivileges !== true || onlyNumber(creds, CREDS.noNewPrivileges) === 1n;
+  return kept ? [] : ['no no_new_privs'];
 }
 
 /** The numbers of a repeated field. CRIU writes them one by one; packed, as it reads them as well, they count as anything. */

@@ -117,3 +117,17 @@ export function bytesOf(fields: readonly WireField[], number: number): Buffer {
   const value = fields.find((field) => field.number === number)?.value;
   return Buffer.isBuffer(value) ? value : Buffer.alloc(0);
 }
+
+/** The only message of that number; undefined when there is none or more than one: CRIU takes the last. */
+export function messageIn(fields: readonly WireField[], number: number): WireField[] | undefined {
+  const found = fields.filter((field) => field.number === number);
+  const value = found[0]?.value;
+  return found.length === 1 && Buffer.isBuffer(value) ? parseFields(value) : undefined;
+}
+
+/** The only number of a field; undefined when there is none or more than one. */
+export function onlyNumber(fields: readonly WireField[], number: number): bigint | undefined {
+  const found = fields.filter((field) => field.number === number);
+  const value = found[0]?.value;
+  return found.length === 1 && typeof value === 'bigint' ? value : undefined;
+}

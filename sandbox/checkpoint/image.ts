@@ -2,13 +2,14 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
-import type { Spec } from '../../oci';
+import { isPrivileged, type Spec } from '../../oci';
 import { missingFeatures } from '../cpuid/features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
 import { Breath } from './breath';
 import { credentialsBeyond } from './credentials';
 import { describeMounts } from './filesystems';
+import { threadsWithLess } from './filtered';
 import { readPagemaps } from '../pager/pagemap';
 import { type Rights, rightsBeyond } from './rights';
 import {
@@ -66,7 +67,7 @@ export async function openCheckpoint(
     await verifyFile(directory, file);
     await breath.take();
   }
-  await checkCredentials(directory, manifest, { spec, baseline });
+  await checkThreads(directory, manifest, { spec, baseline });
   const verified = new Map<string, Promise<void>>();
   const verifyMemory = (how: 'all' | 'not-lazy'): Promise<void> => {
     const known = verified.get(how) ?? verify(directory, manifest, how === 'not-lazy');
@@ -120,18 +121,37 @@ function refuseFurther(directory: string, manifest: Manifest): void {
 }
 
 /** The manifest says what the container was created with. This is what CRIU would give its threads. */
-async function checkCredentials(directory: string, manifest: Manifest, given: Rights): Promise<void> {
+async function checkThreads(directory: string, manifest: Manifest, given: Rights): Promise<void> {
+  const images = new Map(manifest.files.map((file) => [basename(file.path), file]));
   const breath = new Breath();
   const beyond: string[] = [];
-  for (const file of manifest.files.filter(({ path }) => isImage(path, manifest) && CORE.test(basename(path)))) {
-    beyond.push(...credentialsBeyond(readVerified(directory, file), file.path, given));
+  const cores = new Map<number, Buffer>();
+  for (const [name, file] of images) {
+    const tid = CORE.exec(name)?.[1];
+    if (tid === undefined) continue;
+    const core = readVerified(directory, file);
+    cores.set(Number(tid), core);
+    beyond.push(...credentialsBeyond(core, name, given));
     await breath.take();
+  }
+  const [tree, filters] = [images.get('pstree.img'), images.get('seccomp.img')];
+  const wanted = filtersOf(given);
+  if (tree !== undefined && wanted > 0) {
+    const seccomp = filters && readVerified(directory, filters);
+    const less = threadsWithLess(wanted, { tree: readVerified(directory, tree), seccomp, cores });
+    beyond.push(...less.map((tid) => `core-${tid}.img: no seccomp filter, or one less`));
   }
   refuseRights(`the checkpoint ${directory} holds threads`, beyond);
 }
 
+/** How many seccomp filters the new container's processes have. */
+function filtersOf({ spec, baseline = 'none' }: Rights): number {
+  const own = spec.linux?.seccomp === undefined ? 0 : 1;
+  return own + (baseline === 'none' || isPrivileged(spec) ? 0 : 1);
+}
+
 /** One for each thread. */
-const CORE = /^core-\d+\.img$/;
+const CORE = /^core-(\d+)\.img$/;
 /** How many of the reasons are named: of a thousand threads each may have the same. */
 const NAMED = 8;
 
