@@ -10,6 +10,7 @@ import { codec } from './codec';
 export { isAny, packAny, packSpec, specTypeUrls, type SpecType, unpackAny, specText } from './any';
 export * from './bootstrap';
 export type { Codec, Draft } from './codec';
+export { getContainerMethod, type GetContainerResponse } from './containers';
 export { forwardMethod, ForwardRequest, forwardRequest, taskEvents, type TaskEvent, type TaskTopic } from './events';
 export * from './options';
 export type { ServerMethod, SymmetricCodec } from './method';

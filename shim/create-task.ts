@@ -15,6 +15,7 @@ import {
   type Workshop,
 } from '../sandbox';
 import { checkpointFor, type RestoredNames, serveCheckpointFile } from './checkpoint-task';
+import type { CriWishes } from './cri-wishes';
 import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
@@ -29,6 +30,7 @@ export interface TaskCreation {
   readonly publisher: Publisher;
   readonly log: Log;
   readonly restored: RestoredNames;
+  readonly wishes: CriWishes;
   /** Adds to a container's spec what its pod has for it. */
   readonly completeSpec: (spec: Spec) => Spec;
   /** Is told the annotations of each container. */
@@ -43,7 +45,7 @@ export async function createTask(context: TaskCreation, request: TaskRequest<'Cr
   const { id, bundle } = request;
   const { publisher } = context;
   const spec = context.completeSpec(readBundle(bundle));
-  const config = configWithOptions(context.workshop.config, request.options);
+  const config = await context.wishes.applyTo(configWithOptions(context.workshop.config, request.options), spec);
   const workshop = { ...context.workshop, config };
   const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
   const taskSpec = {

@@ -29,8 +29,8 @@ export class PodKeeper {
   }
 
   /** Starts a pod that does not end with its last container. @throws SiltError. */
-  async hold(spec: Spec): Promise<Pod> {
-    const pod = await this.get(spec);
+  async hold(spec: Spec, config = this.workshop.config): Promise<Pod> {
+    const pod = await this.get(spec, this.id, config);
     this.#held = true;
     return pod;
   }

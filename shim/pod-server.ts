@@ -9,6 +9,7 @@ import { siltRoot } from '../sandbox/state/root';
 import type { Kernel } from '../syscall';
 import { endWhenAbandoned } from './abandoned';
 import type { ShimArguments } from './arguments';
+import { askContainerd, CriWishes } from './cri-wishes';
 import { type Log, openLog } from './log';
 import { PodKeeper } from './pod-keeper';
 import { acceptBothProtocols } from './protocols';
@@ -83,8 +84,13 @@ export class PodServer {
     this.#pod = new PodKeeper(workshop, args.id, siltRoot(), args.socket);
     // After the answer to the call that asked for it.
     const onShutdown = (): void => void setImmediate(() => this.stop());
+    const wishes = new CriWishes(
+      () => askContainerd(args.address, args.namespace, args.id),
+      (message) => log.warn(message),
+    );
     this.#tasks = new TaskService({
       workshop,
+      wishes,
       pod: this.#pod,
       namespace: args.namespace,
       publisher: this.#publisher,
@@ -94,6 +100,7 @@ export class PodServer {
     });
     const sandbox: SandboxService = new SandboxService({
       workshop,
+      wishes,
       pod: this.#pod,
       onStart: () => checked(undefined),
       endContainers: () => this.#tasks.killAll(),

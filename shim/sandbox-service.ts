@@ -11,6 +11,7 @@ import {
   unpackAny,
 } from '../proto';
 import { cgroups, type Workshop } from '../sandbox';
+import type { CriWishes } from './cri-wishes';
 import type { PodKeeper } from './pod-keeper';
 import { packMetrics } from './task-answers';
 import { describeSandbox, type SandboxDescription } from './sandbox-config';
@@ -22,6 +23,7 @@ type Handlers = {
 export interface SandboxServiceOptions {
   readonly workshop: Workshop;
   readonly pod: PodKeeper;
+  readonly wishes: CriWishes;
   /** Called before the pod is started; may refuse it. */
   readonly onStart: () => void;
   /** Ends every container of the pod. */
@@ -61,6 +63,10 @@ export class SandboxService implements Handlers {
     }
     if (this.#sandbox) throw new SiltError('CONTAINER_EXISTS', `sandbox ${id} exists already`, { id });
     const config = options && unpackAny(PodSandboxConfig, options);
+    if (config) {
+      const { labels, linux } = config;
+      this.options.wishes.learn({ labels, usersMode: linux?.securityContext?.namespaceOptions?.usernsOptions?.mode });
+    }
     this.#sandbox = { id, config, description: describeSandbox(config, netnsPath) };
     return {};
   }
@@ -71,7 +77,10 @@ export class SandboxService implements Handlers {
       throw new SiltError('WRONG_STATE', `sandbox ${sandboxId} has been started already`, { id: sandboxId });
     this.options.onStart();
     const { spec, sharesPids } = sandbox.description;
-    const pod = await this.options.pod.hold(spec);
+    const pod = await this.options.pod.hold(
+      spec,
+      await this.options.wishes.applyTo(this.options.workshop.config, spec),
+    );
     const holder = sharesPids ? await pod.startHolder() : undefined;
     const at = new Date();
     sandbox.started = { pid: (holder ?? pod.sandbox).pid, at };

@@ -44,6 +44,41 @@ criSuite('pods with user namespaces of silt’s choosing', { userns: 'auto' }, (
   });
 });
 
+/** What a pod's client that is no kubelet says: nothing, or the host's user namespace by name. */
+const noKubelets = { more: { labels: { app: 'critest' } } };
+const hostUsers = { security: { namespaceOptions: { usernsOptions: { mode: 'NODE' } } } };
+const look = 'cut -c1-21 /proc/self/uid_map; grep Seccomp: /proc/self/status';
+const ofSilts = /^ *0 +[1-9]\d+\nSeccomp:\t2$/;
+
+for (const sandboxer of ['podsandbox', 'shim'] as const) {
+  const settings = {
+    cri: { sandboxer },
+    needs: sandboxer === 'shim' ? 2 : 1,
+    userns: 'auto',
+    baseline: 'docker',
+  } as const;
+  criSuite(`what CRI’s client asks for and no spec says, sandboxer ${sandboxer}`, settings, (kubelet) => {
+    siltTest('no profile is no filter, and the host’s users are the host’s, from who can say otherwise', async () => {
+      await kubelet().withPod(noKubelets, async (pod) => {
+        expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +[1-9]\d+\nSeccomp:\t0$/);
+        const security = { seccomp: { profileType: 'RuntimeDefault' } };
+        expect(await pod.sh(await pod.run(['sleep', '1000'], { security }), look)).toMatch(ofSilts);
+      });
+      await kubelet().withPod({ ...noKubelets, ...hostUsers }, async (pod) => {
+        // Before 2.2 the mode does not reach containerd’s record.
+        expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +0\nSeccomp:\t0$/);
+      });
+    });
+
+    siltTest('a kubelet says both for every pod, and its pods have what silt gives', async () => {
+      const unconfined = { security: { seccomp: { profileType: 'Unconfined' } } };
+      await kubelet().withPod(hostUsers, async (pod) => {
+        expect(await pod.sh(await pod.run(['sleep', '1000'], unconfined), look)).toMatch(ofSilts);
+      });
+    });
+  });
+}
+
 const ids = [{ hostId: 300_000, containerId: 0, length: 65536 }];
 const hostUsersFalse = { security: { namespaceOptions: { usernsOptions: { mode: 'POD', uids: ids, gids: ids } } } };
 
@@ -53,7 +88,6 @@ criSuite(
   { userns: 'none', baseline: 'none', needs: 1.7 },
   (kubelet) => {
     test('a user namespace where hostUsers is false, and a filter where there is a profile', async () => {
-      const look = 'cut -c1-21 /proc/self/uid_map; grep Seccomp: /proc/self/status';
       await kubelet().withPod({}, async (pod) => {
         expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +0\nSeccomp:\t0$/);
         const security = { seccomp: { profileType: 'RuntimeDefault' } };

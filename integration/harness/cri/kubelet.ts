@@ -99,7 +99,11 @@ export class Kubelet {
       hostname: network === 'NODE' ? '' : name,
       logDirectory: join(this.containerd.directory, 'logs', name),
       annotations: options.annotations ?? {},
-      labels: { 'io.kubernetes.pod.name': name },
+      labels: {
+        'io.kubernetes.pod.name': name,
+        'io.kubernetes.pod.namespace': 'tests',
+        'io.kubernetes.pod.uid': uid,
+      },
       ...options.more,
       linux: {
         cgroupParent: `/${this.containerd.mark}/${name}`,
