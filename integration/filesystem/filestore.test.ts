@@ -1,9 +1,20 @@
 /** `--overlay2=root:self` and `root:dir=…`: a container's upper in a file of the host's disk, which the application cannot find. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
-import { containerdSuite, mustRun, shimPid, siltTest, tarArchive, waitFor, type Containerd } from '../harness';
+import {
+  commandLineSuite,
+  containerdSuite,
+  mustRun,
+  shimPid,
+  siltTest,
+  tarArchive,
+  waitFor,
+  type Containerd,
+} from '../harness';
 import { annotation, engineUpper, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
+
+const FILESTORES = '.silt.filestores';
 
 /** The loop devices in use, by number, with what the kernel says of their files. */
 function loops(): Map<string, string> {
@@ -16,7 +27,7 @@ function loops(): Map<string, string> {
 }
 
 async function filestoreOf(host: Containerd, id: string): Promise<string> {
-  return join(await engineUpper(host, id), `.silt.filestore.${id}`);
+  return join(await engineUpper(host, id), FILESTORES, id);
 }
 
 async function shell(host: Containerd, id: string, script: string): Promise<string> {
@@ -40,23 +51,28 @@ for (const userns of ['none', 'auto'] as const) {
         expect(statSync(file).blocks * 512).toBeLessThan(2 ** 20);
         await shell(host(), id, 'dd if=/dev/zero bs=1M count=20 of=/big; echo x > /root/x; sync');
         expect(statSync(file).blocks * 512).toBeGreaterThan(20 << 20);
-        expect(readdirSync(await engineUpper(host(), id))).toEqual([`.silt.filestore.${id}`]);
+        expect(readdirSync(await engineUpper(host(), id))).toEqual([FILESTORES]);
         // What a kubelet asks for: the usage of the container's snapshot.
         const usage = (await host().mustCtr(['snapshots', 'usage', '-b', id])).stdout.toString();
         expect(Number(/^\S+\s+(\d+)/m.exec(usage.split('\n')[1]!)?.[1])).toBeGreaterThan(20 << 20);
+        const upper = await engineUpper(host(), id);
+        await host().mustCtr(['tasks', 'kill', '--signal', 'SIGKILL', id]);
+        await host().mustCtr(['tasks', 'delete', '--force', id]);
+        expect(readdirSync(upper)).toEqual([]);
         await host().remove(id);
-        expect(existsSync(file)).toBe(false);
       });
 
       siltTest('the application cannot find the file', async () => {
         const id = await host().startContainer();
         const inode = statSync(await filestoreOf(host(), id)).ino;
-        const name = `/.silt.filestore.${id}`;
+        const name = `/${FILESTORES}/${id}`;
         const script = [
           'ls -a / | grep silt',
           `ls ${name} /../..${name}`,
           `head -c 1 ${name}`,
           `stat ${name}`,
+          `ls -a /${FILESTORES}`,
+          `ln ${name} /linked`,
           `find / -xdev -inum ${inode}`,
           'find / -xdev -name "*silt*"',
           'find / -xdev -size +100000000c',
@@ -71,7 +87,7 @@ for (const userns of ['none', 'auto'] as const) {
 
       siltTest('the application may have a file of that name of its own, and does not reach the other', async () => {
         const id = await host().startContainer();
-        const name = `/.silt.filestore.${id}`;
+        const name = `/${FILESTORES}`;
         const size = statSync(await filestoreOf(host(), id)).size;
         expect(
           await shell(
@@ -183,5 +199,44 @@ containerdSuite('overlay2=root:dir=…', { onlyPeer: 'system' }, (host) => {
     const result = await host().run(['true'], { flags: overlayFlags('root:dir=/no/such/directory') });
     expect(result.code).toBe(1);
     expect(result.stderr).toContain('cannot make a filestore in /no/such/directory: ENOENT');
+  });
+});
+
+commandLineSuite('containers that have one root filesystem', (host) => {
+  test.each(['none', 'auto'])(
+    'do not see each other’s filestores, whoever came first, user namespaces %s',
+    async (userns) => {
+      const { rootfs } = host();
+      const start = async (mode: string): Promise<string> => {
+        const id = host().newId();
+        await host().silt.must([`--userns=${userns}`, `--overlay2=${mode}`, 'run', '--detach', '--bundle', host().sleeper(), id]); // prettier-ignore
+        return id;
+      };
+      const ids = [await start('root:memory'), await start('root:self'), await start('root:self')];
+      expect(readdirSync(join(rootfs, FILESTORES)).sort()).toEqual(ids.slice(1).sort());
+      for (const id of ids) {
+        const look = `ls -a / | grep silt; ls /${FILESTORES} /${FILESTORES}/${ids[1]} 2> /dev/null; mkdir /${FILESTORES} && ls /${FILESTORES}`;
+        const seen = await host().silt.run(['exec', id, 'sh', '-c', look]);
+        expect([seen.code, seen.stdout.toString()]).toEqual([0, '']);
+      }
+      await host().silt.must(['delete', '--force', ids[1]!]);
+      expect(readdirSync(join(rootfs, FILESTORES))).toEqual([ids[2]]);
+      for (const id of [ids[0]!, ids[2]!]) await host().silt.must(['delete', '--force', id]);
+      expect(existsSync(join(rootfs, FILESTORES))).toBe(false);
+    },
+  );
+
+  test('a link of the image in place of the filestores leads nowhere', async () => {
+    const [away, link] = [join(host().directory, 'away'), join(host().rootfs, FILESTORES)];
+    mkdirSync(away);
+    symlinkSync(away, link);
+    const words = ['--overlay2=root:self', 'run', '--bundle', host().bundle(['true']), host().newId()];
+    const { code, stderr } = await host().silt.run(words);
+    expect([code === 0, stderr]).toEqual([
+      false,
+      expect.stringContaining(`cannot make a filestore in ${host().rootfs}`),
+    ]);
+    expect(readdirSync(away)).toEqual([]);
+    rmSync(link);
   });
 });

@@ -39,6 +39,16 @@ for (const userns of ['none', 'auto'] as const) {
         await host().remove(id);
       });
 
+      siltTest('so it is with many files without contents', async () => {
+        const id = await host().startContainer(undefined, { flags: ['--memory-limit', String(64 * MIB)] });
+        const script =
+          'mkdir /many; cd /many; for i in $(seq 1000 1099); do seq ${i}000 ${i}999 | xargs touch || break; done';
+        expect(await shell(host(), id, script)).toContain('No space left');
+        expect(Number(await shell(host(), id, 'ls /many | wc -l'))).toBeGreaterThan(7000);
+        expect(await shell(host(), id, 'rm -r /many; echo again > /small; cat /small')).toBe('again\n');
+        await host().remove(id);
+      });
+
       siltTest('what is written is charged to the container, also what its seed wrote', async () => {
         const seed = join(host().seeds, `charged-${userns}.tar`);
         writeFileSync(seed, tarArchive([{ name: './seeded', content: Buffer.alloc(20 * MIB, 'x') }]));

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { C, type FailureNames, type Report } from '../../syscall';
 import type { ContainerPlan, ContainerRequest } from './plan';
 import { traceFirst } from '../cpuid';
+import { mountCover } from '../filestore';
 import { execFailure, schedulerFailure } from '../exec/exec-failure';
 import { namespacesOf } from '../exec/exec-plan';
 import type { HookPlace, Hooks } from './hooks';
@@ -16,7 +17,7 @@ import { handOverListener } from '../exec/seccomp-listener';
 import { allowedDevices } from './seeding';
 import { listenForStart } from '../state/start-socket';
 import { awaitReports } from '../process/started';
-import { createCover } from './upper';
+
 import type { Workshop } from '../workshop';
 import { type Parked, ParkedLauncher } from './parked';
 import type { UndoStack } from './undo';
@@ -53,7 +54,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
   const lifetime = request.lifetime ?? 'with-caller';
   const directory = workshop.state.containerPath(pod.id, request.id);
   const socket = lifetime === 'of-its-own' ? listenForStart(kernel, directory) : undefined;
-  const cover = createCover(kernel, plan.upper);
+  const cover = plan.launch.root.cover ? mountCover(kernel) : undefined;
   const [startRead, startWrite] = kernel.pipe();
   let init: Process | undefined;
   const abort = (): void => {
@@ -115,7 +116,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
 export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
   const { workshop, pod, request, plan, hooks, upper, undo, mountFds, checkpointFile } = creation;
   undo.add(() => pod.dropUpper(request.id));
-  const cover = createCover(workshop.kernel, plan.upper);
+  const cover = plan.launch.root.cover ? mountCover(workshop.kernel) : undefined;
   const slave = checkpointFile === undefined ? undefined : openSync(checkpointFile, C.O_RDWR | C.O_NOCTTY);
   try {
     const { Restored } = await import('../checkpoint');

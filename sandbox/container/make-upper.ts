@@ -5,7 +5,7 @@ import type { ContainerPlan, ContainerRequest } from './plan';
 import type { Pod } from '../pod/pod';
 import type { Seeding } from './seeding';
 import { type ContainerState, NO_UPPER } from '../state/state';
-import { createUpper, filestorePath, modeBits } from './upper';
+import { createUpper, modeBits, namedFilestore } from './upper';
 import type { Workshop } from '../workshop';
 
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
@@ -50,7 +50,7 @@ function rootOwner(idMaps: IdMaps | null, { uid, gid }: Stats, podRoot: Owner): 
 }
 
 export function filestoreRecord({ upper }: ContainerPlan): Pick<ContainerState, 'filestore'> {
-  const filestore = filestorePath(upper);
+  const filestore = namedFilestore(upper);
   return filestore === undefined ? {} : { filestore };
 }
 

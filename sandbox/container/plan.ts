@@ -110,7 +110,7 @@ export function planContainer(
     layers: below,
     placeOf: (destination) => places.get(destination),
     upper: upperNames(upper),
-    cover: needsCover(upper),
+    cover: needsCover(upper, rootfs),
     kernel: workshop.kernel.version,
     mountPoint: shown ?? mountPoint,
     idMaps,

@@ -1,7 +1,7 @@
 import { closeSync, type Stats } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { SiltError } from '../../errors';
-import type { Owner } from '../../gofer';
+import type { EngineRoot, Owner } from '../../gofer';
 import type { Spec } from '../../oci';
 import {
   AT_FDCWD,
@@ -23,13 +23,13 @@ import {
 } from '../../syscall';
 import type { Config } from '../config/config';
 import type { ContainerRequest } from './plan';
-import { type Filestore, filestoreName, mountCover, mountFilestore } from '../filestore';
+import { type Filestore, filestorePath, mountFilestore } from '../filestore';
 
 /** What a container's writes go to. */
 export type UpperPlan =
   /** A tmpfs. `size` as tmpfs(5) has it: bytes, or a percentage of the memory. */
   | { readonly kind: 'memory'; readonly size: string }
-  /** A file with a filesystem in it; `name` is what has to be hidden from the application. */
+  /** A file with a filesystem in it; one that has a name has to be hidden from the application. */
   | ({ readonly kind: 'filestore' } & Filestore)
   /** The upper of the engine's own overlay: `fs` and `work` are names in `directory`. */
   | { readonly kind: 'engine'; readonly directory: string; readonly fs: string; readonly work: string }
@@ -59,7 +59,7 @@ export function planUpper(
     return { kind: 'filestore', directory: overlay.medium.directory!, name: undefined, sizeBytes };
   // A view that the engine does not want written to: what silt has to make in it (mount points) must not reach it.
   if (own === undefined) return memory;
-  if (overlay.scope !== 'none') return { kind: 'filestore', directory: own.upper, name: filestoreName(id), sizeBytes };
+  if (overlay.scope !== 'none') return { kind: 'filestore', directory: own.upper, name: id, sizeBytes };
   if (own.work === undefined) return { kind: 'none', ...(own.changes !== undefined && { changes: own.changes }) };
   const directory = dirname(own.upper);
   if (dirname(own.work) !== directory) {
@@ -118,18 +118,20 @@ function createInFilestore(kernel: Kernel, store: Filestore, options: UpperOptio
   }
 }
 
-/** A layer, as a detached mount, that hides what {@link createUpper} has put into the engine's root filesystem; undefined for nothing. */
-export function createCover(kernel: Kernel, plan: UpperPlan): number | undefined {
-  return needsCover(plan) ? mountCover(kernel, [plan.name]) : undefined;
-}
-
-export function needsCover(plan: UpperPlan): plan is UpperPlan & { kind: 'filestore'; name: string } {
-  return plan.kind === 'filestore' && plan.name !== undefined;
+/**
+ * Is there to be a layer that hides filestores (mountCover)? Where the container has one in its root filesystem; and where that is a
+ * directory which other containers may have as theirs: an overlay of the engine's is one container's.
+ */
+export function needsCover(plan: UpperPlan, { layers, own }: EngineRoot): boolean {
+  if (plan.kind === 'none' || plan.kind === 'engine') return false;
+  if (plan.kind === 'filestore' && plan.name !== undefined) return true;
+  return layers.length === 1 && own?.work === undefined;
 }
 
 /** What has to be deleted with the container, as an absolute path. */
-export function filestorePath(plan: UpperPlan): string | undefined {
-  return needsCover(plan) ? join(plan.directory, plan.name) : undefined;
+export function namedFilestore(plan: UpperPlan): string | undefined {
+  if (plan.kind !== 'filestore' || plan.name === undefined) return undefined;
+  return filestorePath(plan.directory, plan.name);
 }
 
 function mountTmpfs(p: ProgramBuilder, size: string): Slot {
@@ -137,10 +139,25 @@ function mountTmpfs(p: ProgramBuilder, size: string): Slot {
   fsconfigString(p, context, 'source', 'silt-upper');
   fsconfigString(p, context, 'mode', '700');
   fsconfigString(p, context, 'size', size);
+  const inodes = inodesFor(size);
+  if (inodes !== undefined) fsconfigString(p, context, 'nr_inodes', `${inodes}`);
   fsconfigCreate(p, context);
   const upper = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'upper');
   close(p, context);
   return upper;
+}
+
+/** Bytes of a tmpfs for each of its inodes; the kernel has the same ratio in a tmpfs that is given no limits (tmpfs(5)). */
+const BYTES_PER_INODE = 4096;
+const LEAST_INODES = 1024;
+
+/**
+ * Files without contents take no part of the size, but a kilobyte and more each of the container's memory limit: without a bound of
+ * their own many of them are not ENOSPC, but the OOM killer. Undefined for a share of the machine's memory, where the kernel's bound is one.
+ */
+function inodesFor(size: string): number | undefined {
+  if (!/^\d+$/.test(size)) return undefined;
+  return Math.max(LEAST_INODES, Math.floor(Number(size) / BYTES_PER_INODE));
 }
 
 function cloneEngineUpper(p: ProgramBuilder, directory: string, { userns }: UpperOptions): Slot {

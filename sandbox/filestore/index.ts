@@ -1,5 +1,5 @@
 /** A filestore: a sparse file with a filesystem in it, which becomes a container's upper (`--overlay2=root:self`, `root:dir=…`). */
-import { closeSync, constants, ftruncateSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fchmodSync, fchownSync, ftruncateSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import {
@@ -17,6 +17,7 @@ import {
   ProgramBuilder,
 } from '../../syscall';
 import { formatExt4 } from './ext4';
+import { FILESTORES, removeFilestore } from '../state/filestores';
 import { attachLoop } from './loop';
 
 /** Not node:crypto's: loading that costs each start of a container several milliseconds, and few have a filestore. */
@@ -24,15 +25,15 @@ const randomBytes = (count: number): Buffer => crypto.getRandomValues(Buffer.all
 
 export interface Filestore {
   readonly directory: string;
-  /** Its name there; without one it never has a name. */
+  /** Its name in {@link FILESTORES} there; without one it never has a name. */
   readonly name: string | undefined;
   /** Without it as much as the directory's filesystem has free. */
   readonly sizeBytes: number | undefined;
 }
 
-/** The name of a container's filestore in its root filesystem on the host. */
-export function filestoreName(id: string): string {
-  return `.silt.filestore.${id}`;
+/** Where a filestore is that has a name. */
+export function filestorePath(directory: string, name: string): string {
+  return join(directory, FILESTORES, name);
 }
 
 /** @throws SiltError NO_SPACE, SYSCALL_FAILED naming the directory; HOST_UNSUPPORTED without loop devices. Nothing is left then. */
@@ -51,7 +52,7 @@ export function mountFilestore(kernel: Kernel, store: Filestore): number {
     for (const { offset, bytes } of image.pieces) writeSync(file, bytes, 0, bytes.length, offset);
     return mountFile(kernel, file);
   } catch (error) {
-    if (name !== undefined) rmSync(join(directory, name), { force: true });
+    if (name !== undefined) removeFilestore(filestorePath(directory, name));
     if (error instanceof SiltError) throw error;
     const { code = '' } = error as NodeJS.ErrnoException;
     const full = code === 'ENOSPC' || code === 'EDQUOT';
@@ -71,8 +72,14 @@ export function mountFilestore(kernel: Kernel, store: Filestore): number {
 function createFile({ directory, name }: Filestore): number {
   const how = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   if (name !== undefined) {
-    rmSync(join(directory, name), { force: true });
-    return openSync(join(directory, name), how, 0o600);
+    for (;;) {
+      try {
+        return createNamed(directory, name, how);
+      } catch (error) {
+        // Another container's was the last one meanwhile, and its directory went with it.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !existsSync(directory)) throw error;
+      }
+    }
   }
   try {
     return openSync(directory, constants.O_RDWR | C.O_TMPFILE, 0o600);
@@ -82,6 +89,32 @@ function createFile({ directory, name }: Filestore): number {
     const fd = openSync(path, how, 0o600);
     rmSync(path);
     return fd;
+  }
+}
+
+function createNamed(directory: string, name: string, how: number): number {
+  const place = openFilestores(directory);
+  try {
+    const path = `/proc/self/fd/${place}/${name}`;
+    rmSync(path, { force: true });
+    return openSync(path, how, 0o600);
+  } finally {
+    closeSync(place);
+  }
+}
+
+/** The directory of filestores, made if need be; never what a link leads to, which the image may have in its place. */
+function openFilestores(directory: string): number {
+  const path = join(directory, FILESTORES);
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    fchownSync(fd, 0, 0);
+    fchmodSync(fd, 0o700);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
 }
 
@@ -130,19 +163,19 @@ function reopenWithoutPath(kernel: Kernel, file: number): number | undefined {
 }
 
 /**
- * A layer that hides names in the root directory of the layers beneath it: a tmpfs with a whiteout (overlayfs.rst) for each.
+ * A layer that hides the filestores in the layers beneath it: a tmpfs with a whiteout (overlayfs.rst) of their directory.
  * Returns a detached mount.
  */
-export function mountCover(kernel: Kernel, names: readonly string[]): number {
+export function mountCover(kernel: Kernel): number {
   const p = new ProgramBuilder();
-  p.step('making a layer that hides the filestore');
+  p.step('making a layer that hides filestores');
   const context = fsopen(p, 'tmpfs');
   fsconfigString(p, context, 'source', 'silt-cover');
   fsconfigString(p, context, 'mode', '755');
   fsconfigString(p, context, 'size', '64k');
   fsconfigCreate(p, context);
   const cover = fsmount(p, context, C.MOUNT_ATTR_NODEV, 'cover');
-  for (const name of names) mknodat(p, cover, name, 'S_IFCHR', 0, 0);
+  mknodat(p, cover, FILESTORES, 'S_IFCHR', 0, 0);
   close(p, context);
   return kernel.run(p.build()).get(cover);
 }

@@ -17,6 +17,7 @@ import type { Cgroup } from '../cgroup';
 import type { Config } from '../config/config';
 import type { PodNamespaces } from '../pod/pod';
 import { isZombie, startTimeOf } from '../process/process';
+import { removeFilestore } from './filestores';
 import { DEFAULT_ROOT } from './root';
 
 /** Format of the state files. A silt reads every format up to its own and refuses newer ones by name. */
@@ -144,8 +145,8 @@ export class StateDirectory {
   /** Removes what is recorded of a container, with its filestore and its claim to the layer that it lay on. */
   removeContainer(pod: string, id: string): void {
     const recorded = ifFound(() => this.#readContainer({ pod, id }));
-    for (const file of [recorded?.filestore, recorded?.seedLayer?.use])
-      if (file !== undefined) rmSync(file, { force: true });
+    if (recorded?.filestore !== undefined) removeFilestore(recorded.filestore);
+    if (recorded?.seedLayer !== undefined) rmSync(recorded.seedLayer.use, { force: true });
     rmSync(this.containerPath(pod, id), { recursive: true, force: true });
   }
 
