@@ -59,6 +59,7 @@ describe('the program that starts the unpacker', () => {
       'dup3(<archive>, 23, O_CLOEXEC)',
       'dup3(<upper-fs>, 24, O_CLOEXEC)',
       'dup3(<report>, 25, O_CLOEXEC)',
+      'close_range(3, 19, 0)',
       'dup3(21, 0, 0)',
       'dup3(23, 3, 0)',
       'dup3(24, 4, 0)',

@@ -102,6 +102,7 @@ function becomeUnpacker(p: ProgramBuilder, plan: UnpackPlan, lastCapability: num
   const high = (name: keyof typeof UNPACK_FDS, at: number): void => dupTo(p, p.donated(UNPACK_FDS[name]), at, true);
   (['node', 'script', 'addon', 'archive', 'upper'] as const).forEach((name, i) => high(name, 20 + i));
   dupTo(p, p.report, 25, true);
+  p.call('close_range', [UNPACKER.archive, 19, 0]);
   p.step('starting Node for the unpacker');
   for (const [from, to] of [
     [21, 0],

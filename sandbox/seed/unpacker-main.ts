@@ -2,6 +2,7 @@
  * The unpacker's process: leaves the host's filesystem, then applies the archive to the upper. See programs/unpack for what
  * it is given and seed for who answers it.
  */
+import { closeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { loadNative } from '../../native';
 import { Kernel, ProgramBuilder, receiveMessage, sendMessage } from '../../syscall';
@@ -28,7 +29,12 @@ export interface UnpackerResult {
   readonly hasRoot: boolean;
 }
 
+const SCRIPT = 0;
+
 const kernel = new Kernel(loadNative(`/proc/self/fd/${UNPACKER.addon}`), -1);
+
+// Read and loaded. What is left: the archive, the directory, and the socket to the shim.
+for (const fd of [SCRIPT, UNPACKER.addon]) closeSync(fd);
 
 function tell(text: string, fds: readonly number[] = []): void {
   const p = new ProgramBuilder();

@@ -11,7 +11,10 @@ export const FILESTORES = '.silt.filestores';
 export function removeFilestore(path: string): void {
   const directory = dirname(path);
   // An older silt had the file in the root directory itself.
-  if (basename(directory) !== FILESTORES) return rmSync(path, { force: true });
+  if (basename(directory) !== FILESTORES) {
+    rmSync(path, { force: true });
+    return;
+  }
   try {
     // What is there now may be a link that a container made which writes to the same root filesystem (overlay2=none).
     const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
