@@ -27,6 +27,8 @@ export class TaskService implements Handlers {
   readonly #tasks = new Map<string, Task>();
   /** Ids that a Create is working on: a second Create with the same id must not pass. */
   readonly #creating = new Set<string>();
+  /** Deletes that are under way, by container; none rejects. */
+  readonly #deleting = new Map<string, Promise<unknown>>();
   #wasUsed = false;
 
   readonly #unmatchedSeeds: UnmatchedSeeds;
@@ -77,8 +79,25 @@ export class TaskService implements Handlers {
   }
 
   async Delete({ id, execId }: TaskRequest<'Delete'>): Promise<TaskAnswer<'Delete'>> {
+    for (let other; (other = this.#deleting.get(id));) await other;
     const task = this.#task(id);
-    return execId === '' ? this.#deleteTask(task) : this.#deleteExec(task.init, execId);
+    if (execId !== '') return this.#deleteExec(task.init, execId);
+    const deletion = this.#deleteTask(task);
+    this.#deleting.set(
+      id,
+      this.#answered(deletion).finally(() => this.#deleting.delete(id)),
+    );
+    return deletion;
+  }
+
+  /**
+   * Settles once the answer to a Delete has been written. containerd's CRI deletes a pod's task twice at once when the start of the pod fails
+   * late: for the failure, and for the end that it is told of. Whoever hears "not found" closes the connection, on which the other one
+   * still waits for its answer, so that has to come first.
+   */
+  async #answered(deletion: Promise<unknown>): Promise<void> {
+    await deletion.catch(() => undefined);
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   async #deleteTask(task: Task): Promise<TaskAnswer<'Delete'>> {
