@@ -16,15 +16,17 @@ import type { Resources } from '../../oci';
 const PIDS_MAX = 4_194_304n;
 
 /**
- * `resources.pids`: negative is no limit, 0 is not set, as in runc up to 1.3: engines write it for a container that nothing was said of.
+ * `resources.pids`: negative is no limit, and 0 is one (config-linux.md, "PIDs"): the least there is, as in runc from 1.4 on. The kernel
+ * would take a 0, systemd does not.
  * Raises SPEC_INVALID, SPEC_UNSUPPORTED.
  */
 export function planPids(pids: Resources['pids'], { cgroup, at }: Planning): Write[] {
   const jsonPath = `${at}.pids.limit`;
-  const limit = toSetting(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
+  const limit = toInteger(pids?.limit, jsonPath, { min: -I64_MAX, max: PIDS_MAX });
   if (limit === undefined) return [];
   const { path } = requireDirectory(cgroup, 'pids', jsonPath);
-  return [{ file: `${path}/pids.max`, value: limit < 0n ? 'max' : String(limit), why: 'pids limit', jsonPath }];
+  const value = limit < 0n ? 'max' : String(limit || 1n);
+  return [{ file: `${path}/pids.max`, value, why: 'pids limit', jsonPath }];
 }
 
 /** `resources.hugepageLimits`. Raises SPEC_INVALID, and SPEC_UNSUPPORTED without a hugetlb controller. */

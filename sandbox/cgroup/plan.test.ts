@@ -81,7 +81,6 @@ describe('limits of a new cgroup', () => {
       },
       [],
     ],
-    ['a limit of no processes is none', 'v1', { pids: { limit: 0 } }, []],
     ['the OOM killer is on in a new cgroup', 'v1', { memory: { disableOOMKiller: false } }, []],
     [
       'numbers beyond 2^53 are written in digits',
@@ -157,6 +156,8 @@ describe('limits of a new cgroup', () => {
     ['v2: greatest shares', 'v2', { cpu: { shares: 262_144 } }, ['cpu.weight = 10000']],
     ['pids', 'v1', { pids: { limit: 32 } }, ['pids/pids.max = 32']],
     ['pids without limit', 'v2', { pids: { limit: -1 } }, ['pids.max = max']],
+    ['the least pids that there can be', 'v1', { pids: { limit: 0 } }, ['pids/pids.max = 1']],
+    ['of pids nothing said', 'v1', { pids: {} }, []],
     [
       'block I/O',
       'v1',
