@@ -40,7 +40,7 @@ export class Runtime {
   constructor(
     readonly program: string,
     readonly root: string,
-    private readonly environment: NodeJS.ProcessEnv,
+    readonly environment: NodeJS.ProcessEnv,
   ) {}
 
   words(args: readonly string[]): string[] {

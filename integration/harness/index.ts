@@ -9,6 +9,7 @@ export {
   startWithStdio,
   takeCheckpoint,
 } from './checkpoint';
+export { runtimeWith, whyNoController } from './cgroup-controllers';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
 export { CommandLine, commandLineSuite, Runtime, type BundleChanges } from './command-line';
 export { baseDirectory, Containerd, startContainerd, type ContainerdOptions, type RunOptions } from './containerd';

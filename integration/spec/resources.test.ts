@@ -1,16 +1,12 @@
 /** `linux.resources` and `linux.cgroupsPath` of the spec: what a container finds in its own cgroups, with silt and with runc. */
 import { existsSync, readFileSync } from 'node:fs';
-import { commandLineSuite, type Runtime, waitFor } from '../harness';
+import { commandLineSuite, type Runtime, runtimeWith, waitFor, whyNoController } from '../harness';
 
 const ROOT = '/sys/fs/cgroup';
 const CGROUPS = { destination: ROOT, type: 'cgroup', source: 'cgroup', options: ['ro'] };
 const isMounted = (controller: string): boolean => existsSync(`${ROOT}/${controller}/tasks`);
 /** A block device of the machine, as the kernel numbers it. */
 const [major, minor] = readFileSync('/proc/partitions', 'latin1').split('\n')[2]!.trim().split(/\s+/).map(Number);
-
-/** A test that needs a hierarchy of cgroup v1. */
-const withController = (controller: string): typeof test =>
-  isMounted(controller) ? test : (((name: string, ...rest: [() => void]) => test.skip(`${name} [skipped: no cgroup v1 hierarchy has the controller ${controller} here]`, ...rest)) as typeof test); // prettier-ignore
 
 commandLineSuite('cgroups of the spec', (host) => {
   /** What a container finds in these files of its cgroups. */
@@ -173,7 +169,8 @@ commandLineSuite('cgroups of the spec', (host) => {
       return inside;
     };
     const ofSilt = await places(host().silt);
-    expect(ofSilt.filter((line) => !line.endsWith(`/${host().mark}/everywhere`))).toEqual([]);
+    const isHere = (line: string): boolean => /^\d+:(name=systemd)?:/.test(line) || isMounted(line.split(':')[1]!);
+    expect(ofSilt.filter((line) => isHere(line) && !line.endsWith(`/${host().mark}/everywhere`))).toEqual([]);
     expect(ofSilt).toEqual(await places(host().runc));
   });
 
@@ -184,16 +181,52 @@ commandLineSuite('cgroups of the spec', (host) => {
     expect(await found(host().silt, { cpu: { idle: 1 } }, ['cpu/cpu.idle'])).toEqual(['1']);
   });
 
-  withController('hugetlb')('hugetlb', async () => {
-    const limit = { hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] };
-    const files = ['hugetlb/hugetlb.2MB.limit_in_bytes'];
-    expect(await found(host().silt, limit, files)).toEqual([`${4 * MIB}`]);
-  });
+  // Controllers that this machine may have and has not mounted: both runtimes run where they are.
+  for (const [controllers, resources, expected] of [
+    [
+      ['hugetlb'],
+      { hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] },
+      { 'hugetlb/hugetlb.2MB.limit_in_bytes': `${4 * MIB}` },
+    ],
+    [
+      ['net_cls', 'net_prio'],
+      { network: { classID: 0x100001, priorities: [{ name: 'lo', priority: 5 }] } },
+      { 'net_cls/net_cls.classid': `${0x100001}`, 'net_prio/net_prio.ifpriomap': 'lo 5' },
+    ],
+    [['rdma'], { rdma: { none: { hcaHandles: 3 } } }, { 'rdma/rdma.max': 'none hca_handle=3' }],
+  ] as const) {
+    const why = controllers.map(whyNoController).find((reason) => reason !== undefined);
+    (why === undefined ? test : test.skip)(
+      `${controllers.join(' and ')}: as with runc${why === undefined ? '' : ` [skipped: ${why}]`}`,
+      async () => {
+        const where = host().directory;
+        const [silt, runc] = [host().silt, host().runc].map((runtime) => runtimeWith(controllers, runtime, where));
+        const ofSilt = await found(silt!, resources, Object.keys(expected));
+        for (const line of Object.values(expected)) expect(ofSilt).toContain(line);
+        expect(ofSilt).toEqual(await found(runc!, resources, Object.keys(expected)));
+        // What a program reserves runc counts from 1.1.6 on.
+        const reserved = ['hugetlb/hugetlb.2MB.rsvd.limit_in_bytes'];
+        if ('hugepageLimits' in resources) expect(await found(silt!, resources, reserved)).toEqual([`${4 * MIB}`]);
+      },
+    );
+  }
 
-  withController('rdma')('rdma', async () => {
-    const file = await found(host().silt, { rdma: { none: { hcaHandles: 3 } } }, ['rdma/rdma.max']);
-    expect(file.join()).toContain('none');
-  });
+  const realtime = existsSync(`${ROOT}/cpu/cpu.rt_runtime_us`);
+  (realtime ? test : test.skip)(
+    `time for real-time scheduling: as with runc${realtime ? '' : ' [skipped: the kernel has no groups of it]'}`,
+    async () => {
+      const resources = { cpu: { realtimeRuntime: 9000, realtimePeriod: 500_000 } };
+      const script = `cd ${ROOT}/cpu; cat cpu.rt_runtime_us cpu.rt_period_us`;
+      const inside = async (runtime: Runtime): Promise<string> => {
+        // The cgroup of the run has no such time to give: this one is beside it.
+        const cgroupsPath = `/${host().mark}-realtime`;
+        const bundle = host().bundle(['sh', '-c', script], { mounts: [CGROUPS], linux: { cgroupsPath, resources } });
+        return runtime.must(['run', '--bundle', bundle, host().newId()]);
+      };
+      expect(await inside(host().silt)).toBe('9000\n500000\n');
+      expect(await inside(host().runc)).toBe('9000\n500000\n');
+    },
+  );
 
   for (const [controller, field, resources] of [
     ['hugetlb', 'hugepageLimits', { hugepageLimits: [{ pageSize: '2MB', limit: 4 * MIB }] }],
