@@ -1,6 +1,7 @@
 /** `linux.seccomp` of the spec (config-linux.md, "Seccomp"), looked at from inside; what runc knows of it under runc as well. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hostArch, syscallNumbers } from '../../syscall';
 import { commandLineSuite, mustRun, type Runtime, startCommand, waitFor } from '../harness';
 
 commandLineSuite('seccomp', (host) => {
@@ -21,6 +22,19 @@ commandLineSuite('seccomp', (host) => {
     for (const runtime of runtimes()) {
       const { stdout } = await runtime.run(['run', '--bundle', bundle(script, seccomp), host().newId()]);
       expect(stdout.toString()).toBe(output);
+    }
+  });
+
+  test.each([
+    ['defaultErrnoRet', { defaultErrnoRet: 122 }, 'Disk quota exceeded'],
+    ['without it EPERM', {}, 'Operation not permitted'],
+  ])('what no rule names: %s', async (_, field, said) => {
+    const names = Object.keys(syscallNumbers(hostArch)).filter((name) => !mkdirs.includes(name));
+    const seccomp = { defaultAction: 'SCMP_ACT_ERRNO', ...field, syscalls: [{ names, action: 'SCMP_ACT_ALLOW' }] };
+    for (const runtime of runtimes()) {
+      const at = bundle('echo inside; mkdir /tmp/a 2>&1', seccomp);
+      const { stdout } = await runtime.run(['run', '--bundle', at, host().newId()]);
+      expect(stdout.toString()).toBe(`inside\nmkdir: can't create directory '/tmp/a': ${said}\n`);
     }
   });
 
