@@ -1,7 +1,17 @@
 /** Hooks (config.md, "POSIX-platform Hooks"): when each runs, where, and what a failing one does. */
 import { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { containerdSuite, type Json, mustRun, shellSpec, siltProgram, siltTest, SpecBench, waitFor } from '../harness';
+import {
+  commandLineSuite,
+  containerdSuite,
+  type Json,
+  mustRun,
+  shellSpec,
+  siltProgram,
+  siltTest,
+  SpecBench,
+  waitFor,
+} from '../harness';
 
 const KINDS = ['prestart', 'createRuntime', 'createContainer', 'startContainer', 'poststart', 'poststop'] as const;
 const STATUS: Json = {
@@ -200,5 +210,42 @@ containerdSuite('hooks', { userns: 'none', onlyPeer: 'system' }, (host) => {
     const { code, stderr } = await bench.siltRun(withHooks({ startContainer: failing('startContainer') }));
     expect(code).toBe(1);
     expect(stderr).toContain('error running startContainer hook #1: ');
+  });
+});
+
+// What runc's hooks_so.bats and nvidia's hooks do: mount files of the host into the root filesystem before the pivot.
+commandLineSuite('hooks that mount', (host) => {
+  const spec = (linux: object = {}): { bundle: string } => {
+    const { directory, rootfs } = host();
+    for (const kind of ['createRuntime', 'createContainer'])
+      writeFileSync(join(directory, `of-${kind}`), `${kind} of the host\n`);
+    writeFileSync(join(rootfs, 'etc/createRuntime'), 'of the image\n');
+    const bind = (kind: string, place: string): string => `mount --bind ${directory}/of-${kind} ${place}`;
+    // The root filesystem is its working directory.
+    const inPlace = `touch etc/createContainer; ${bind('createContainer', 'etc/createContainer')}`;
+    const byPid = `pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/'); exec nsenter --mount=/proc/$pid/ns/mnt ${bind('createRuntime', `${rootfs}/etc/createRuntime`)}`;
+    const hook = (script: string): object[] => [{ path: '/bin/sh', args: ['sh', '-ec', script], env: ['PATH=/usr/bin:/bin:/usr/sbin'] }]; // prettier-ignore
+    const hooks = { createRuntime: hook(byPid), createContainer: hook(inPlace) };
+    const script = 'cat /etc/createRuntime /etc/createContainer; cat /proc/self/uid_map';
+    return { bundle: host().bundle(['sh', '-c', script], { hooks, linux }) };
+  };
+  const mounted = 'createRuntime of the host\ncreateContainer of the host\n';
+
+  test.each(['auto', 'none'])('show what they mounted, userns=%s, as with runc', async (userns) => {
+    const { bundle } = spec();
+    const said = await host().silt.must([`--userns=${userns}`, 'run', '--bundle', bundle, host().newId()]);
+    expect(said.slice(0, mounted.length)).toBe(mounted);
+    // With `auto` the container is in a user namespace all the same.
+    expect(/^\s*0\s+0\s/m.test(said.slice(mounted.length))).toBe(userns === 'none');
+    expect(await host().runc.must(['run', '--bundle', bundle, host().newId()])).toContain(mounted);
+  });
+
+  test('and fail where the spec asks for a user namespace, whose root they are: nothing is skipped in silence', async () => {
+    const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount', 'user'].map((type) => ({ type }));
+    const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    const { bundle } = spec({ namespaces, uidMappings: mappings, gidMappings: mappings });
+    const { code, stderr } = await host().silt.run(['run', '--bundle', bundle, host().newId()]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/error running createContainer hook #0: .*mount: .*HOOK_FAILED/s);
   });
 });

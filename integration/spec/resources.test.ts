@@ -191,7 +191,7 @@ commandLineSuite('cgroups of the spec', (host) => {
     [
       ['net_cls', 'net_prio'],
       { network: { classID: 0x100001, priorities: [{ name: 'lo', priority: 5 }] } },
-      { 'net_cls/net_cls.classid': `${0x100001}`, 'net_prio/net_prio.ifpriomap': 'lo 5' },
+      { 'net_cls/net_cls.classid': '1048577', 'net_prio/net_prio.ifpriomap': 'lo 5' },
     ],
     [['rdma'], { rdma: { none: { hcaHandles: 3 } } }, { 'rdma/rdma.max': 'none hca_handle=3' }],
   ] as const) {

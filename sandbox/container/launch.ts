@@ -145,7 +145,13 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
   }
 }
 
-/** Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. */
+/**
+ * Where createContainer hooks run: in the container, as far as it is built, and beside its root filesystem. A user namespace is theirs only where
+ * the spec asks for it: the mount namespace belongs to host root until it is locked, and who has entered the pod's user namespace can
+ * mount nothing in it.
+ */
 function hookPlace(pod: Pod, { spec }: ContainerRequest, { launch }: ContainerPlan): HookPlace {
-  return { namespaces: namespacesOf(spec, pod), cgroup: launch.cgroup, cwd: launch.root.mountPoint };
+  const asked = spec.linux?.namespaces?.some(({ type }) => type === 'user') ?? false;
+  const namespaces = namespacesOf(spec, pod).filter((name) => asked || name !== 'CLONE_NEWUSER');
+  return { namespaces, cgroup: launch.cgroup, cwd: launch.root.mountPoint };
 }
