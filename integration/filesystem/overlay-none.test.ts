@@ -2,7 +2,7 @@
 import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { containerdSuite, siltTest, tarArchive } from '../harness';
+import { commandLineSuite, containerdSuite, deleteTask, readTar, siltTest, tarArchive } from '../harness';
 import { annotation, engineUpper, seedEntries, seedFlags, snapshot } from './overlay';
 
 for (const userns of ['none', 'auto'] as const) {
@@ -57,6 +57,30 @@ for (const userns of ['none', 'auto'] as const) {
       await host().remove(id);
     });
 
+    siltTest('a task that is started again goes on with what it wrote to its seed, and an image has both', async () => {
+      const path = join(host().seeds, 'again-seed.tar');
+      writeFileSync(path, tarArchive(seedEntries));
+      const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
+      await host().exec(id, ['sh', '-c', 'echo changed > /srv/data; rm /lower/replaced/new']);
+      await deleteTask(host(), id);
+      await host().mustCtr(['tasks', 'start', '--detach', id]);
+      const seen = await host().exec(id, [
+        'sh',
+        '-c',
+        'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced /etc/group',
+      ]);
+      expect(seen).toMatchObject({ code: 1, stderr: expect.stringContaining('/etc/group') as string });
+      expect(seen.stdout.toString()).toBe('changed\n1000:2000\n/lower/replaced:\n');
+      const image = gunzipSync((await host().mustCtr(['snapshots', 'diff', id])).stdout);
+      const names = readTar(image).map(({ name }) => name);
+      expect(names).toEqual(expect.arrayContaining(['etc/.wh.group', 'srv/data']));
+      expect(names).not.toContain('lower/replaced/new');
+      // What silt has noted about it stays with the host.
+      expect((await snapshot(host(), id, 'again.tar')).names).toContain('srv/data');
+      expect(readFileSync(join(host().seeds, 'again.tar')).includes('trusted.silt')).toBe(false);
+      await host().remove(id);
+    });
+
     siltTest('a file that the host makes in the engine’s upper is seen, once nothing knew of its name', async () => {
       const id = await host().startContainer();
       const upper = await engineUpper(host(), id);
@@ -76,3 +100,18 @@ for (const userns of ['none', 'auto'] as const) {
     });
   });
 }
+
+commandLineSuite('overlay2=none, a root filesystem that is a directory', (host) => {
+  siltTest('is not seeded, and what a seed would take away stays', async () => {
+    const archive = join(host().directory, 'seed.tar');
+    writeFileSync(archive, tarArchive(seedEntries));
+    const bundle = host().bundle(['true'], { annotations: { [annotation]: archive } });
+    const flags = ['--overlay2=none', '--userns=none'];
+    const { code, stderr } = await host().silt.run([...flags, 'run', '--bundle', bundle, host().newId()]);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/the seed \S+ needs an upper, .*; choose another overlay2 \(SEED_REFUSED\)/) as string,
+    ]);
+    expect(existsSync(join(host().rootfs, 'srv/data'))).toBe(false);
+  });
+});

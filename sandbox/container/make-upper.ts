@@ -1,11 +1,12 @@
 import { closeSync, fstatSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { type IdMaps, isPodRoots, type Owner, toHost } from '../../gofer';
+import type { Kernel } from '../../syscall';
 import type { ContainerPlan, ContainerRequest } from './plan';
 import type { Pod } from '../pod/pod';
 import type { Seeding } from './seeding';
 import { type ContainerState, NO_UPPER } from '../state/state';
-import { createUpper, modeBits, namedFilestore } from './upper';
+import { cloneMounted, createUpper, modeBits, namedFilestore } from './upper';
 import type { Workshop } from '../workshop';
 
 /** The container's upper, seeded when the request says so. Returns its fd, the caller's to close; undefined without an upper. */
@@ -27,12 +28,11 @@ export async function makeUpper(
     rootMode: modeBits(stat),
     userns: plan.idMaps ? pod.userns : undefined,
   });
-  const { rootfs } = request;
   const seed = request.checkpoint?.upper ?? request.seed;
   if (seed === undefined) return upper;
   if (upper === undefined) {
-    const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${rootfs.layers[0]} has none; choose another overlay2`;
-    throw new SiltError('SEED_REFUSED', message, { path: seed });
+    await fillMounted(kernel, request, plan, seed, seeding);
+    return undefined;
   }
   try {
     await seeding?.fill(upper, names!.fs, plan);
@@ -40,6 +40,27 @@ export async function makeUpper(
   } catch (error) {
     closeSync(upper);
     throw error;
+  }
+}
+
+/** Without an upper of its own the container writes to what the engine has mounted, and so does what fills that: never below it. */
+async function fillMounted(
+  kernel: Kernel,
+  { rootfs: { own }, checkpoint }: ContainerRequest,
+  plan: ContainerPlan,
+  seed: string,
+  seeding: Seeding | undefined,
+): Promise<void> {
+  // In a plain directory nothing would tell the archive's deletions from those of the image's owner, who may be the host.
+  if (checkpoint || plan.upper.kind !== 'none' || plan.upper.changes === undefined) {
+    const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${own?.upper} has none; choose another overlay2`;
+    throw new SiltError('SEED_REFUSED', message, { path: seed });
+  }
+  const root = cloneMounted(kernel, own!.upper);
+  try {
+    await seeding?.fill(root, '.', plan);
+  } finally {
+    closeSync(root);
   }
 }
 

@@ -60,7 +60,10 @@ export class Seeding {
     if (this.layer) release(this.layer.use);
   }
 
-  /** Fills the container's upper, a directory of the mount that createUpper made, as far as that is needed. @throws SiltError of the archive, or NO_SPACE. */
+  /**
+   * Fills the container's upper, a directory of the mount that createUpper made, as far as that is needed; without one (`none`), the root
+   * filesystem itself, which is an overlay that the engine has mounted. @throws SiltError of the archive, or NO_SPACE.
+   */
   async fill(upper: number, directory: string, plan: ContainerPlan): Promise<void> {
     const { workshop, pod, request, archive } = this;
     const layer = this.#layer;
@@ -70,18 +73,19 @@ export class Seeding {
           takeOverRoot(workshop.kernel, layer.path, { upper, directory }, plan.idMaps ? pod.userns : undefined);
         return;
       }
-      const { cgroup } = plan.launch;
-      const devices = allowedDevices(request.spec);
-      const kills = (): bigint => oomKills(plan.cgroup.cgroup);
+      const { kind } = plan.upper;
+      const isSaved = request.checkpoint !== undefined;
       await seedUpper(workshop, {
         archive,
         upper,
         directory,
+        merged: kind === 'none',
+        once: !isSaved && (kind === 'none' || kind === 'engine'),
         idMaps: plan.idMaps,
-        cgroup,
-        devices,
-        oomKills: kills,
-        isSaved: request.checkpoint !== undefined,
+        cgroup: plan.launch.cgroup,
+        devices: allowedDevices(request.spec),
+        oomKills: () => oomKills(plan.cgroup.cgroup),
+        isSaved,
       });
     } catch (error) {
       throw withContext(`seeding from ${request.checkpoint?.upper ?? request.seed}`, error);

@@ -166,6 +166,15 @@ function cloneEngineUpper(p: ProgramBuilder, directory: string, { userns }: Uppe
   return upper;
 }
 
+/** What the engine has mounted, as a mount that is attached nowhere: from its root no `..` leads to the host's. The fd is the caller's to close. */
+export function cloneMounted(kernel: Kernel, directory: string): number {
+  const p = new ProgramBuilder();
+  p.step(`opening the root filesystem ${directory}`);
+  const root = cloneTree(p, AT_FDCWD, directory, { name: 'root' });
+  mountSetattr(p, root, { set: C.MOUNT_ATTR_NODEV });
+  return kernel.run(p.build()).get(root);
+}
+
 function makeDirectories(p: ProgramBuilder, upper: Fd, { rootOwner, rootMode, owner }: UpperOptions): void {
   mkdirat(p, upper, NAMES.fs, 0o755);
   fchownat(p, upper, NAMES.fs, rootOwner.uid, rootOwner.gid);

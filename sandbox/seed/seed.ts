@@ -3,6 +3,7 @@ import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
+import { isSeeded, markSeeded } from './mark';
 import { makeSmall } from './small';
 import { type AllowedDevice, runUnpacker } from './unpacker';
 import type { Workshop } from '../workshop';
@@ -10,10 +11,13 @@ import type { Workshop } from '../workshop';
 export interface SeedRequest {
   /** The archive: a plain, gzip or zstd tar, see {@link openSeed}. Borrowed. */
   readonly archive: number;
-  /** A detached upper, see createUpper. Borrowed. */
+  /** A detached upper, see createUpper; with `merged` the root of an overlay that is mounted. Borrowed. */
   readonly upper: number;
   /** The name of the upper's directory in it. */
   readonly directory: string;
+  readonly merged?: boolean;
+  /** The upper outlives the container: one that has been filled is left as it is. */
+  readonly once?: boolean;
   /** The pod's ids, or null. */
   readonly idMaps: IdMaps | null;
   readonly cgroup: CgroupEntry;
@@ -31,27 +35,22 @@ const ALL_IDS = [{ containerID: 0, hostID: 0, size: 0xffff_ffff }];
 /**
  * Fills an upper from an archive, in a process of its own that has nothing but the two.
  * @throws SiltError ARCHIVE_INVALID, ARCHIVE_TRUNCATED, NO_SPACE with the entry and its byte offset. What was made until then stays
- * in the upper, which the caller throws away.
+ * in the upper, which the caller throws away, or the engine has it.
  */
 export async function seedUpper(
   workshop: Pick<Workshop, 'kernel' | 'host' | 'onProgress'>,
   request: SeedRequest,
 ): Promise<void> {
-  const directory = openUpper(workshop.kernel, request);
-  const { archive, cgroup, devices, oomKills = () => 0n } = request;
+  const { kernel } = workshop;
+  const directory = openUpper(kernel, request);
+  const { archive, cgroup, devices, merged = false, once = false, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
   try {
-    if (request.isSaved && (await makeSmall(workshop.kernel, { archive, directory, idMaps, cgroup }))) return;
-    await runUnpacker(workshop, {
-      archive,
-      directory,
-      idMaps,
-      idmapped: false,
-      cgroup,
-      devices,
-      maxBytes: Infinity,
-      oomKills,
-    });
+    if (once && isSeeded(kernel, directory)) return;
+    if (request.isSaved && (await makeSmall(kernel, { archive, directory, idMaps, cgroup }))) return;
+    const how = { idmapped: false, merged, maxBytes: Infinity };
+    await runUnpacker(workshop, { archive, directory, idMaps, cgroup, devices, oomKills, ...how });
+    if (once) markSeeded(kernel, directory);
   } finally {
     closeSync(directory);
   }

@@ -18,6 +18,8 @@ export interface UnpackerOrders {
   readonly devices: readonly AllowedDevice[];
   /** How much all files together may hold; without it, what there is room for. */
   readonly maxBytes?: number;
+  /** See UnpackOptions of archive. */
+  readonly merged?: boolean;
 }
 
 /** What it says when it is done. */
@@ -64,12 +66,13 @@ async function main(): Promise<UnpackerResult> {
     capabilities: UNPACKER_CAPABILITIES,
     filter: unpackerFilter(),
   });
-  const { devices, maxBytes } = JSON.parse(process.argv[2] ?? '{}') as UnpackerOrders;
+  const { devices, maxBytes, merged = false } = JSON.parse(process.argv[2] ?? '{}') as UnpackerOrders;
   return unpack({
     runner: kernel.runner,
     archiveFd: UNPACKER.archive,
     upperFd: UNPACKER.upper,
     privileged: ask,
+    merged,
     limits: { ...(maxBytes !== undefined && { maxBytes }) },
     allowDevice: ({ type, major, minor }) =>
       devices.some((one) => one.type === type && one.major === major && one.minor === minor),

@@ -28,6 +28,8 @@ export interface UnpackRequest {
   readonly devices: readonly AllowedDevice[];
   /** How much all files together may hold. */
   readonly maxBytes: number;
+  /** The directory is of an overlay that is mounted. */
+  readonly merged?: boolean;
   /** How many processes of the unpacker's cgroup the OOM killer has killed, see oomKills. */
   readonly oomKills: () => bigint;
 }
@@ -67,6 +69,7 @@ export async function runUnpacker(
   const orders: UnpackerOrders = {
     devices: request.devices,
     ...(Number.isFinite(request.maxBytes) && { maxBytes: request.maxBytes }),
+    ...(request.merged && { merged: true }),
   };
   try {
     const program = unpackProgram(

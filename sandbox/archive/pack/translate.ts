@@ -9,6 +9,8 @@ import { type IdMaps, OVERFLOW_ID, toContainer } from './ids';
 import type { Inspected } from './inspector';
 
 const OVERLAY = 'trusted.overlay.';
+/** What silt notes about an upper, see seed/mark. */
+const OWN = 'trusted.silt.';
 /** An engine's overlay may have been mounted so that it makes these (overlayfs.rst, "redirect_dir", "metacopy"). */
 const LEADING_ELSEWHERE = ['trusted.overlay.redirect', 'trusted.overlay.metacopy'];
 
@@ -59,6 +61,7 @@ export class Translator {
         entry,
         'what it stands for is in a lower layer under another name, and not in the archive',
       );
+    if (name.startsWith(OWN)) return [];
     if (name.startsWith(OVERLAY))
       return (name as string) === OPAQUE && value.toString('latin1') === 'y' ? [{ name, value }] : [];
     if ((name as string) === CAPABILITY) return this.#capability({ name, value }, entry);

@@ -19,6 +19,8 @@ export interface UnpackOptions {
   readonly privileged: Privileged;
   /** Which device nodes besides whiteouts are asked for; none by default. */
   readonly allowDevice?: AllowDevice;
+  /** `upperFd` is a directory of an overlay that is mounted, and so deletions are made in place of whiteouts and opaque marks. */
+  readonly merged?: boolean;
   readonly limits?: Partial<Limits>;
   readonly onWarning?: OnWarning;
   /** Looked at every so often; its reason is thrown. */
@@ -42,14 +44,14 @@ export interface UnpackResult {
  * for what is not the archive's fault; HOST_UNSUPPORTED for zstd on an old Node.
  */
 export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
-  const { onWarning = () => undefined, allowDevice = () => false, signal } = options;
+  const { onWarning = () => undefined, allowDevice = () => false, merged = false, signal } = options;
   const source = await openSource(options.archiveFd);
   const reader = new ArchiveReader(source, options.limits, onWarning);
   let unpacker: Unpacker | undefined;
   // Files are made with the modes that they are to have.
   const umask = process.umask(0);
   try {
-    unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning });
+    unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning, merged });
     let entries = 0;
     let hasRoot = false;
     for (;;) {

@@ -14,6 +14,7 @@ import { Links } from './links';
 import { Operations } from './operations';
 import { type Privileged, requestName } from './privileged';
 import { removeTree } from './remove';
+import { MergedRoot } from './merged-root';
 import { Specials } from './specials';
 
 /** Says whether a device node other than a whiteout may be made. */
@@ -26,6 +27,8 @@ export interface UnpackerOptions {
   readonly privileged: Privileged;
   readonly allowDevice: AllowDevice;
   readonly onWarning: OnWarning;
+  /** See UnpackOptions. */
+  readonly merged: boolean;
 }
 
 /** Directories that wait for their opaque mark are kept open; more than this are not. */
@@ -39,10 +42,12 @@ export class Unpacker {
   readonly #specials: Specials;
   readonly #links: Links;
   readonly #options: UnpackerOptions;
+  readonly #merged: MergedRoot | undefined;
   readonly #opaque: Directory[] = [];
 
   constructor(options: UnpackerOptions) {
     this.#options = options;
+    this.#merged = options.merged ? new MergedRoot() : undefined;
     const ops = (this.#ops = new Operations(options.runner));
     const attributes = (this.#attributes = new Attributes(ops, options.onWarning));
     this.#directories = new DirectoryTable(ops, options.upperFd, (fd, acl, place) => attributes.set(fd, acl, place));
@@ -56,6 +61,11 @@ export class Unpacker {
     const place: Place = { name: entry.name, offset: entry.offset };
     const { dir, base } = entry.path;
     if (entry.kind === 'directory') return this.#applyDirectory(entry, place);
+    if (this.#merged?.isDeletion(entry)) {
+      this.#delete(entry, place);
+      return undefined;
+    }
+    this.#merged?.made(entry.path);
     if (entry.kind === 'hardlink') {
       // Making way comes first: the target may be below what has the link's name.
       this.#makeRoom(this.#directories.at(dir, place), base, place);
@@ -89,6 +99,12 @@ export class Unpacker {
   #applyDirectory(entry: Entry, place: Place): void | Promise<void> {
     const { dir, base } = entry.path;
     const parent = this.#directories.at(dir, place);
+    const isReplaced = entry.xattrs.some(isOpaque);
+    if (this.#merged) {
+      if (isReplaced && base !== '') this.#empty(parent, entry, place);
+      this.#merged.made(entry.path);
+      this.#merged.announced(entry.path);
+    }
     let directory = base === '' ? parent : this.#directories.find(joinPath(dir, base));
     directory ??= this.#directories.make(parent, base, place, () => this.#remove(parent, base, place));
     directory.place = place;
@@ -102,10 +118,26 @@ export class Unpacker {
       if (xattr.name === ACL_ACCESS || xattr.name === ACL_DEFAULT) setAcl(directory, xattr);
       else this.#attributes.set(directoryRef(directory), xattr, place);
     }
-    if (!entry.xattrs.some(isOpaque) || this.#opaque.includes(directory)) return undefined;
+    if (this.#merged || !isReplaced || this.#opaque.includes(directory)) return undefined;
     directory.pinned = true;
     this.#opaque.push(directory);
     return this.#opaque.length >= MAX_OPAQUE ? this.#markOpaque() : undefined;
+  }
+
+  /** A directory of the image that the archive replaces: gone, for the mounted overlay to mark the one that is made then. */
+  #empty(parent: Directory, { path }: Entry, place: Place): void {
+    this.#merged!.refuseLate(path, place);
+    this.#ops.flush();
+    this.#remove(parent, path.base, place);
+    this.#directories.forget(joinPath(path.dir, path.base));
+  }
+
+  /** Where nothing but the result can be written to, a whiteout is the deletion that it stands for. */
+  #delete({ path }: Entry, place: Place): void {
+    const directory = this.#directories.at(path.dir, place);
+    this.#ops.flush();
+    this.#remove(directory, path.base, place);
+    this.#directories.forget(joinPath(path.dir, path.base));
   }
 
   /** Asks for the marks of all directories that wait for one. */
