@@ -131,7 +131,7 @@ const inDocker = (host: Docker): NewcomerSettings => ({
   paths: { '/run/docker': host.execRoot, '/tmp/web.tar': join(host.directory, 'web.tar') },
 });
 
-dockerSuite('README with Docker', { runtimes: {}, firstRuntime: 'runc' }, (host) => {
+dockerSuite('README with Docker', { runtimes: () => ({}), firstRuntime: 'runc' }, (host) => {
   each('docker', () => inDocker(host()));
 
   test('the snapshot holds what the container wrote', async () => {
@@ -140,7 +140,7 @@ dockerSuite('README with Docker', { runtimes: {}, firstRuntime: 'runc' }, (host)
   });
 });
 
-dockerSuite('README with a newer Docker', { dockers: 'newer', runtimes: {}, firstRuntime: 'runc' }, (host) => {
+dockerSuite('README with a newer Docker', { dockers: 'newer', runtimes: () => ({}), firstRuntime: 'runc' }, (host) => {
   each('docker', () => inDocker(host()));
   each('docker-24', () => inDocker(host()));
 });

@@ -34,9 +34,8 @@ dockerSuite('docker run and exec', {}, (host) => {
       await terminal.waitForText(/# /);
       terminal.type('until stty size | grep "31 97"; do :; done; tty\r');
       await terminal.waitForText(/\n31 97\n[\s\S]*\/dev\/(pts\/0|console)\n/);
-      await terminal.resize({ rows: 40, columns: 120 });
       terminal.type('until stty size | grep "40 120"; do :; done\r');
-      await terminal.waitForText(/\n40 120\n/);
+      await terminal.resizeUntil(/\n40 120\n/, { rows: 40, columns: 120 });
       terminal.type('exit 3\r');
       expect(await terminal.ended()).toBe(3);
     } finally {

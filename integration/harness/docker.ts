@@ -19,8 +19,8 @@ export interface DockerOptions {
   readonly programs: DockerPrograms;
   /** Gives it a bridge of its own, which the containers are on that ask for nothing else. */
   readonly bridge?: boolean;
-  /** The runtimes of its daemon.json, by name; none unless given. */
-  readonly runtimes?: Readonly<Record<string, object>>;
+  /** The runtimes of its daemon.json, by name; none unless given. Is told the directory that all of its files are in. */
+  readonly runtimes?: (directory: string) => Readonly<Record<string, object>>;
   /** With `docker checkpoint`, which is experimental; the path of CRIU. */
   readonly criu?: string;
 }
@@ -40,7 +40,8 @@ export class Docker {
     this.#programs = options.programs;
     // At most 15 characters (IFNAMSIZ of netdevice(7)).
     this.#bridge = options.bridge === true ? `sd${this.mark.slice(-6)}` : undefined;
-    const { runtimes, criu } = options;
+    const { criu } = options;
+    const runtimes = options.runtimes?.(this.directory);
     const experimental = criu === undefined ? {} : { experimental: true };
     writeFileSync(this.config, JSON.stringify({ ...(runtimes ? { runtimes } : {}), ...experimental }));
     if (criu !== undefined) writeFileSync(join(this.directory, 'silt.toml'), `criu = ${JSON.stringify(criu)}\n`);
@@ -191,30 +192,51 @@ export function canBridge(): boolean {
 export const dockerRuntime = isSilt ? 'silt' : 'runc';
 export const plainRuntime = isSilt ? 'silt-plain' : 'runc';
 
-/** As docs/filesystem.md has them. */
-export const siltRuntimes = {
-  silt: { path: siltProgram },
-  'silt-shim': { runtimeType: 'io.containerd.silt.v1' },
-  'silt-plain': { path: siltProgram, runtimeArgs: ['--overlay2=none', '--userns=none'] },
-};
+/** As docs/filesystem.md has them; the shims are of use to a newer dockerd only. */
+function siltRuntimes(directory: string): Readonly<Record<string, object>> {
+  const plain = join(directory, 'plain.toml');
+  const seeds = `allow-rootfs-tar-annotation = true\nrootfs-tar-directories = [${JSON.stringify(directory)}]\n`;
+  writeFileSync(plain, `overlay2 = "none"\nuserns = "none"\n${seeds}`);
+  return {
+    silt: { path: siltProgram },
+    'silt-shim': { runtimeType: 'io.containerd.silt.v1' },
+    'silt-plain': { path: siltProgram, runtimeArgs: ['--overlay2=none', '--userns=none'] },
+    'silt-plain-shim': { runtimeType: 'io.containerd.silt.v1', options: { ConfigPath: plain } },
+  };
+}
+
+/** A way in which a dockerd runs silt: as the OCI runtime that its own shim calls, or as the shim. */
+export interface DockerWay {
+  readonly way: 'runtime' | 'shim';
+  /** The names of its runtimes, as {@link dockerRuntime} and {@link plainRuntime} are. */
+  readonly runtime: string;
+  readonly plain: string;
+}
 
 export interface DockerSuiteSettings extends Omit<DockerOptions, 'programs'> {
-  /** Which runs it is for: those with the machine's own containerd and Docker, or those with newer ones, with their Docker. */
-  readonly dockers?: 'system' | 'newer';
-  /** The runtime of the first container, before the inventory that the closing check compares with. */
+  /** Which runs it is for: those with the machine's own containerd and Docker, those with newer ones, with their Docker, or both. */
+  readonly dockers?: 'system' | 'newer' | 'all';
+  /** The runtime of the first container, before the inventory that the closing check compares with; unless given one of each way. */
   readonly firstRuntime?: string;
 }
 
 const peer = process.env['SILT_TEST_PEER'] ?? 'system';
+
+/** The ways of this run's Docker: shims are known to 23 and later. */
+export const dockerWays: readonly DockerWay[] = [
+  { way: 'runtime', runtime: dockerRuntime, plain: plainRuntime },
+  ...(isSilt && peer !== 'system' ? [{ way: 'shim' as const, runtime: 'silt-shim', plain: 'silt-plain-shim' }] : []),
+];
 
 /**
  * Declares a group of tests with a dockerd of its own, ended by a test that nothing is left. With SILT_TEST_RUNTIME=io.containerd.runc.v2
  * the containers are runc's.
  */
 export function dockerSuite(name: string, settings: DockerSuiteSettings, define: (host: () => Docker) => void): void {
-  const { dockers = 'system', firstRuntime = dockerRuntime } = settings;
+  const { dockers = 'system', firstRuntime } = settings;
+  const ways = dockerWays.filter(({ way }) => way === 'runtime' || dockers !== 'system').map(({ runtime }) => runtime);
   const found = findDocker(peer);
-  const isOther = (peer === 'system') !== (dockers === 'system');
+  const isOther = dockers !== 'all' && (peer === 'system') !== (dockers === 'system');
   const skip = isOther ? `runs with the ${dockers} Docker` : 'reason' in found ? found.reason : undefined;
   const declare = skip === undefined ? describe : describe.skip;
   declare(skip === undefined ? name : `${name} [skipped: ${skip}]`, () => {
@@ -229,7 +251,8 @@ export function dockerSuite(name: string, settings: DockerSuiteSettings, define:
       docker = new Docker({ runtimes: siltRuntimes, ...settings, programs: found as DockerPrograms });
       await docker.start();
       // What only a first container makes (the parent of all cgroups, the host's network namespace as dockerd keeps it) is no leak.
-      await docker.must('run', '--rm', `--runtime=${firstRuntime}`, '--network=host', 'busybox', 'true');
+      for (const runtime of firstRuntime === undefined ? ways : [firstRuntime])
+        await docker.must('run', '--rm', `--runtime=${runtime}`, '--network=host', 'busybox', 'true');
       before = takeInventory(docker.ownership);
     }, 90_000);
 

@@ -54,6 +54,22 @@ export class Terminal {
     await mustRun(['stty', '-F', this.device, 'rows', String(size.rows), 'cols', String(size.columns)]);
   }
 
+  /**
+   * Changes the size until what is on the screen matches: a client that has just started may have set the size already and not yet watch
+   * for changes.
+   */
+  async resizeUntil(pattern: RegExp, size: { rows: number; columns: number }): Promise<void> {
+    const shown = async (): Promise<boolean> => {
+      if (pattern.test(this.screen)) return true;
+      await this.resize({ ...size, rows: size.rows + 1 });
+      await this.resize(size);
+      return false;
+    };
+    await waitFor(`${String(pattern)} on the screen`, shown, {
+      detail: () => JSON.stringify(this.screen.slice(-1000)),
+    });
+  }
+
   /** Exit status of the command, once it has ended. */
   async ended(): Promise<number> {
     return (await this.command.ended).code;
