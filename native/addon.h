@@ -1,7 +1,7 @@
 /*
  * silt.node, the part of silt that runs in Node's process: short syscall programs (addon-programs.c), the archive's plain files
- * (addon-archive.c), starting silt-interp (addon-spawn.c), and waiting for fds in Node's event loop (addon-watch.c). index.ts is its
- * only caller and documents each function.
+ * (addon-archive.c), starting silt-interp (addon-spawn.c), waiting for fds in Node's event loop (addon-watch.c), and digests (addon-digest.c). index.ts
+ * is its only caller and documents each function.
  */
 #ifndef SILT_ADDON_H
 #define SILT_ADDON_H
@@ -42,6 +42,8 @@ napi_value addon_read_names(napi_env env, napi_callback_info info);
 napi_value addon_memfd(napi_env env, napi_callback_info info);
 napi_value addon_spawn(napi_env env, napi_callback_info info);
 napi_value addon_watch(napi_env env, napi_callback_info info);
+napi_value addon_sha256(napi_env env, napi_callback_info info);
+napi_value addon_digest_chunks(napi_env env, napi_callback_info info);
 
 /* The sentences of why programs are refused, by number. */
 napi_value addon_reasons(napi_env env);

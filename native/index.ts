@@ -128,6 +128,25 @@ export interface NativeAddon {
    */
   memfd(name: string, bytes: Uint8Array, seal: boolean, executable?: boolean): number;
 
+  /** SHA-256, by the OpenSSL within Node: 32 bytes. For what is small: node:crypto, which would load more than it, takes 7 ms. */
+  sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
+
+  /**
+   * SHA-256 of the chunks, of so many bytes each and the last one shorter, between two offsets of a file: on a thread of libuv's pool, and
+   * without bringing the bytes to JavaScript. `out` has 32 bytes for each and must not be used before the callback. That is told how many
+   * were made: fewer than there are for a file that ends sooner (error 0) or cannot be read (a positive errno). `writeOut` has each chunk written to
+   * disk, without waiting for that. Borrows the fd until then.
+   */
+  digestChunks(
+    fd: number,
+    start: number,
+    end: number,
+    chunk: number,
+    out: Uint8Array,
+    writeOut: boolean,
+    callback: (count: number, error: number) => void,
+  ): void;
+
   /** Why a program was refused, by the reason number of a failure record. */
   readonly reasons: readonly string[];
 }
@@ -145,8 +164,13 @@ export function nativeDirectory(): string {
 
 const loaded = new Map<string, NativeAddon>();
 
-/** Loads silt.node, once for each path. Throws what dlopen says when it is not there or built for another Node. */
-export function loadNative(path: string = join(nativeDirectory(), 'silt.node')): NativeAddon {
+/**
+ * Loads silt.node, once for each path. Without a path it is the one that this process has loaded, if any: a process that has left the
+ * host's filesystem finds no other. Throws what dlopen says when it is not there or built for another Node.
+ */
+export function loadNative(
+  path: string = loaded.keys().next().value ?? join(nativeDirectory(), 'silt.node'),
+): NativeAddon {
   const known = loaded.get(path);
   if (known !== undefined) return known;
   const module = { exports: {} as NativeAddon };

@@ -40,6 +40,7 @@ import {
   UPPER,
   writeManifest,
 } from './manifest';
+import { MemoryDigests } from './memory-digests';
 import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { keepStill } from './standstill';
@@ -124,6 +125,15 @@ function sizeBelow(directory: string): number {
   return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
+/** What a running CRIU's dump is made with. */
+interface Run {
+  /** CRIU's. */
+  readonly version: string;
+  /** The directory for CRIU's images. */
+  readonly images: number;
+  readonly digests: MemoryDigests;
+}
+
 /** One checkpoint in the making. */
 class Dump {
   readonly #images: string;
@@ -154,6 +164,7 @@ class Dump {
         throw error;
       })
       .finally(() => (network === undefined ? undefined : closeSync(network)));
+    const digests = new MemoryDigests(this.#images);
     const freezer = new FreezeRecord(kernel, container.cgroup, state.containerPath(container.pod, container.id));
     let thaw: (() => Promise<void>) | undefined;
     const goOn = async (): Promise<void> => {
@@ -168,7 +179,7 @@ class Dump {
       // What is found out of its processes must be so still when CRIU comes to them.
       isLeased = true;
       thaw = await (this.options.still ? freezer.lease(control) : keepStill(this.workshop, this.source, control));
-      const finish = await this.#dump(session, version, images);
+      const finish = await this.#dump(session, { version, images, digests });
       keepLog(session.log, this.#log);
       await goOn();
       await finish();
@@ -176,12 +187,13 @@ class Dump {
       throw keepFailure(session.log, this.#log, error);
     } finally {
       await goOn();
+      await digests.end();
       for (const fd of isLeased ? [images] : [images, ...control]) closeSync(fd);
     }
   }
 
   /** @returns what is left to do when its processes stand still no more. */
-  async #dump(session: CriuSession, version: string, images: number): Promise<() => Promise<void>> {
+  async #dump(session: CriuSession, { version, images, digests }: Run): Promise<() => Promise<void>> {
     const { container, spec } = this.source;
     this.#refuseStrangers();
     this.#refuseEnginesOverlay();
@@ -198,7 +210,7 @@ class Dump {
     });
     await describeWatches(pids, mounts, this.#images);
     let saved: Pick<Manifest, 'filesystems'> | undefined;
-    const finish = (): Promise<void> => this.#complete(outside, version, saved!);
+    const finish = (): Promise<void> => this.#complete(outside, { version, digests }, saved!);
     await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
       if (script !== 'post-dump') return;
       this.#refuseIpc();
@@ -313,7 +325,11 @@ class Dump {
   }
 
   /** Everything is there: makes it ready to be restored, describes it, and gives it its name. */
-  async #complete(outside: Outside, criu: string, saved: Pick<Manifest, 'filesystems'>): Promise<void> {
+  async #complete(
+    outside: Outside,
+    { version: criu, digests }: Omit<Run, 'images'>,
+    saved: Pick<Manifest, 'filesystems'>,
+  ): Promise<void> {
     const { temporary } = this.target;
     const root = namespacePids(this.#pid).at(-1) ?? 1;
     const keys = outside.deleted.map(({ key }) => key);
@@ -323,7 +339,7 @@ class Dump {
     // Whoever restores them in a user namespace is not host root: the directory keeps everybody else out.
     for (const name of readdirSync(temporary)) if (name.endsWith('.img')) chmodSync(join(temporary, name), 0o644);
     const { container, spec } = this.source;
-    const files = await describeFiles(temporary, filesIn(temporary));
+    const files = await describeFiles(temporary, filesIn(temporary), (path) => digests.describe(path));
     await writeManifest(temporary, {
       version: CHECKPOINT_VERSION,
       silt: VERSION,

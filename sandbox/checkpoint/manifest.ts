@@ -1,12 +1,11 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
 import { closeSync, fstatSync, fsync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { Breath } from './breath';
-import { eachDigest } from './digests';
+import { digest, eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
 
@@ -25,7 +24,7 @@ export const TERMINAL_OUTPUT = 'terminal.out';
 /** A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. */
 const CHUNK = 16 << 20;
 /** The same for the contents of memory, of which a page may be wanted at once. */
-const MEMORY_CHUNK = 1 << 20;
+export const MEMORY_CHUNK = 1 << 20;
 
 export interface CheckpointFile {
   /** Relative to the checkpoint's directory. */
@@ -104,8 +103,13 @@ const AT_ONCE = 16;
 /**
  * Describes files of a checkpoint, in the order of the paths, and puts them on disk while they are read. There may be thousands: some
  * are open at a time, and the event loop has its turns.
+ * @param describe makes the digests of one
  */
-export async function describeFiles(directory: string, paths: readonly string[]): Promise<CheckpointFile[]> {
+export async function describeFiles(
+  directory: string,
+  paths: readonly string[],
+  describe = (path: string): Promise<CheckpointFile> => describeFile(directory, path),
+): Promise<CheckpointFile[]> {
   const waiting = paths.values();
   const syncRest = async (): Promise<void> => {
     for (const path of waiting) await sync(join(directory, path));
@@ -116,7 +120,7 @@ export async function describeFiles(directory: string, paths: readonly string[])
   const breath = new Breath();
   const files: CheckpointFile[] = [];
   for (const path of paths) {
-    files.push(await describeFile(directory, path));
+    files.push(await describe(path));
     await breath.take();
   }
   await synced;
@@ -235,10 +239,6 @@ export function processDirectory({ version }: Pick<Manifest, 'version'>): string
 /** Whether a file is one of those with the contents of memory, which may be large. */
 export function isMemory({ path }: Pick<CheckpointFile, 'path'>): boolean {
   return /^(process\/)?pages-.*\.img$/.test(path);
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function invalid(message: string, path: string): SiltError {

@@ -1,5 +1,5 @@
 import { closeSync, readSync } from 'node:fs';
-import { createHash } from 'node:crypto';
+import { digest } from '../checkpoint/digests';
 import { type CheckpointFile, damaged } from '../checkpoint/manifest';
 
 /** How many bytes of chunks that were read stay, since the next fault is often close to the last one. */
@@ -50,7 +50,7 @@ export class VerifiedFile {
       if (count === 0) break;
       filled += count;
     }
-    const found = createHash('sha256').update(bytes.subarray(0, filled)).digest('hex');
+    const found = digest(bytes.subarray(0, filled));
     if (found !== sha256[index]) throw damaged(this.directory, this.file, index);
     return bytes;
   }
