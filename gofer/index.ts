@@ -3,7 +3,7 @@ export { type IdMaps, type IdRange, mapFileText, toHost } from './id-map';
 export { hostOwner, isPodRoots } from './owners';
 export { mountDestination, planRoot, podRootSysctls } from './plan';
 export { pathBelow, unmappedVolumes } from './plan-bind';
-export type { BindStep, CgroupV1View, CopyUp, FilesystemStep, RootPlan, RootPlanInput } from './root-plan';
+export type { BindStep, CgroupV1View, CopyUp, FilesystemStep, MountStep, RootPlan, RootPlanInput } from './root-plan';
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';

@@ -40,7 +40,7 @@ import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
 import { isWrittenLater, writable } from './late-read-only';
 import { mountRoot } from './root-mount';
-import { openMounted, openTarget, type Owner } from './target';
+import { openIfThere, openMounted, openTarget, type Owner } from './target';
 import { bindGivenTerminal, makeTerminal } from './terminal';
 import { overlayVolume } from './volume-overlay';
 
@@ -122,7 +122,8 @@ export function setRootPropagation(p: ProgramBuilder, { propagation }: Pick<Root
 /**
  * For a copy of the mount namespace that belongs to another user namespace: shared mounts are slaves there, of those that they were copied from
  * (mount_namespaces(7)). Those of the spec start peer groups of their own, as with a runtime that mounts in the container’s namespaces. One that a later
- * mount hides is left: at its place is another now, or nothing.
+ * mount hides is left: at its place is another now, or nothing. Where a symlink of the image, or of a seed, has led the later one there only the kernel
+ * knows: then nothing is at the place (the fd is none, EBADF), or a directory on which nothing is mounted (EINVAL).
  */
 export function shareAgain(p: ProgramBuilder, { mounts }: Pick<RootPlan, 'mounts'>): void {
   const seen = mounts.filter((step, i) => isShared(step) && !mounts.slice(i + 1).some((later) => hides(later, step)));
@@ -130,16 +131,15 @@ export function shareAgain(p: ProgramBuilder, { mounts }: Pick<RootPlan, 'mounts
   for (const { destination, options } of seen) {
     p.step(`sharing ${destination} again`);
     p.scope(() => {
-      const mounted = openMounted(p, root!, destination);
-      setPropagation(
-        p,
-        mounted,
-        options.propagation.filter((type) => (type & C.MS_SHARED) !== 0),
-      );
+      const mounted = openIfThere(p, root!, destination, false);
+      const types = options.propagation.filter((type) => (type & C.MS_SHARED) !== 0);
+      setPropagation(p, mounted, types, HIDDEN);
       close(p, mounted);
     });
   }
 }
+
+const HIDDEN = ['EBADF', 'EINVAL'];
 
 function isShared({ options }: MountStep): boolean {
   return options.propagation.some((type) => (type & C.MS_SHARED) !== 0);
@@ -350,9 +350,11 @@ function place(
   close(p, target);
 }
 
-function setPropagation(p: ProgramBuilder, tree: Fd, types: readonly number[]): void {
-  for (const type of types)
-    mountSetattr(p, tree, { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 });
+function setPropagation(p: ProgramBuilder, tree: Fd, types: readonly number[], tolerate: readonly string[] = []): void {
+  for (const type of types) {
+    const attributes = { propagation: type & ~C.MS_REC, recursive: (type & C.MS_REC) !== 0 };
+    mountSetattr(p, tree, attributes, '', { tolerate });
+  }
 }
 
 function setRecursiveAttributes(

@@ -141,6 +141,22 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     // One that a later mount hides is not there to be shared, and not what is missed.
     const cover = { destination: '/mnt', type: 'tmpfs', source: 'tmpfs' };
     expect(await withMounts('ls -A /mnt', [{ ...volume, destination: '/mnt/x' }, cover])).toBe('');
+    // Nor one that is hidden through a symlink of the image: by nothing at its place, or by a directory.
+    const image = bench.makeRootfs('leads-elsewhere');
+    mkdirSync(join(image, 'mnt/x'));
+    symlinkSync('/mnt', join(image, 'link'));
+    const elsewhere = { ...cover, destination: '/link' };
+    const inside = { destination: '/mnt/x/y', type: 'tmpfs', source: 'tmpfs' };
+    for (const [later, found] of [
+      [[elsewhere], ''],
+      [[elsewhere, inside], 'x'],
+    ] as const) {
+      const spec = shellSpec('ls -A /mnt', (it) => {
+        (it['root'] as Json)['path'] = 'leads-elsewhere';
+        (it['mounts'] as Json[]).push({ ...volume, destination: '/mnt/x' }, ...later);
+      });
+      expect(await bench.output(spec)).toBe(found);
+    }
   });
 
   siltTest('what earlier mounts have put into the container is mounted elsewhere in it', async () => {

@@ -6,11 +6,13 @@ import {
   hostOwner,
   type IdMaps,
   mountDestination,
+  type MountStep,
   pathBelow,
   planRoot,
   type RootPlanInput,
 } from '../../gofer';
 import { parseMountOptions, type Spec } from '../../oci';
+import { C } from '../../syscall';
 import { type Cgroup, cgroupEntry, describeInsideView } from '../cgroup';
 import type { CheckpointImage } from '../checkpoint';
 import { type ContainerCgroupPlan, planContainerCgroup } from './cgroup';
@@ -129,21 +131,31 @@ export function planContainer(
   if (!process)
     throw new SiltError('SPEC_INVALID', '$.process: a container needs a process', { jsonPath: '$.process' });
   refuseForeignUser(idMaps, spec, process);
+  const own = ownNamespaces(spec);
   const launch: LaunchPlan = {
     id: request.id,
     pid: idMaps === null && pod.idMaps !== null && pidMode(spec) === 'container' ? 'apart' : pidMode(spec),
     userns: idMaps !== null,
     podRoot: hostOwner(pod.idMaps, 0, 0, '$.linux.uidMappings'),
     gate: request.lifetime === 'of-its-own' ? 'socket' : 'pipe',
-    own: ownNamespaces(spec),
+    own,
     join: pod.namespaces,
     hooks: new Hooks(workshop.kernel, request).beforePivot,
     cgroup: cgroupEntry(cgroup.cgroup),
     ownCapabilities: host.ownCapabilities,
-    root: { ...root, mounts: [...root.mounts, ...ownMounts] },
+    root: { ...root, mounts: [...root.mounts, ...ownMounts].map(own.mount === 'host' ? cloneable : (step) => step) },
     process: planProcess(workshop, spec, process, { layers, userns: idMaps !== null, ...request.extras }),
   };
   return { idMaps, upper, cgroup, cpu, launch };
+}
+
+/** Without a mount namespace of its own a container gets a clone of the tree, in which unbindable mounts would be missing (open_tree(2)). */
+function cloneable(step: MountStep): MountStep {
+  const { options } = step;
+  const propagation = options.propagation.map((type) =>
+    (type & ~C.MS_REC) === C.MS_UNBINDABLE ? C.MS_PRIVATE | (type & C.MS_REC) : type,
+  );
+  return { ...step, options: { ...options, propagation } };
 }
 
 function ownNamespaces(spec: Spec): OwnNamespaces {
