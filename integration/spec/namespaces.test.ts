@@ -181,6 +181,31 @@ commandLineSuite('namespaces', (host) => {
       expect(said.trim().split('\n').sort()).toEqual(['bin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp']);
     });
 
+    test('nor who asks for a namespace, with and without the baseline filter; with CAP_SYS_ADMIN that leads out', async () => {
+      const program = join(host().rootfs, 'bin/out-of-chroot');
+      await mustRun(['gcc', '-static', '-O1', source, '-o', program]);
+      const capabilities = Object.fromEntries(
+        ['bounding', 'effective', 'permitted'].map((set) => [set, ['CAP_SYS_CHROOT', 'CAP_SETFCAP', 'CAP_SETUID']]),
+      );
+      const config = join(host().directory, 'no-baseline.toml');
+      writeFileSync(config, `userns = "${userns}"\nbaseline = "none"\n`);
+      for (const env of [host().environment, { ...host().environment, SILT_CONFIG: config }]) {
+        const bundle = spec('out-of-chroot setns; true', { process: { capabilities } });
+        const words = [`--userns=${userns}`, 'run', '--bundle', bundle, host().newId()];
+        const said = (await host().silt.must(words, { env })).trim().split('\n');
+        expect(said.slice(0, 3)).toEqual([
+          'a user namespace: Operation not permitted',
+          'a copy of the mount namespace: Operation not permitted',
+          'its root: Operation not permitted',
+        ]);
+        expect(said.slice(3).sort()).toEqual(['bin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp']);
+      }
+      // The same program as root of the host, in a chroot without any runtime.
+      const { stdout } = await mustRun(['chroot', host().rootfs, '/bin/out-of-chroot', 'setns']);
+      expect(stdout.toString()).toContain('its root: done\n');
+      expect(stdout.toString().split('\n')).toContain('usr');
+    });
+
     test('CAP_SYS_ADMIN, which leads out, is refused by name: of a container, of what is executed in it', async () => {
       const at = (set: string): string => `$.process.capabilities.${set}: CAP_SYS_ADMIN leads out of the root`;
       const capabilities = { inheritable: ['CAP_SYS_ADMIN'] };
@@ -193,6 +218,13 @@ commandLineSuite('namespaces', (host) => {
       const exec = [`--userns=${userns}`, 'exec', '--cap', 'CAP_SYS_ADMIN', id, 'true'];
       const { code, stderr } = await host().silt.run(exec);
       expect([code, stderr.includes(at('bounding'))]).toEqual([255, true]);
+    });
+
+    test('unbindable mounts are there', async () => {
+      const tmpfs = (destination: string, ...options: string[]): object => ({ destination, type: 'tmpfs', source: 'tmpfs', options }); // prettier-ignore
+      const mounts = [tmpfs('/tmp', 'unbindable', 'size=4k'), tmpfs('/mnt', 'runbindable', 'size=8k')];
+      const bundle = spec('busybox stat -f -c %b /tmp /mnt', { mounts });
+      expect(await silt(['run', '--bundle', bundle, host().newId()])).toBe('1\n2\n');
     });
 
     test('hooks that would not see its root are refused by name', async () => {
