@@ -1,5 +1,14 @@
 /** The tmpfs that a CRIU has as its /run: its log, and what it has found out of the kernel. */
-import { chmodSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { C, close, fsconfigCreate, fsconfigString, fsmount, fsopen, type Kernel, ProgramBuilder } from '../../syscall';
 import { siltRoot } from '../state/root';
@@ -8,8 +17,14 @@ import { siltRoot } from '../state/root';
 export const LOG = 'log';
 const FINDINGS = 'criu.kdat';
 
-function findingsPath(): string {
-  return join(siltRoot(), 'cache', FINDINGS);
+/** In a user namespace CRIU finds less (no userfaultfd, say): that is kept apart from what it finds as host root. */
+function findingsPath(uid: number): string {
+  return join(siltRoot(), 'cache', uid === 0 ? FINDINGS : `user-namespace-${FINDINGS}`);
+}
+
+/** Whether a CRIU of host root has found out already what the kernel can. */
+export function hasFindings(): boolean {
+  return existsSync(findingsPath(0));
 }
 
 /** A detached tmpfs for CRIU's /run, with what an earlier one found out of the kernel. The fd is the caller's to close. */
@@ -28,9 +43,10 @@ export function makeCriuRun(kernel: Kernel, owner = { uid: 0, gid: 0 }): number 
   const run = fsmount(p, context, C.MOUNT_ATTR_NODEV | C.MOUNT_ATTR_NOSUID, 'run');
   close(p, context);
   const fd = kernel.run(p.build()).get(run);
-  if (existsSync(findingsPath())) {
+  const kept = [findingsPath(0), findingsPath(owner.uid)].find((path) => existsSync(path));
+  if (kept !== undefined) {
     const path = `/proc/self/fd/${fd}/${FINDINGS}`;
-    writeFileSync(path, readFileSync(findingsPath()));
+    writeFileSync(path, readFileSync(kept));
     chmodSync(path, 0o644);
   }
   return fd;
@@ -44,7 +60,9 @@ export function openCriuLog(run: number): number {
 /** What CRIU has found out of the kernel takes it 50 ms each time: it is kept for the next one. */
 export function keepFindings(run: number): void {
   const found = `/proc/self/fd/${run}/${FINDINGS}`;
-  const kept = findingsPath();
+  const { uid } = fstatSync(run);
+  if (uid !== 0 && hasFindings()) return;
+  const kept = findingsPath(uid);
   try {
     if (existsSync(kept) && readFileSync(kept).equals(readFileSync(found))) return;
     mkdirSync(dirname(kept), { recursive: true, mode: 0o700 });

@@ -10,6 +10,7 @@ import type { CriuCommand } from '../programs/criu';
 import type { Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
 import { keepFailure, keepLog, type LogSubject } from './kept-log';
+import { type LazyMemory, lazyMemory } from './lazy';
 import type { RestoreRequest } from './restore-request';
 import { type Prepared, prepareMounts } from './restored-mounts';
 import { buildRestoredRoot, uncoverRestoredRoot } from './restored-root';
@@ -49,16 +50,18 @@ export class Restored {
       throw new SiltError('UNIMPLEMENTED', message);
     }
     const criu = findCriu(config);
-    const lazy = request.image.background && !refusesPager(workshop, request);
     const prepared = await prepareMounts(workshop, pod, request);
+    let lazy: LazyMemory | undefined;
     try {
+      lazy = await lazyMemory(workshop, criu, request);
       return await Restored.#start(workshop, pod, request, criu, prepared, lazy);
     } catch (error) {
       // Nobody has taken it.
       if (prepared.master !== undefined) closeSync(prepared.master);
       throw error;
     } finally {
-      for (const fd of [...Object.values(prepared.fds), prepared.slave, ...prepared.deleted.map(({ fd }) => fd)])
+      const deleted = prepared.deleted.map(({ fd }) => fd);
+      for (const fd of [...Object.values(prepared.fds), prepared.slave, ...deleted, lazy?.device])
         if (fd !== undefined) closeSync(fd);
     }
   }
@@ -69,7 +72,7 @@ export class Restored {
     request: RestoreRequest,
     criu: CriuCommand,
     prepared: Prepared,
-    lazy: boolean,
+    lazy: LazyMemory | undefined,
   ): Promise<Restored> {
     const { kernel } = workshop;
     const inherited = inheritedFiles(request, prepared);
@@ -169,15 +172,6 @@ export class Restored {
     await this.done.catch(() => undefined);
     await this.release();
   }
-}
-
-/** userfaultfd(2) for faults in the kernel, too, takes CAP_SYS_PTRACE in the host's user namespace. */
-function refusesPager({ warn }: Workshop, { plan, id }: RestoreRequest): boolean {
-  if (!plan.userns) return false;
-  warn?.(
-    `the memory of ${id} is read before it runs, as without --background: the kernel does not let processes in a user namespace wait for their memory (userfaultfd)`,
-  );
-  return true;
 }
 
 function logSubject({ workPath, id }: RestoreRequest): LogSubject {

@@ -1,5 +1,7 @@
 /** CRIU that restores, in the pod, and the holder of the mount namespace beside it. */
-import { closeSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { nativeDirectory } from '../../native';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
 import { type StartedPager, startPager } from '../pager';
 import type { Pod } from '../pod/pod';
@@ -12,6 +14,7 @@ import type { InheritedFile } from './deleted';
 import { CGROUPS_IGNORED } from './dump';
 import { unusable } from './dumper';
 import { inheritKey } from './normalise';
+import type { LazyMemory } from './lazy';
 import { namespacePids } from './outside';
 import type { RestoreRequest } from './restore-request';
 import type { Prepared } from './restored-mounts';
@@ -59,8 +62,10 @@ export function criuOptions(
 const IMAGES_LINK = 'images';
 /** CRIU's working directory, where it looks for the pager, can be given to it in a file only (or by an fd of a process that it sees). */
 const CONFIGURATION = 'restore.conf';
+/** See native/lazy.c. */
+const PRELOADED = 'silt-lazy.so';
 
-/** @param lazy the memory is brought by a pager, which is started too */
+/** @param lazy if the memory is brought by a pager, which is started too */
 export async function startRestorer(
   kernel: Kernel,
   pod: Pod,
@@ -68,7 +73,7 @@ export async function startRestorer(
   criu: CriuCommand,
   inherited: readonly InheritedFile[],
   handover: number,
-  lazy: boolean,
+  lazy: LazyMemory | undefined,
 ): Promise<{ session: CriuSession; holder: Process; started: Started; pager: StartedPager | undefined }> {
   const { plan, image } = request;
   const [mine, rpc] = kernel.socketPair();
@@ -78,6 +83,7 @@ export async function startRestorer(
   const names = inherited.map((_, i) => `inherited-${i}`);
   const processes: Partial<Record<string, Process>> = {};
   let pager: StartedPager | undefined;
+  let preload: string | undefined;
   const onReport = ({ name, fds }: Report): boolean => {
     if (name !== 'criu' && name !== 'holder') return false;
     processes[name] = new Process(kernel, pidOf(fds[0]!), fds[0]!);
@@ -87,12 +93,17 @@ export async function startRestorer(
     for (const process of Object.values(processes)) if (process && !process.exit) kernel.signal(process.fd, C.SIGKILL);
   };
   try {
-    if (lazy) {
+    if (lazy !== undefined) {
+      if (lazy.device !== undefined) {
+        const library = readFileSync(join(nativeDirectory(), PRELOADED));
+        writeFileSync(`/proc/self/fd/${run}/${PRELOADED}`, library, { mode: 0o755 });
+        preload = `${CRIU_PATHS.run}/${PRELOADED}`;
+      }
       writeFileSync(`/proc/self/fd/${run}/${CONFIGURATION}`, `work-dir ${CRIU_PATHS.run}\n`, { mode: 0o644 });
       const { stateDirectory: directory, lifetime } = request;
-      pager = startPager(kernel, { image: image.directory, run, directory, lifetime });
+      pager = startPager(kernel, { image: image.directory, run, directory, lifetime, device: lazy.device });
     }
-    const started = kernel.start(restoreProgram(plan, criu, image.process, names), {
+    const started = kernel.start(restoreProgram(plan, criu, image.process, names, preload), {
       [LAUNCH_FDS.sandbox]: pod.sandbox.fd,
       [CRIU_FDS.rpc]: rpc,
       [CRIU_FDS.run]: run,

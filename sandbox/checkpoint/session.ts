@@ -72,6 +72,13 @@ export class CriuSession {
     return response.version;
   }
 
+  /** Whether memory can be left out of a restore here; CRIU finds that out of the kernel with all else that it wants to know of it. */
+  async canLeaveMemoryOut(): Promise<boolean> {
+    this.#send({ type: CriuRequestType.FEATURE_CHECK, keepOpen: true, features: { lazyPages: true } });
+    const response = await this.#next();
+    return response?.features?.lazyPages ?? false;
+  }
+
   /**
    * Has CRIU do something, answering what it asks meanwhile.
    * @throws what `onNotify` throws, after CRIU has taken everything back; CRIU's own failure as CHECKPOINT_FAILED.

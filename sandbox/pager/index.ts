@@ -1,11 +1,11 @@
 /** Starts the processes that bring a restored container's memory, and knows of those that run. */
-import { closeSync, constants, openSync } from 'node:fs';
+import { chmodSync, closeSync, constants, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { nativeDirectory } from '../../native';
 import { type Kernel, ProgramBuilder, sendMessage } from '../../syscall';
 import { type Lifetime, Process } from '../process/process';
-import { PAGER_FDS, pagerProgram } from '../programs/page';
+import { PAGER_FDS, pagerProgram, WITH_DEVICE } from '../programs/page';
 import { listenIn } from '../state/state-socket';
 import { errorFrom, NODE_OPTIONS } from '../seed/unpacker';
 import { FAILURE } from './record';
@@ -21,6 +21,8 @@ export interface PagerRequest {
   /** The container's state directory. */
   readonly directory: string;
   readonly lifetime: Lifetime;
+  /** /dev/userfaultfd, if the processes are in a user namespace: they make their userfaultfds from it. Borrowed. */
+  readonly device: number | undefined;
 }
 
 /** A pager in the making of a restore. */
@@ -43,16 +45,25 @@ export function startPager(kernel: Kernel, request: PagerRequest): StartedPager 
     return fd;
   };
   const [control, theirs] = kernel.socketPair();
+  const device = request.device !== undefined;
+  const run = `/proc/self/fd/${request.run}`;
   try {
-    const started = kernel.start(pagerProgram([...NODE_OPTIONS, '-', request.image]), {
-      [PAGER_FDS.node]: keep(openSync(process.execPath, 'r')),
-      [PAGER_FDS.script]: keep(openSync(join(__dirname, 'pager.js'), 'r')),
-      [PAGER_FDS.addon]: keep(openSync(join(nativeDirectory(), 'silt.node'), 'r')),
-      [PAGER_FDS.image]: keep(openSync(request.image, constants.O_DIRECTORY | constants.O_RDONLY)),
-      [PAGER_FDS.listener]: keep(listenIn(kernel, `/proc/self/fd/${request.run}`, LAZY_SOCKET, 'SOCK_STREAM')),
-      [PAGER_FDS.failure]: keep(openSync(join(request.directory, FAILURE), 'w', 0o600)),
-      [PAGER_FDS.control]: keep(theirs),
-    });
+    const listener = keep(listenIn(kernel, run, LAZY_SOCKET, 'SOCK_STREAM'));
+    // A CRIU that is not host root connects, and nobody else sees that directory.
+    if (device) chmodSync(join(run, LAZY_SOCKET), 0o666);
+    const started = kernel.start(
+      pagerProgram([...NODE_OPTIONS, '-', request.image, ...(device ? [WITH_DEVICE] : [])], { device }),
+      {
+        [PAGER_FDS.node]: keep(openSync(process.execPath, 'r')),
+        [PAGER_FDS.script]: keep(openSync(join(__dirname, 'pager.js'), 'r')),
+        [PAGER_FDS.addon]: keep(openSync(join(nativeDirectory(), 'silt.node'), 'r')),
+        [PAGER_FDS.image]: keep(openSync(request.image, constants.O_DIRECTORY | constants.O_RDONLY)),
+        [PAGER_FDS.listener]: listener,
+        [PAGER_FDS.failure]: keep(openSync(join(request.directory, FAILURE), 'w', 0o600)),
+        [PAGER_FDS.control]: keep(theirs),
+        ...(request.device === undefined ? {} : { [PAGER_FDS.device]: request.device }),
+      },
+    );
     const keeper = new Process(kernel, started.pid, started.pidfd, request.lifetime);
     const { reports } = started;
     const complete = (async () => {

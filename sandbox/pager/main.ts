@@ -9,16 +9,21 @@ import { loadNative, type WatchHandle } from '../../native';
 import { Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage } from '../../syscall';
 import { readManifest } from '../checkpoint/manifest';
 import { confineNode } from '../seed/confined-node';
-import { PAGER } from '../programs/page';
+import { capabilityMask, keepOnly } from '../programs/confine';
+import { PAGER, WITH_DEVICE } from '../programs/page';
 import { nodeFilter } from '../seed/unpacker-filter';
 import { errorReport } from '../seed/unpacker-report';
 import { Pager } from './pager';
 import { type PageRun, readPagemaps } from './pagemap';
+import { enableEvents } from './userfault';
 import { VerifiedFile } from './verified-file';
 
 /** What CRIU says when the last process is there (LAZY_PAGES_RESTORE_FINISHED of its uffd.c). */
 const FINISHED = 0x52535446;
 const READABLE = 1;
+
+/** Processes in a user namespace make their userfaultfds from the device, and this process enables them: see native/lazy.c. */
+const hasDevice = process.argv[3] === WITH_DEVICE;
 
 const kernel = new Kernel(loadNative(`/proc/self/fd/${PAGER.addon}`), -1);
 
@@ -74,6 +79,14 @@ function end(status: number): never {
   throw new Error('exit_group(2) has returned');
 }
 
+/** All userfaultfds are there. */
+function dropCapabilities(): void {
+  const p = new ProgramBuilder();
+  p.step('dropping what enabling userfaultfds took');
+  keepOnly(p, 0n);
+  kernel.run(p.build());
+}
+
 function fail(error: unknown): never {
   const report = errorReport(error);
   writeSync(PAGER.failure, error instanceof SiltError ? `${error.message}\n` : `${report}\n`);
@@ -101,11 +114,18 @@ function serve(memories: ReadonlyMap<number, Memory>): void {
       if (message.fd !== undefined) {
         const memory = memories.get(pid ?? 0);
         if (memory === undefined) throw new SiltError('CHECKPOINT_INVALID', `there is no memory of process ${pid}`);
+        if (hasDevice) enableEvents(kernel, message.fd);
         pager.add(message.fd, memory.runs, memory.file);
+        if (hasDevice) send(connection, '.');
       } else if (message.number === FINISHED) {
         watch.close();
+        if (hasDevice) dropCapabilities();
         pager.start();
-      } else pid = message.number;
+      } else {
+        pid = message.number;
+        // A negative one is that of a process without memory.
+        if (hasDevice && pid > 0) send(connection, '.', [PAGER.device]);
+      }
     } catch (error) {
       fail(error);
     }
@@ -116,8 +136,8 @@ try {
   const memories = readImage(process.argv[2] ?? '');
   confineNode(kernel, {
     task: 'the pager to what bringing memory takes',
-    capabilities: 0n,
-    filter: nodeFilter(['accept4']),
+    capabilities: hasDevice ? capabilityMask(['CAP_SYS_PTRACE']) : 0n,
+    filter: nodeFilter(hasDevice ? ['accept4', 'capset'] : ['accept4']),
   });
   serve(memories);
 } catch (error) {

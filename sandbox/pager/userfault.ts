@@ -1,10 +1,10 @@
 /** userfaultfd(2): a process's faults and what it does with its memory, and the bringing of contents. */
 import { readSync } from 'node:fs';
 import type { NativeAddon } from '../../native';
-import { errnoName, ProgramBuilder } from '../../syscall';
+import { errnoName, type Kernel, ProgramBuilder } from '../../syscall';
 
-/** linux/userfaultfd.h: _IOR(0xaa, 2, …), _IOWR(0xaa, 3, …) and _IOWR(0xaa, 4, …). */
-const UFFDIO = { wake: 0x8010aa02, copy: 0xc028aa03, zeropage: 0xc020aa04 } as const;
+/** linux/userfaultfd.h: _IOR(0xaa, 2, …), _IOWR(0xaa, 3, …), _IOWR(0xaa, 4, …) and _IOWR(0xaa, 0x3f, …). */
+const UFFDIO = { api: 0xc018aa3f, wake: 0x8010aa02, copy: 0xc028aa03, zeropage: 0xc020aa04 } as const;
 /** `struct uffd_msg` and its `event`. */
 const MESSAGE = 32;
 const EVENT = { pagefault: 0x12, fork: 0x13, remap: 0x14, remove: 0x15, unmap: 0x16 } as const;
@@ -40,6 +40,23 @@ export function readEvent(fd: number): MemoryEvent | undefined {
     default:
       throw new Error(`the kernel tells of a change of memory that silt does not know: ${bytes[0]}`);
   }
+}
+
+/** UFFD_API, and the events of forks, moves, removals and unmappings, which are CRIU's choice for lazy pages. */
+const API = { version: 0xaan, features: 0x4en } as const;
+
+/** Asks for the features of a new userfaultfd. @throws SiltError SYSCALL_FAILED: those of forks take CAP_SYS_PTRACE of the host. */
+export function enableEvents(kernel: Kernel, fd: number): void {
+  const p = new ProgramBuilder();
+  const argument = Buffer.alloc(24);
+  argument.writeBigUInt64LE(API.version, 0);
+  argument.writeBigUInt64LE(API.features, 8);
+  p.step('asking for a userfaultfd’s events').call('ioctl', [
+    fd,
+    UFFDIO.api,
+    p.bytes(argument, '{UFFD_API, events}', 8),
+  ]);
+  kernel.run(p.build());
 }
 
 /** What became of bytes that were to be brought. */

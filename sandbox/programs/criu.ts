@@ -120,12 +120,14 @@ function introduce(p: ProgramBuilder, name: 'criu' | 'holder'): void {
  *
  * Beside it the *holder*: a process that waits for the finished mount namespace and enters it, so that CRIU's `join_ns` finds
  * it by the holder's pid. It ends with the other end of its socket.
+ * @param preload path of a library that is loaded into CRIU, as CRIU sees it
  */
 export function restoreProgram(
   plan: LaunchPlan,
   criu: CriuCommand,
   images: CriuImages,
   inherited: readonly string[],
+  preload: string | undefined,
 ): Program {
   const p = new ProgramBuilder();
   p.step('preparing to restore the container');
@@ -146,6 +148,7 @@ export function restoreProgram(
         p,
         criu,
         inherited.map((name, i) => [name, FIRST_INHERITED_FD + i]),
+        preload === undefined ? [] : [`LD_PRELOAD=${preload}`],
       );
     });
   });
@@ -240,7 +243,12 @@ function mountedProc(p: ProgramBuilder): Fd {
 }
 
 /** Puts the fds where CRIU expects them and executes it. */
-function becomeCriu(p: ProgramBuilder, criu: CriuCommand, further: readonly (readonly [string, number])[]): void {
+function becomeCriu(
+  p: ProgramBuilder,
+  criu: CriuCommand,
+  further: readonly (readonly [string, number])[],
+  environment: readonly string[] = [],
+): void {
   p.step('starting CRIU');
   const wanted: (readonly [string, number])[] = [
     [CRIU_FDS.log, 1],
@@ -254,7 +262,7 @@ function becomeCriu(p: ProgramBuilder, criu: CriuCommand, further: readonly (rea
   p.call('close_range', [RPC_FD, ASIDE - 1, 0]);
   wanted.forEach(([, at], i) => dupTo(p, ASIDE + i, at));
   p.step(`executing ${criu.path}`);
-  execve(p, criu.path, ['criu', 'swrk', `${RPC_FD}`], ENVIRONMENT);
+  execve(p, criu.path, ['criu', 'swrk', `${RPC_FD}`], [...ENVIRONMENT, ...environment]);
 }
 
 /**

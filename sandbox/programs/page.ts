@@ -32,10 +32,14 @@ export const PAGER_FDS = {
   failure: 'failure',
   /** On which the keeper is sent a pidfd of the container's first process. */
   control: 'control',
+  /** /dev/userfaultfd, for processes in a user namespace. */
+  device: 'device',
 } as const;
 
 /** Where the pager finds its fds. stdin is its script. `hold` takes userfaultfds for the keeper, `end` a byte once all is done. */
-export const PAGER = { image: 3, listener: 4, report: 5, addon: 6, failure: 7, hold: 8, end: 9 } as const;
+export const PAGER = { image: 3, listener: 4, report: 5, addon: 6, failure: 7, hold: 8, end: 9, device: 10 } as const;
+/** Word of the pager's command line: it has the device. */
+export const WITH_DEVICE = 'device';
 /** While they are put in order, fds lie here, out of the way. */
 const ASIDE = 100;
 /** How much of userfaultfds the keeper's socket holds: a message takes a kilobyte. */
@@ -46,7 +50,7 @@ const HELD_BYTES = 16 << 20;
  * soon as the last of its userfaultfds is closed. So there is the *keeper*: it has copies of them, in the queue of a socket that it does
  * not read, and ends the container before it lets go of them.
  */
-export function pagerProgram(args: readonly string[]): Program {
+export function pagerProgram(args: readonly string[], { device }: { readonly device: boolean }): Program {
   const p = new ProgramBuilder();
   p.step('preparing to bring memory in the background');
   prctl(p, 'PR_SET_NAME', p.string('silt-keeper'));
@@ -57,11 +61,12 @@ export function pagerProgram(args: readonly string[]): Program {
   p.call('setsockopt', [hold.theirs, C.SOL_SOCKET, C.SO_SNDBUFFORCE, size, 4]);
   const end = keptPair(p, 'end');
   const pager = fork(p, 'pager', { flags: 'CLONE_NEWNS', pidfd: true }, () =>
-    becomePager(p, args, hold.theirs, end.theirs),
+    becomePager(p, args, { hold: hold.theirs, end: end.theirs, device }),
   );
   const child = p.keep(pager.pidfd, 'pager');
   for (const fd of [hold.theirs, end.theirs]) close(p, fd);
-  for (const name of Object.values(PAGER_FDS)) if (name !== PAGER_FDS.control) close(p, p.donated(name));
+  for (const name of Object.values(PAGER_FDS))
+    if (name !== PAGER_FDS.control && (device || name !== PAGER_FDS.device)) close(p, p.donated(name));
   close(p, p.report);
   keepOnly(p, capabilityMask(['CAP_KILL']));
   confine(p);
@@ -94,12 +99,16 @@ function keep(p: ProgramBuilder, pager: Slot, pid: Slot, end: Slot): void {
   waitForChild(p, pid);
 }
 
-function becomePager(p: ProgramBuilder, args: readonly string[], hold: Fd, end: Fd): void {
+function becomePager(
+  p: ProgramBuilder,
+  args: readonly string[],
+  { hold, end, device }: { readonly hold: Fd; readonly end: Fd; readonly device: boolean },
+): void {
   p.step('becoming the pager');
   prctl(p, 'PR_SET_NO_NEW_PRIVS', 1);
   const { bpf, flags } = unpackerBaseline();
   setSeccompFilter(p, bpf, flags);
-  const wanted: readonly (readonly [Fd, number])[] = [
+  const wanted: (readonly [Fd, number])[] = [
     [p.donated(PAGER_FDS.script), 0],
     [p.donated(PAGER_FDS.image), PAGER.image],
     [p.donated(PAGER_FDS.listener), PAGER.listener],
@@ -109,6 +118,7 @@ function becomePager(p: ProgramBuilder, args: readonly string[], hold: Fd, end: 
     [hold, PAGER.hold],
     [end, PAGER.end],
   ];
+  if (device) wanted.push([p.donated(PAGER_FDS.device), PAGER.device]);
   wanted.forEach(([fd], i) => dupTo(p, fd, ASIDE + i, true));
   dupTo(p, p.donated(PAGER_FDS.node), ASIDE + wanted.length, true);
   p.call('close_range', [3, ASIDE - 1, 0]);
