@@ -81,14 +81,23 @@ for (const userns of ['none', 'auto'] as const) {
       await host().remove(id);
     });
 
-    siltTest('a file that the host makes in the engine’s upper is seen, once nothing knew of its name', async () => {
-      const id = await host().startContainer();
-      const upper = await engineUpper(host(), id);
-      await host().exec(id, ['sh', '-c', 'echo old > /root/shared']);
-      writeFileSync(join(upper, 'root/shared'), 'from the host\n');
-      expect((await host().exec(id, ['cat', '/root/shared'])).stdout.toString()).toBe('from the host\n');
-      await host().remove(id);
-    });
+    for (const access of ['exclusive', 'shared'])
+      siltTest(
+        `with file-access=${access} what the host changes in the root is seen at once, and the other way round`,
+        async () => {
+          const id = await host().startContainer(undefined, {
+            flags: ['--annotation', `dev.gvisor.flag.file-access=${access}`],
+          });
+          const upper = await engineUpper(host(), id);
+          await host().exec(id, ['sh', '-c', 'echo old > /root/shared']);
+          expect(readFileSync(join(upper, 'root/shared'), 'utf8')).toBe('old\n');
+          writeFileSync(join(upper, 'root/shared'), 'from the host\n');
+          // Nothing has looked for this name in vain, see docs/filesystem.md.
+          writeFileSync(join(upper, 'root/made'), 'made there\n');
+          expect((await host().exec(id, ['cat', '/root/shared', '/root/made'])).stdout.toString()).toBe('from the host\nmade there\n'); // prettier-ignore
+          await host().remove(id);
+        },
+      );
 
     siltTest('an annotation of the container goes before the configuration', async () => {
       const id = await host().startContainer(['sleep', '1000'], {

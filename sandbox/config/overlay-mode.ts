@@ -37,7 +37,7 @@ export function parseOverlay2(text: string): OverlayMode | string {
     return `must have an absolute path behind dir=; it is ${JSON.stringify(text)}`;
   const sizeBytes = count === undefined ? undefined : Number(count) * UNITS[unit.toLowerCase()]!;
   if (sizeBytes !== undefined && !(sizeBytes >= LEAST_OVERLAY_BYTES && sizeBytes <= Number.MAX_SAFE_INTEGER))
-    return `must have a size of at least 1m; it is ${JSON.stringify(text)}`;
+    return `must have a size from 1m to 8191t; it is ${JSON.stringify(text)}`;
   if (lower === 'none') return { scope: 'none' };
   const sized = sizeBytes === undefined ? {} : { sizeBytes };
   if (directory !== undefined)
