@@ -2,6 +2,7 @@
 import { fetchCriu } from '../integration/harness/criu';
 import { fetchDocker } from '../integration/harness/docker-peers';
 import { fetchProgramRoot } from '../integration/harness/program-root';
+import { fetchRunsc } from '../integration/harness/runsc';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 
 async function main(): Promise<void> {
@@ -12,6 +13,8 @@ async function main(): Promise<void> {
     if ('reason' in docker) console.log(`${name}: no Docker: ${docker.reason}`);
   }
   await fetchProgramRoot();
+  const runsc = await fetchRunsc();
+  console.log('path' in runsc ? `runsc: ${runsc.path}` : `runsc: not available: ${runsc.reason}`);
   const criu = await fetchCriu();
   console.log('path' in criu ? `criu: ${criu.version}` : `criu: not available: ${criu.reason}`);
 }

@@ -14,6 +14,7 @@ import { checkout } from '../integration/harness/checkout';
 import { fetchCriu } from '../integration/harness/criu';
 import { fetchDocker } from '../integration/harness/docker-peers';
 import { fetchProgramRoot } from '../integration/harness/program-root';
+import { fetchRunsc } from '../integration/harness/runsc';
 import { fetchPeer, peerNames } from '../integration/harness/peers';
 import { failedFiles, printTally, reportDirectory, type RunRecord } from './reports';
 
@@ -108,6 +109,7 @@ async function runWithSecondChance(
 async function runIntegration(suite: string, peers: readonly string[]): Promise<void> {
   await fetchCriu();
   await fetchProgramRoot();
+  await fetchRunsc();
   for (const name of peers) {
     const peer = await fetchPeer(name);
     await fetchDocker(name);

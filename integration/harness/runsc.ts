@@ -1,5 +1,5 @@
 /**
- * gVisor's runsc for the benchmarks: the machine's own if it has the systrap platform, else that of a newer Debian suite, unpacked into
+ * gVisor's runsc for the benchmarks, and for what its help says: the machine's own if it has the systrap platform, else that of a newer Debian suite, unpacked into
  * the private cache. Never installed.
  */
 import { spawnSync } from 'node:child_process';
@@ -8,6 +8,16 @@ import { join } from 'node:path';
 import { cacheDirectory, findProgram, messageOf, unpackPackages } from './peers';
 
 const suite = 'sid';
+
+/** A runsc that need not run containers: the machine's own, or the newer one if it has been fetched. */
+export function findRunscs(): { name: string; path: string }[] {
+  const own = findProgram('runsc');
+  const newer = join(cacheDirectory(), 'peers', `runsc-${suite}`, 'usr/bin/runsc');
+  return [
+    ...(own === undefined ? [] : [{ name: 'the machine', path: own }]),
+    ...(existsSync(newer) ? [{ name: suite, path: newer }] : []),
+  ];
+}
 
 /** Its path, or why there is none. Fetches the package if need be. */
 export async function fetchRunsc(): Promise<{ path: string } | { reason: string }> {
