@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import {
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -24,13 +25,13 @@ afterAll(() => {
 beforeEach(() => rmSync(join(root, 'cache'), { recursive: true, force: true }));
 
 /** Loads the program in a Node of its own, calls it, and keeps its code. Returns what it says. */
-function run(flags: readonly string[] = []): string {
+function run(flags: readonly string[] = [], siltRoot = root): string {
   const script = `
     const cached = require(${JSON.stringify(bundle.file)}).loadCached(${JSON.stringify(program)}, 'greet', require);
     process.stdout.write(cached === undefined ? 'none' : cached.exports.greet());
     cached?.keep();
   `;
-  const env = { SILT_ROOT: root };
+  const env = { SILT_ROOT: siltRoot };
   return spawnSync(process.execPath, [...flags, '-e', script], { env, encoding: 'utf8' }).stdout;
 }
 
@@ -46,6 +47,13 @@ const write = (word: string): void =>
     expect(readdirSync(join(root, 'cache'))).toEqual(['code-greet']);
     expect(run()).toBe('hello/');
     expect(statSync(cache)).toMatchObject({ ino, mtimeMs });
+  });
+
+  test('does not make silt’s root again when that is gone', () => {
+    write('hello');
+    const gone = join(root, 'gone');
+    expect(run([], gone)).toBe('hello/');
+    expect(existsSync(gone)).toBe(false);
   });
 
   test('is not taken for another bundle of the same name and length', () => {

@@ -68,7 +68,12 @@ function readKept(file: string, identity: string): Buffer | undefined {
 function write(file: string, code: Buffer, identity: string): void {
   const aside = `${file}.${process.pid}`;
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    // Not silt's root too: one that is gone by now, as its pods are, is not made again for this.
+    mkdirSync(dirname(file), { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return;
+  }
+  try {
     writeFileSync(aside, Buffer.concat([code, Buffer.from(identity)]), { mode: 0o600 });
     renameSync(aside, file);
   } catch {
