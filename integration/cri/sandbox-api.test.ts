@@ -1,6 +1,6 @@
 /**
  * Pods without a pause container: the shim is the sandbox (containerd 2). Over gRPC the same service is called without containerd
- * (shim/protocols.test.ts), since none has both: see docs/kubernetes.md.
+ * (containerd/shim-protocols.test.ts), since none has both: see docs/kubernetes.md.
  */
 import { readlinkSync } from 'node:fs';
 import { Client } from 'ttrpc';
