@@ -76,7 +76,7 @@ dockerSuite('flags of docker run', { dockers: 'all' }, (host) => {
         const flags = cases.flatMap(([each]) => each);
         const words = ['run', '--rm', `--runtime=${runtime}`, ...flags, 'busybox', 'sh', '-c', joined(cases)];
         shown = (await host().must(...words)).split(`${END}\n`);
-      }, 60_000);
+      }, 90_000);
 
       test.each(
         casesIn('').map(([flags], i) => [flags.map((flag) => flag.replace(/=\/.*/, '')).join(' '), i] as const),

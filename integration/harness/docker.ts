@@ -25,6 +25,9 @@ export interface DockerOptions {
   readonly criu?: string;
 }
 
+/** The first container of a daemon on a busy machine takes longer than any other. */
+const COMMAND_MS = 60_000;
+
 export class Docker {
   readonly directory = mkdtempSync(join(baseDirectory(), 'silt-docker-'));
   /** The parent of its containers' cgroups. */
@@ -111,12 +114,12 @@ export class Docker {
   }
 
   docker(...args: string[]): ReturnType<typeof runCommand> {
-    return runCommand(this.words(args), { env: this.environment, timeoutMs: 30_000 });
+    return runCommand(this.words(args), { env: this.environment, timeoutMs: COMMAND_MS });
   }
 
   /** Runs docker to its end and returns what it printed; throws with what it said when it failed. */
   async must(...args: string[]): Promise<string> {
-    return (await mustRun(this.words(args), { env: this.environment, timeoutMs: 30_000 })).stdout.toString();
+    return (await mustRun(this.words(args), { env: this.environment, timeoutMs: COMMAND_MS })).stdout.toString();
   }
 
   /** `docker run --rm` with the runtime under test: flags, image and command. */
@@ -254,7 +257,7 @@ export function dockerSuite(name: string, settings: DockerSuiteSettings, define:
       for (const runtime of firstRuntime === undefined ? ways : [firstRuntime])
         await docker.must('run', '--rm', `--runtime=${runtime}`, '--network=host', 'busybox', 'true');
       before = takeInventory(docker.ownership);
-    }, 90_000);
+    }, 4 * COMMAND_MS);
 
     afterAll(async () => {
       await docker?.destroy();
