@@ -10,7 +10,7 @@ mount -t tmpfs tmpfs "$top"
 for path in ${ROOT}/*; do
   if [ -L "$path" ]; then cp -P "$path" "$top"; else mkdir "$top/\${path##*/}"; mount --bind "$path" "$top/\${path##*/}"; fi
 done
-for name in $controllers; do mkdir "$top/$name"; mount -t cgroup -o "$name" cgroup "$top/$name"; done
+for name in $controllers; do mkdir -p "$top/$name"; mount -t cgroup -o "$name" cgroup "$top/$name"; done
 mount --move "$top" ${ROOT}
 code=0; "$program" "$@" || code=$?
 for name in $controllers; do
