@@ -63,6 +63,7 @@ export async function checkpointTask(
   };
   const { checkpoint } = await import('../sandbox/checkpoint');
   const { sayingOutcome } = await import('../sandbox/application');
+  const { lockPod } = await import('../sandbox/state/lock');
   const leaveRunning = !(given?.exit ?? false);
   const wanted = {
     imagePath,
@@ -74,7 +75,15 @@ export async function checkpointTask(
     execs: new Map([...init.execs.values()].flatMap((exec) => (exec.process ? [[exec.process.pid, exec.id]] : []))),
     onWarning: (message: string) => log.warn('checkpoint', { container: id, message }),
   };
-  await sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted));
+  // One that a program inside has asked for may be under way: two CRIUs cannot hold the same processes.
+  const unlock = await lockPod(workshop.kernel, state, source.container.pod);
+  if (!unlock)
+    throw new SiltError('CONTAINER_NOT_FOUND', `pod ${source.container.pod} does not exist any more`, { id });
+  try {
+    await sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted));
+  } finally {
+    unlock();
+  }
   return imagePath;
 }
 

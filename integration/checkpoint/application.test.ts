@@ -1,7 +1,16 @@
 /** A program has its own container checkpointed, and hears how it ended, by gVisor's protocol: /dev/gvisor/checkpoint. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkpointCommandSuite, checkpointSuite, shellSpec, siltTest, SpecBench, waitFor } from '../harness';
+import {
+  checkpointCommandSuite,
+  checkpointSuite,
+  shellSpec,
+  siltTest,
+  SpecBench,
+  taskPid,
+  taskStatus,
+  waitFor,
+} from '../harness';
 
 const annotation = (name: string): string => `dev.gvisor.internal.checkpoint.${name}`;
 /** Opens, asks, and notes what is read up to the end of the file. */
@@ -144,6 +153,32 @@ for (const userns of ['none', 'auto'] as const) {
       );
       expect(output).toBe('resume');
       expect(existsSync(join(path, 'checkpoint.json'))).toBe(true);
+    });
+
+    siltTest('and one that containerd takes at the same moment: each is answered, and the shim serves on', async () => {
+      const path = join(host().directory, 'checkpoints', `both-${userns}`);
+      const bench = new SpecBench(host());
+      const script = `exec 3<> /dev/gvisor/checkpoint; echo > /waits; while [ ! -e /go ]; do sleep 0.02; done
+        echo 1 >&3; cat <&3 > /heard.new; mv /heard.new /heard; while :; do sleep 1; done`;
+      const id = await bench.start(
+        shellSpec(script, (spec) => {
+          spec['annotations'] = { [annotation('enable')]: 'true', [annotation('path')]: path, [annotation('resume')]: 'true' }; // prettier-ignore
+        }),
+      );
+      const inside = `/proc/${await taskPid(host(), id)}/root`;
+      await waitFor('it to wait', () => Promise.resolve(existsSync(join(inside, 'waits'))));
+      writeFileSync(join(inside, 'go'), '');
+      const outer = await host().ctr(['tasks', 'checkpoint', id]);
+      const heard = await waitFor('its answer', () =>
+        Promise.resolve(existsSync(join(inside, 'heard')) && readFileSync(join(inside, 'heard'), 'utf8').trim()),
+      );
+      // Whoever waits hears of each checkpoint, also of the one that it has not asked for.
+      expect(['resume', 'error', 'resume\nresume', 'error\nresume', 'resume\nerror']).toContain(heard);
+      expect(outer.code === 0 || /checkpoint/.test(outer.stderr)).toBe(true);
+      expect(outer.code === 0 || existsSync(join(path, 'checkpoint.json'))).toBe(true);
+      expect(await taskStatus(host(), id)).toBe('RUNNING');
+      await host().mustCtr(['tasks', 'delete', '--force', id]);
+      await host().mustCtr(['containers', 'delete', id]);
     });
 
     siltTest('is refused where the operator has not allowed it', async () => {

@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
 import type { Mount, Spec } from '../../oci';
 import { describeMounts } from './filesystems';
-import { checkSpec } from './image';
+import { checkSpec, openCheckpoint } from './image';
+import { type Manifest, writeManifest } from './manifest';
 
 const spec = (mounts: readonly Partial<Mount>[], process: object = {}): Spec => ({
   ociVersion: '1.0.2',
@@ -48,4 +52,29 @@ test('a terminal goes on as one', () => {
     const message = expect.stringContaining('terminal') as string;
     expect(refusal(() => checkSpec(before, { spec: spec([], { terminal }) }))).toMatchObject({ message });
   }
+});
+
+describe('a checkpoint of another machine', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'silt-image-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  test.each([
+    ['another architecture', { architecture: 'pdp11' }, /was taken on pdp11, and this machine is \w+$/],
+    [
+      'a CPU with more features',
+      { cpuFeatures: ['warp'] },
+      /with features that this one lacks: warp; its programs may/,
+    ],
+  ])('%s is refused', async (_, changes, message) => {
+    const usual = { version: 2, silt: '9.9', architecture: process.arch, cpuFeatures: [], files: [], ...saved([]) };
+    await writeManifest(directory, { ...usual, ...changes } as unknown as Manifest);
+    const opening = openCheckpoint(directory, spec([]), { baseline: 'none' });
+    await expect(opening).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringMatching(message) as string,
+    });
+  });
 });
