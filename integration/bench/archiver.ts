@@ -5,7 +5,7 @@
  *
  * Prints the most memory that the process had, in KiB.
  */
-import { closeSync, constants, createReadStream, createWriteStream, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, createReadStream, createWriteStream, openSync, readFileSync, writeSync } from 'node:fs';
 import { loadNative } from '../../native';
 import { expectShortRun, pack, performPrivileged, unpack } from '../../sandbox/archive';
 
@@ -36,7 +36,8 @@ async function main([who, what, directory = '', archive = '']: readonly string[]
     closeSync(upperFd);
     if (warnings.length > 0) console.error(warnings.slice(0, 10).join('\n'));
   }
-  console.log(mostMemory());
+  // Not by console.log, which loads streams: a tenth of the time that packing a small tree takes.
+  writeSync(1, `${mostMemory()}\n`);
 }
 
 /** Not ru_maxrss of getrusage(2): that begins with what the process had that this one was forked from. */

@@ -31,7 +31,8 @@ export async function openSource(fd: number): Promise<Source> {
   const start = Buffer.alloc(MAGIC_LENGTH);
   let length = 0;
   for (let got = 1; length < MAGIC_LENGTH && got > 0; length += got) {
-    got = await readSome(fd, start.subarray(length), file ? length : null);
+    // A file is read at once: another thread for six bytes would have to be made first.
+    got = file ? readNow(fd, start.subarray(length), length) : await readSome(fd, start.subarray(length), null);
   }
   const format = recognise(start.subarray(0, length));
   if (format === undefined && file) return new FileSource(fd, stat.size);
@@ -49,11 +50,7 @@ class FileSource implements Source {
   ) {}
 
   read(into: Buffer, offset: number): number {
-    try {
-      return readSync(this.fd, into, 0, into.length, offset);
-    } catch (error) {
-      throw readFailure(error);
-    }
+    return readNow(this.fd, into, offset);
   }
 
   close(): void {
@@ -97,6 +94,14 @@ async function* chunksOf(fd: number, from: number | null, start: Buffer): AsyncG
     if (count === 0) return;
     if (position !== null) position += count;
     yield chunk.subarray(0, count);
+  }
+}
+
+function readNow(fd: number, into: Buffer, position: number): number {
+  try {
+    return readSync(fd, into, 0, into.length, position);
+  } catch (error) {
+    throw readFailure(error);
   }
 }
 
