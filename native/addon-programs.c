@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uv.h>
 
 #define STRING_OF(number, name, text) [number] = text,
 static const char *const reason_texts[] = { SILT_REASONS(STRING_OF) };
@@ -23,80 +22,20 @@ static napi_value throw_refused(napi_env env, enum silt_reason reason, uint32_t 
 	return NULL;
 }
 
-/*
- * A second thread that runs one program at a time while JavaScript goes on. It is made at the first start and ends with the
- * environment; in between it waits on `wanted`. Everything else in here is the JavaScript thread's, but for what lies
- * between the two semaphores.
- */
-struct second_thread {
-	uv_thread_t thread;
-	uv_sem_t wanted, done;
-	bool running; /* a program was started, and its outcome not asked for yet */
-	bool ends;
+/* A program that the second thread runs. */
+struct program_task {
+	struct addon_task task;
 	void *program;
 	int64_t *slots;
 	int32_t failed;
 	uint32_t error;
-	/* Keep the memory of both. */
-	napi_ref held[2];
 };
 
-static void second_thread_main(void *data)
+static void run_program(struct addon_task *task)
 {
-	struct second_thread *second = data;
+	struct program_task *started = (struct program_task *)task;
 
-	for (;;) {
-		uv_sem_wait(&second->wanted);
-		if (second->ends)
-			return;
-		second->error = 0;
-		second->failed = silt_run(second->program, second->slots, &second->error);
-		uv_sem_post(&second->done);
-	}
-}
-
-static void second_thread_ends(void *data)
-{
-	struct second_thread *second = data;
-
-	if (second->running)
-		uv_sem_wait(&second->done);
-	second->ends = true;
-	uv_sem_post(&second->wanted);
-	uv_thread_join(&second->thread);
-	uv_sem_destroy(&second->wanted);
-	uv_sem_destroy(&second->done);
-	free(second);
-}
-
-static struct second_thread *second_thread_make(napi_env env)
-{
-	struct second_thread *second = calloc(1, sizeof *second);
-	int status;
-
-	if (second == NULL)
-		return NULL;
-	status = uv_sem_init(&second->wanted, 0);
-	if (status == 0) {
-		status = uv_sem_init(&second->done, 0);
-		if (status == 0) {
-			status = uv_thread_create(&second->thread, second_thread_main, second);
-			if (status == 0 && napi_set_instance_data(env, second, NULL, NULL) == napi_ok &&
-			    napi_add_env_cleanup_hook(env, second_thread_ends, second) == napi_ok)
-				return second;
-			uv_sem_destroy(&second->done);
-		}
-		uv_sem_destroy(&second->wanted);
-	}
-	free(second);
-	return NULL;
-}
-
-static struct second_thread *second_thread_of(napi_env env)
-{
-	void *second = NULL;
-
-	return napi_get_instance_data(env, &second) == napi_ok ? second : NULL;
+	started->failed = silt_run(started->program, started->slots, &started->error);
 }
 
 /* The checked program and its slots, of run's and start's arguments; false when it has thrown. */
@@ -150,38 +89,35 @@ napi_value addon_run(napi_env env, napi_callback_info info)
 
 napi_value addon_start(napi_env env, napi_callback_info info)
 {
-	napi_value argv[2], result;
+	napi_value argv[ADDON_TASK_ARRAYS] = { NULL }, result;
+	struct program_task *task;
 	void *program, *slots;
-	struct second_thread *second = second_thread_of(env);
+	bool started;
 
 	if (!get_program(env, info, argv, &program, &slots))
 		return NULL;
-	if (second == NULL)
-		second = second_thread_make(env);
-	TRY(napi_get_boolean(env, second != NULL && !second->running, &result));
-	if (second == NULL || second->running)
-		return result;
-	for (int i = 0; i < 2; i++)
-		TRY(napi_create_reference(env, argv[i], 1, &second->held[i]));
-	second->program = program;
-	second->slots = slots;
-	second->running = true;
-	uv_sem_post(&second->wanted);
+	task = calloc(1, sizeof *task);
+	if (task != NULL)
+		*task = (struct program_task){ .task.run = run_program, .program = program, .slots = slots };
+	started = task != NULL && addon_task_start(env, &task->task, argv);
+	if (!started)
+		free(task);
+	TRY(napi_get_boolean(env, started, &result));
 	return result;
 }
 
 napi_value addon_finish(napi_env env, napi_callback_info info)
 {
-	struct second_thread *second = second_thread_of(env);
+	struct program_task *task = (struct program_task *)addon_task_started(env, run_program);
+	napi_value result;
 
 	(void)info;
-	if (second == NULL || !second->running)
+	if (task == NULL)
 		return throw_argument(env, "finish: no program was started");
-	uv_sem_wait(&second->done);
-	second->running = false;
-	for (int i = 0; i < 2; i++)
-		TRY(napi_delete_reference(env, second->held[i]));
-	return outcome(env, second->failed, second->error);
+	addon_task_wait(env);
+	result = outcome(env, task->failed, task->error);
+	free(task);
+	return result;
 }
 
 napi_value addon_reasons(napi_env env)

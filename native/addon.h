@@ -1,7 +1,8 @@
 /*
- * silt.node, the part of silt that runs in Node's process: short syscall programs (addon-programs.c), the archive's plain files
- * (addon-archive.c), starting silt-interp (addon-spawn.c), waiting for fds in Node's event loop (addon-watch.c), and digests (addon-digest.c). index.ts
- * is its only caller and documents each function.
+ * silt.node, the part of silt that runs in Node's process: short syscall programs (addon-programs.c), an archive's plain files, to be
+ * packed (addon-archive.c) and to be made (addon-make.c), a thread for both (addon-thread.c), starting silt-interp (addon-spawn.c),
+ * waiting for fds in Node's event loop (addon-watch.c), and digests (addon-digest.c). index.ts is its only caller and documents each
+ * function.
  */
 #ifndef SILT_ADDON_H
 #define SILT_ADDON_H
@@ -31,6 +32,26 @@ napi_value throw_errno(napi_env env, const char *syscall_name, int number);
 /* The bytes of a typed array of the given type; they stay where they are while the call lasts. */
 bool get_array(napi_env env, napi_value value, napi_typedarray_type wanted, void **data, size_t *length);
 
+/* Arrays that a task works on, at most. */
+#define ADDON_TASK_ARRAYS 5
+
+/* What the second thread does: the first member of what is known about it, which is from malloc. */
+struct addon_task {
+	void (*run)(struct addon_task *task);
+	/* Keep the memory of its arrays. */
+	napi_ref held[ADDON_TASK_ARRAYS];
+};
+
+/*
+ * Begins a task on the second thread, with the arrays (up to the first NULL) kept. False, and nothing is begun, when that thread has another task or
+ * cannot be made. A task that was begun is to be waited for, and is then the caller's to free.
+ */
+bool addon_task_start(napi_env env, struct addon_task *task, const napi_value *arrays);
+/* The task that was begun and not waited for, if it is one that runs by this function; else NULL. */
+struct addon_task *addon_task_started(napi_env env, void (*run)(struct addon_task *));
+/* Waits for the task that was begun. */
+void addon_task_wait(napi_env env);
+
 /* What index.ts calls. */
 napi_value addon_run(napi_env env, napi_callback_info info);
 napi_value addon_start(napi_env env, napi_callback_info info);
@@ -39,6 +60,9 @@ napi_value addon_plain_headers(napi_env env, napi_callback_info info);
 napi_value addon_plain_files(napi_env env, napi_callback_info info);
 napi_value addon_plain_directory(napi_env env, napi_callback_info info);
 napi_value addon_read_names(napi_env env, napi_callback_info info);
+napi_value addon_make_files(napi_env env, napi_callback_info info);
+napi_value addon_start_making(napi_env env, napi_callback_info info);
+napi_value addon_finish_making(napi_env env, napi_callback_info info);
 napi_value addon_memfd(napi_env env, napi_callback_info info);
 napi_value addon_spawn(napi_env env, napi_callback_info info);
 napi_value addon_watch(napi_env env, napi_callback_info info);

@@ -106,6 +106,30 @@ export interface NativeAddon {
   readNames(directory: number, bytes: Uint8Array, places: Uint32Array, used: Uint32Array): number;
 
   /**
+   * Makes files, directories and symbolic links, and closes directories, as records say (make-files.h, which has their layout). `job` has
+   * the archive's fd, and the indices of the first record and behind the last. Names are in `names`, contents in `data`, the fds of
+   * directories in `directories`, where those that are opened and closed are noted. Returns -1, or of the first record that
+   * failed (index * 16 + step) * 4096 + errno: those before it have been made whole, and with step 0 nothing of those from it on; with another step
+   * those behind it may have been begun. Throws for a job that is none.
+   */
+  makeFiles(
+    job: Uint32Array,
+    records: Uint32Array,
+    names: Uint8Array,
+    data: Uint8Array,
+    directories: Int32Array,
+  ): number;
+
+  /**
+   * {@link makeFiles} on the second thread, which {@link start} says more about. Until `finishMaking` all of the arrays but `job` are
+   * its. False, and nothing is made, when that thread has something else to do or cannot be made.
+   */
+  startMaking(...given: Parameters<NativeAddon['makeFiles']>): boolean;
+
+  /** Makes what is left of what `startMaking` began together with the second thread, and returns what `makeFiles` would. */
+  finishMaking(): number;
+
+  /**
    * Starts the interpreter in `exeFd` (see `openInterpreter`) with the program at its fd 3, `reportFd` at 4 and
    * `donated` at 5, 6, … in order; /dev/null at 0, 1 and 2; nothing else is open. Borrows all fds: the caller still owns its
    * own. Signals are at their defaults and unblocked, the environment is empty; session, working directory, limits and namespaces

@@ -57,7 +57,9 @@ export class Kernel {
   /** Runs encoded programs as they are, for those that build thousands of them. */
   get runner(): Pick<
     NativeAddon,
-    'run' | 'start' | 'finish' | 'plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames'
+    | ('run' | 'start' | 'finish')
+    | ('plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames')
+    | ('makeFiles' | 'startMaking' | 'finishMaking')
   > {
     return this.native;
   }

@@ -27,13 +27,13 @@ export class PlainEntries {
   /** The directory of the last entry: its bytes as the archive spells them, and what they mean. */
   readonly #directory = new Uint8Array(NAME_LENGTH);
   #directoryLength = -1;
-  #spelled = '';
-  #dir = '' as ByteString;
   #depth = 0;
 
-  /** What {@link read} has found. */
-  name = '' as ByteString;
-  path: EntryPath = { dir: this.#dir, base: this.#dir, depth: 0, slash: false };
+  /** What {@link read} has found: its directory, as the archive spells it and what that means, and where its own name is. */
+  spelled = '' as ByteString;
+  dir = '' as ByteString;
+  baseAt = 0;
+  baseLength = 0;
   mode = 0;
   uid = 0;
   gid = 0;
@@ -66,6 +66,7 @@ export class PlainEntries {
     this.size = octal(data, at + FIELD.size[0], FIELD.size[1]);
     const seconds = octal(data, at + FIELD.mtime[0], FIELD.mtime[1]);
     if (this.mode < 0 || this.uid < 0 || this.gid < 0 || this.size < 0 || seconds < 0) return false;
+    this.mode &= 0o7777;
     if (!hasTime) {
       this.seconds = seconds;
       this.nanoseconds = 0;
@@ -80,10 +81,22 @@ export class PlainEntries {
     const length = end - base;
     if (length === 0 || length > MAX_COMPONENT || (data[base] === DOT && (length === 1 || (length === 2 && data[base + 1] === DOT)))) return false; // prettier-ignore
     if (!this.#isLastDirectory(data, at, base) && !this.#enter(data, at, base)) return false;
-    const name = data.toString('latin1', base, end) as ByteString;
-    this.name = (this.#spelled + name) as ByteString;
-    this.path = { dir: this.#dir, base: name, depth: this.#depth, slash: false };
+    this.baseAt = base;
+    this.baseLength = length;
     return true;
+  }
+
+  base(data: Buffer): ByteString {
+    return data.toString('latin1', this.baseAt, this.baseAt + this.baseLength) as ByteString;
+  }
+
+  /** As the archive spells it. */
+  name(data: Buffer): ByteString {
+    return (this.spelled + this.base(data)) as ByteString;
+  }
+
+  path(data: Buffer): EntryPath {
+    return { dir: this.dir, base: this.base(data), depth: this.#depth, slash: false };
   }
 
   #isLastDirectory(data: Buffer, at: number, end: number): boolean {
@@ -99,8 +112,8 @@ export class PlainEntries {
     if (typeof path === 'string') return false;
     this.#directoryLength = end - at;
     data.copy(this.#directory, 0, at, end);
-    this.#spelled = spelled;
-    this.#dir = path.dir;
+    this.spelled = spelled as ByteString;
+    this.dir = path.dir;
     this.#depth = path.depth;
     return true;
   }

@@ -31,6 +31,15 @@ interface Pending {
   longLink?: Buffer;
 }
 
+/** Told of an entry like most: where its contents are, in `data` or in the archive, and the offset of its first header. */
+export type ApplyPlain = (
+  plain: PlainEntries,
+  data: Buffer,
+  contents: number,
+  offset: number,
+  isInMemory: boolean,
+) => void;
+
 const NO_XATTRS: readonly Xattr[] = [];
 
 const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK;
@@ -61,6 +70,14 @@ export class ArchiveReader {
     this.#onWarning = onWarning;
   }
 
+  /**
+   * Bodies that were handed out stay as they are until this has been called twice: {@link fill} is about to write to the other of its
+   * two buffers.
+   */
+  onReuse(callback: () => void): void {
+    this.#window.beforeReuse = callback;
+  }
+
   /** Bytes of the contents of all entries so far. */
   get bytes(): number {
     return this.#bytes;
@@ -79,8 +96,7 @@ export class ArchiveReader {
   /** {@link next} without a promise for each entry: `more` asks for {@link fill} and another call. */
   tryNext(): Entry | 'more' | 'end' {
     if (this.#atEnd) return 'end';
-    this.#window.skip(this.#bodyLeft + this.#paddingLeft);
-    this.#bodyLeft = this.#paddingLeft = 0;
+    this.#passBody();
     const plain = this.#globals.length === 0 ? this.#readPlain() : undefined;
     if (plain) return plain;
     const pending: Pending = { records: [] };
@@ -99,6 +115,28 @@ export class ArchiveReader {
       if (at === 0 && STANDALONE_TYPES.includes(header.type)) this.#window.skip(length);
       else at += length;
     }
+  }
+
+  /** What is left of the last entry's body, and what fills up its block. */
+  #passBody(): void {
+    this.#window.skip(this.#bodyLeft + this.#paddingLeft);
+    this.#bodyLeft = this.#paddingLeft = 0;
+  }
+
+  /**
+   * The next entry if it is like most, without an object for it: `apply` is told the offset of its first header, and where its contents are:
+   * in `data` or in the archive. @returns whether there was one; {@link tryNext} knows all others.
+   * @param largest size of contents that are left in the archive, where that is a file; larger ones are others
+   */
+  tryPlain(apply: ApplyPlain, largest: number): boolean {
+    if (this.#atEnd || this.#globals.length > 0) return false;
+    this.#passBody();
+    const offset = this.#takePlain(this.source.fd === undefined ? 0 : largest);
+    if (offset < 0) return false;
+    const window = this.#window;
+    const isInMemory = this.#plain.size <= INLINE_LIMIT;
+    apply(this.#plain, window.data, isInMemory ? window.at : window.offset, offset, isInMemory);
+    return true;
   }
 
   /** Reads on; when it gives a promise the source is not a plain file. */
@@ -198,31 +236,45 @@ export class ArchiveReader {
       throw archiveInvalid(place, `its global headers add up to ${size} bytes; the limit is ${MAX_GLOBALS}`);
   }
 
-  /** An entry like most that is there as a whole. */
-  #readPlain(): Entry | undefined {
+  /**
+   * Takes the headers of an entry like most that is in memory as a whole, or has its contents, if they are not small and no larger than
+   * this, in the archive. @returns the offset of the first; -1 for any other.
+   */
+  #takePlain(largest = 0): number {
     const window = this.#window;
     const plain = this.#plain;
     const length = plain.read(window.data, window.at, window.end);
-    if (length === 0) return undefined;
-    const { name, size: stored, mode, uid, gid, seconds, nanoseconds } = plain;
+    if (length === 0) return -1;
+    const { size } = plain;
+    const whole = length + padded(size);
+    if (size <= INLINE_LIMIT ? !this.#has(whole) : size > largest || window.offset + whole > this.source.size!)
+      return -1;
     const { offset } = window;
-    if (stored > INLINE_LIMIT || !this.#has(length + stored)) return undefined;
-    this.#current = { name, offset };
-    this.#countEntry(stored, this.#current);
-    this.#bodyLeft = stored;
-    this.#paddingLeft = padded(stored) - stored;
+    this.#countEntry(size, () => ({ name: plain.name(window.data), offset }));
+    this.#bodyLeft = size;
+    this.#paddingLeft = padded(size) - size;
     window.skip(length);
+    return offset;
+  }
+
+  #readPlain(): Entry | undefined {
+    const offset = this.#takePlain();
+    if (offset < 0) return undefined;
+    const { data, at, offset: bodyOffset } = this.#window;
+    const { size: stored, mode, uid, gid, seconds, nanoseconds } = this.#plain;
+    const name = this.#plain.name(data);
+    this.#current = { name, offset };
     return {
       kind: 'file',
       name,
-      path: plain.path,
+      path: this.#plain.path(data),
       offset,
       mode: mode & 0o7777,
       uid,
       gid,
       mtime: { seconds, nanoseconds },
       size: stored,
-      body: { offset: window.offset, stored, inline: window.data, inlineAt: window.at },
+      body: { offset: bodyOffset, stored, inline: data, inlineAt: at },
       major: 0,
       minor: 0,
       xattrs: NO_XATTRS,
@@ -255,7 +307,7 @@ export class ArchiveReader {
     const inline = stored <= INLINE_LIMIT;
     if (inline && !this.#has(bodyAt + stored)) return this.#need(bodyAt + stored, place, 'in its contents');
 
-    this.#countEntry(stored, place);
+    this.#countEntry(stored, () => place);
     const bodyIndex = window.at + bodyAt;
     const body: Body | undefined =
       kind !== 'file'
@@ -309,14 +361,14 @@ export class ArchiveReader {
     );
   }
 
-  #countEntry(stored: number, place: Place): void {
+  #countEntry(stored: number, place: () => Place): void {
     this.#entries++;
     this.#bytes += stored;
     if (this.#bytes > this.#limits.maxBytes) {
-      throw archiveInvalid(place, `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
+      throw archiveInvalid(place(), `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
     }
     if (this.#entries > this.#limits.maxEntries) {
-      throw archiveInvalid(place, `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
+      throw archiveInvalid(place(), `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
     }
   }
 }

@@ -46,7 +46,7 @@ export class Attributes {
     this.#ops.begin(place, this.#recover(name, place));
     const { batch } = this.#ops;
     batch.step(`setting the extended attribute "${printable(name)}"`);
-    fchdir(batch, directory.ref);
+    fchdir(batch, directory.fd);
     lsetxattr(batch, batch.string(base), batch.string(name), batch.bytes(value), value.length);
     fchdir(batch, back);
   }

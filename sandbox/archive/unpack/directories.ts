@@ -9,16 +9,21 @@ import { joinPath, splitPath } from '../codec/names';
 import type { Timestamp } from '../codec/time';
 import { ACL_DEFAULT, type Xattr } from '../codec/xattrs';
 import { type Place, entryFailure } from '../faults';
-import { type Arg, slotOf } from '../io/batch';
-import { allocHow, close, fchmod, futimens, mkdirat, openat2 } from '../io/calls';
+import { allocHow, close, fchmod, fchown, openat2 } from '../io/calls';
 import { openBelow, takeDefaultAcl, takeSetGid } from './directory-fds';
-import type { Opening, Operations, Recover } from './operations';
+import type { Maker } from './maker';
+import type { Operations } from './operations';
 
-export interface Directory extends Opening {
+export interface Directory {
   readonly path: ByteString;
+  /** Of its fd in the table of who makes things in it. */
+  readonly index: number;
+  /** -1 until it is open. */
+  fd: number;
   /** The entry that it was last needed for. */
   place: Place;
   /** What it is to have when it is closed. */
+  owner?: { readonly uid: number; readonly gid: number };
   mode?: number;
   mtime?: Timestamp;
   acls: Xattr[];
@@ -26,41 +31,45 @@ export interface Directory extends Opening {
   readonly below: Set<string>;
   /** Must stay open. */
   pinned: boolean;
+  /** It is not to be used any more, although it may still have to be made. */
+  isClosing: boolean;
+}
+
+interface Kept {
+  readonly mode?: number;
+  /** A default one. */
+  readonly acl?: Xattr;
 }
 
 /** Directories open at one time; an archive in any sensible order needs few. */
 const MAX_OPEN = 64;
 const IMPLICIT_MODE = 0o755;
 
-export type SetAcl = (fd: () => Arg, acl: Xattr, place: Place) => void;
+export type SetAcl = (fd: number, acl: Xattr, place: Place) => void;
 
 export class DirectoryTable {
   readonly #ops: Operations;
+  readonly #maker: Maker;
   readonly #setAcl: SetAcl;
   /** In the order of their last use. */
   readonly #open = new Map<ByteString, Directory>();
-  /** The fds that are ours to close. */
-  readonly #fds = new Set<number>();
+  /** What directories are to get back that were to be closed before it was known that they had it. */
+  readonly #kept = new Map<ByteString, Kept>();
   #last: Directory;
   readonly root: Directory;
 
   /** Opens the upper for itself, so `upperFd` may be an O_PATH fd. */
-  constructor(ops: Operations, upperFd: number, setAcl: SetAcl) {
+  constructor(ops: Operations, maker: Maker, upperFd: number, setAcl: SetAcl) {
     this.#ops = ops;
+    this.#maker = maker;
     this.#setAcl = setAcl;
-    ops.onSettled((opened, closed) => {
-      if (opened) this.#fds.add(opened.fd);
-      if (closed) this.#fds.delete(closed.fd);
-    });
     const place: Place = { name: './' as ByteString, offset: 0 };
     const { failure, batch } = ops.now((b) => {
       b.step('opening the upper');
       openat2(b, b.newSlot(), upperFd, b.string('.'), allocHow(b, C.O_RDONLY | C.O_DIRECTORY));
     });
     if (failure) throw entryFailure(place, failure.step, failure.errno);
-    const fd = batch.slot(0);
-    this.#fds.add(fd);
-    this.root = this.#adopt('' as ByteString, fd, place);
+    this.root = this.#adopt('' as ByteString, batch.slot(0), place);
     this.root.pinned = true;
     this.#last = this.root;
   }
@@ -102,58 +111,70 @@ export class DirectoryTable {
     this.#ops.flush();
     const fd = this.#walk(path);
     if (typeof fd === 'string') return fd;
-    this.#fds.add(fd);
     return this.#adopt(path, fd, place);
   }
 
-  /** Makes a directory, or takes over what is there under this name. The batch does it. */
+  /** Makes a directory, or takes over what is there under this name. The maker does it. */
   make(parent: Directory, base: ByteString, place: Place, whenOther?: () => void): Directory {
-    const batch = this.#ops.reserve(4, base.length + 16, 1);
-    const slot = batch.newSlot();
     const path = joinPath(parent.path, base);
-    const directory: Directory = { path, place, fd: -1, ref: slotOf(slot), acls: [], below: new Set(), pinned: false };
-    const start = this.#ops.begin(place, this.#recover(parent, base, directory, whenOther));
-    const name = batch.string(base);
-    batch.step('making the directory');
-    mkdirat(batch, parent.ref, name, 0o700);
-    const call = openat2(batch, slot, parent.ref, name, this.#ops.directory);
-    if (call !== start + 1) throw new Error('the calls that make a directory are not next to each other');
-    this.#ops.opens(directory, slot);
+    const index = this.#maker.place();
+    const directory: Directory = {
+      path,
+      index,
+      place,
+      fd: -1,
+      acls: [],
+      below: new Set(),
+      pinned: false,
+      isClosing: false,
+    };
+    this.#maker.directory(parent, base, directory, (again) => {
+      if (this.#takeOver(parent, base, directory)) return again + 1;
+      if (whenOther === undefined) return undefined;
+      // Something else has the name: it goes, and the directory is made again.
+      whenOther();
+      return again;
+    });
     this.#add(directory);
     return directory;
   }
 
-  #recover(parent: Directory, base: ByteString, directory: Directory, whenOther?: () => void): Recover {
-    return ({ index, errno, step }) => {
-      if (errno !== 'EEXIST' || step !== 'making the directory') return undefined;
-      const { failure, batch } = this.#ops.now((b) => {
-        openat2(b, b.newSlot(), parent.fd, b.string(base), allocHow(b, C.O_RDONLY | C.O_DIRECTORY));
-      });
-      if (failure) {
-        if (whenOther === undefined || (failure.errno !== 'ENOTDIR' && failure.errno !== 'ELOOP')) return undefined;
-        // Something else has the name: it goes, and the directory is made again.
-        whenOther();
-        return index;
-      }
-      const fd = batch.slot(0);
-      // A default ACL that it has now would be handed on to what is made in it.
-      const acl = takeDefaultAcl(this.#ops, fd, directory.place);
-      const { mode } = takeSetGid(this.#ops, fd, directory.place);
+  /** Opens a directory that was there already in place of the one that was to be made. False when it is something else. */
+  #takeOver(parent: Directory, base: ByteString, directory: Directory): boolean {
+    const { failure, batch } = this.#ops.now((b) => {
+      openat2(b, b.newSlot(), parent.fd, b.string(base), allocHow(b, C.O_RDONLY | C.O_DIRECTORY));
+    });
+    if (failure?.errno === 'ENOTDIR' || failure?.errno === 'ELOOP') return false;
+    if (failure) throw entryFailure(directory.place, 'making the directory', failure.errno);
+    const fd = batch.slot(0);
+    this.#maker.opened(directory, fd);
+    // A default ACL that it has now would be handed on to what is made in it.
+    const acl = takeDefaultAcl(this.#ops, fd, directory.place);
+    const { mode } = takeSetGid(this.#ops, fd, directory.place);
+    if (mode !== undefined) this.#keep(directory, { mode });
+    if (acl) this.#keep(directory, { acl });
+    return true;
+  }
+
+  /** What a directory that was there already gets back, unless its entry says otherwise: when it is closed, or at the end. */
+  #keep(directory: Directory, { mode, acl }: Kept): void {
+    if (!directory.isClosing) {
       if (mode !== undefined) directory.mode ??= mode;
       if (acl && !directory.acls.some(({ name }) => name === ACL_DEFAULT)) directory.acls.push(acl);
-      this.#ops.now((b) => close(b, fd));
-      return index + 1;
-    };
+    } else if (acl || directory.mode === undefined) {
+      this.#kept.set(directory.path, { ...this.#kept.get(directory.path), ...(acl ? { acl } : { mode: mode! }) });
+    }
   }
 
   /** Everything at the path and below it is gone: closes what is open of it. */
   forget(path: ByteString): void {
     const prefix = `${path}/`;
+    for (const kept of this.#kept.keys()) if (kept === path || kept.startsWith(prefix)) this.#kept.delete(kept);
     for (const directory of [...this.#open.values()]) {
       if (directory.path !== path && !directory.path.startsWith(prefix)) continue;
       this.#open.delete(directory.path);
-      this.#fds.delete(directory.fd);
       this.#ops.now((batch) => close(batch, directory.fd));
+      this.#maker.forget(directory);
     }
     this.#unlist(path);
     this.#last = this.root;
@@ -161,6 +182,11 @@ export class DirectoryTable {
 
   /** Closes all of them. */
   finish(): void {
+    this.#ops.flush();
+    for (const [path, kept] of [...this.#kept]) {
+      const directory = this.existing(path, { name: path, offset: 0 });
+      if (typeof directory === 'object') this.#keep(directory, kept);
+    }
     for (const directory of [...this.#open.values()].reverse()) this.#close(directory);
     this.#ops.flush();
   }
@@ -168,8 +194,7 @@ export class DirectoryTable {
   /** Closes what is still open, after a failure. */
   abandon(): void {
     this.#ops.abandon();
-    for (const fd of this.#fds) this.#ops.now((batch) => close(batch, fd));
-    this.#fds.clear();
+    for (const fd of this.#maker.abandon()) this.#ops.now((batch) => close(batch, fd));
     this.#open.clear();
   }
 
@@ -197,14 +222,30 @@ export class DirectoryTable {
   }
 
   #close(directory: Directory): void {
-    this.#seal(directory);
-    this.#ops.reserve(1, 0);
-    this.#ops.begin(directory.place);
-    close(this.#ops.batch, directory.ref);
-    this.#ops.closes(directory);
+    if (directory.acls.length > 0) this.#setAcls(directory);
+    this.#maker.close(directory);
+    directory.isClosing = true;
     this.#open.delete(directory.path);
     this.#unlist(directory.path);
     if (this.#last === directory) this.#last = this.root;
+  }
+
+  /** A mode would change what an ACL says of the group, so the mode and its owner come before. */
+  #setAcls(directory: Directory): void {
+    const batch = this.#ops.reserve(2, 0);
+    const { fd, owner, mode, place } = directory;
+    this.#ops.begin(place);
+    if (owner) {
+      batch.step('setting its owner');
+      fchown(batch, fd, owner.uid, owner.gid);
+    }
+    if (mode !== undefined) {
+      batch.step('setting its mode');
+      fchmod(batch, fd, mode);
+    }
+    delete directory.owner;
+    delete directory.mode;
+    for (const acl of directory.acls) this.#setAcl(fd, acl, place);
   }
 
   /** Takes the path out of what the directories above it list as open below them. */
@@ -220,25 +261,6 @@ export class DirectoryTable {
     }
   }
 
-  #seal(directory: Directory): void {
-    // Only once it is made is it known whether it was there already, and then has an ACL to be put back.
-    if (directory.fd < 0) this.#ops.settle();
-    if (directory.fd < 0) this.#ops.flush();
-    const { place, mode, mtime } = directory;
-    if (mode !== undefined) {
-      const batch = this.#ops.reserve(1, 0);
-      this.#ops.begin(place);
-      batch.step('setting its mode');
-      fchmod(batch, directory.ref, mode);
-    }
-    for (const acl of directory.acls) this.#setAcl(() => directory.ref, acl, place);
-    if (mtime === undefined) return;
-    const batch = this.#ops.reserve(1, 32);
-    this.#ops.begin(place);
-    batch.step('setting its time');
-    futimens(batch, directory.ref, mtime);
-  }
-
   /** Opens a path from the nearest directory that is open. */
   #walk(path: ByteString): number | string {
     let from = this.root;
@@ -250,18 +272,20 @@ export class DirectoryTable {
 
   /** Takes an open directory into the table, with the time and the ACL that it is to have again. */
   #adopt(path: ByteString, fd: number, place: Place): Directory {
+    const index = this.#maker.place(fd);
     const { mtime, mode } = takeSetGid(this.#ops, fd, place);
     const acl = takeDefaultAcl(this.#ops, fd, place);
     const directory: Directory = {
       path,
+      index,
       place,
       fd,
-      ref: fd,
       mtime,
       ...(mode !== undefined && { mode }),
       acls: acl ? [acl] : [],
       below: new Set(),
       pinned: false,
+      isClosing: false,
     };
     this.#add(directory);
     return directory;

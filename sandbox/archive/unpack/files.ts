@@ -18,7 +18,7 @@ const MAX_RUNS = 32;
 const MAX_XATTRS = 32;
 const MAX_XATTR_BYTES = 128 << 10;
 /** How much is moved before other things in this process have their turn. */
-const PIECE = 64 << 20;
+export const PIECE = 64 << 20;
 
 const CREATING = 'creating the file';
 const WRITING = 'writing its contents';
@@ -46,6 +46,15 @@ export class Files {
     this.#reader = reader;
   }
 
+  /** Is it a file without holes whose contents are in memory, or are moved at once? */
+  isLikeMost({ body }: Entry): boolean {
+    return body!.map === undefined && this.#isMovable(body!);
+  }
+
+  #isMovable({ inline, stored }: Body): boolean {
+    return inline !== undefined || (this.#reader.source.fd !== undefined && stored <= PIECE);
+  }
+
   /** Makes the file, when its turn comes; `makeWay` takes away what has its name. */
   make(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void | Promise<void> {
     const body = entry.body!;
@@ -53,8 +62,7 @@ export class Files {
     let bytes = 0;
     for (const xattr of entry.xattrs) bytes += sizeOf(xattr);
     const fits = runs <= MAX_RUNS && entry.xattrs.length <= MAX_XATTRS && bytes <= MAX_XATTR_BYTES;
-    const movable = body.inline !== undefined || (this.#reader.source.fd !== undefined && body.stored <= PIECE);
-    if (!fits || !movable) return this.#makeAlone(entry, directory, place, makeWay);
+    if (!fits || !this.#isMovable(body)) return this.#makeAlone(entry, directory, place, makeWay);
     const batch = this.#ops.reserve(
       8 + runs * 2 + entry.xattrs.length,
       256 + entry.path.base.length + body.stored + bytes + runs * 16,
@@ -82,7 +90,7 @@ export class Files {
     return createFile(
       batch,
       fileSlot,
-      directory.ref,
+      directory.fd,
       batch.string(entry.path.base),
       isPlain(entry) ? entry.mode : 0o600,
     );

@@ -3,14 +3,16 @@ import type { OnWarning } from '../entry';
 import type { SyscallRunner } from '../io/batch';
 import { letOthersRun } from '../io/breath';
 import type { Limits } from '../limits';
-import { ArchiveReader } from '../reader/reader';
+import { type ApplyPlain, ArchiveReader } from '../reader/reader';
 import { openSource } from '../reader/source';
+import { PIECE } from './files';
+import type { MakeRunner } from './maker';
 import type { Privileged } from './privileged';
 import { type AllowDevice, Unpacker } from './unpacker';
 
 export interface UnpackOptions {
   /** The native addon. */
-  readonly runner: SyscallRunner;
+  readonly runner: SyscallRunner & MakeRunner;
   /** A regular file, read from its beginning, or a stream in blocking mode. Plain, gzip or zstd. Borrowed. */
   readonly archiveFd: number;
   /** The upper's directory. Nothing else may change it meanwhile. Borrowed. */
@@ -51,10 +53,17 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
   // Files are made with the modes that they are to have.
   const umask = process.umask(0);
   try {
-    unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning, merged });
+    const made = (unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning, merged }));
+    reader.onReuse(() => made.submit());
     let entries = 0;
     let hasRoot = false;
+    const applyPlain: ApplyPlain = (...entry) => made.applyPlain(...entry);
     for (;;) {
+      // A merged root wants to know of each entry.
+      if (!merged && reader.tryPlain(applyPlain, PIECE)) {
+        entries++;
+        continue;
+      }
       const entry = reader.tryNext();
       if (entry === 'end') break;
       if (entry === 'more') {

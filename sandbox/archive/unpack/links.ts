@@ -88,7 +88,7 @@ export class Links {
       return this.#recoverLimit(errno, from, target, directory, base, place) ? index + 1 : undefined;
     });
     batch.step(LINKING);
-    linkat(batch, from.ref, batch.string(target), directory.ref, batch.string(base));
+    linkat(batch, from.fd, batch.string(target), directory.fd, batch.string(base));
   }
 
   /** A filesystem has few links for each inode; another whiteout is as good as a link to one. */

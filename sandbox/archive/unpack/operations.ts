@@ -3,20 +3,12 @@
  * thread, the next one is filled.
  */
 import { C } from '../../../syscall';
-import { type Arg, Batch, type Failure, slotOf, type SyscallRunner, word64At } from '../io/batch';
+import { type Arg, Batch, type Failure, slotOf, type SyscallRunner } from '../io/batch';
 import { allocHow, close } from '../io/calls';
 import { entryFailure, type Place } from '../faults';
 
 /** Says at which call to go on after a failure was dealt with; `undefined`: it was not. */
 export type Recover = (failure: Failure) => number | undefined;
-
-/** What a batch opens for calls behind it. */
-export interface Opening {
-  /** The fd as an argument of the next call: a slot, then a place that is filled in before the batch runs, then the fd. */
-  ref: Arg;
-  /** -1 until the batch that opens it has run. */
-  fd: number;
-}
 
 /** A batch, and what is to be known about its calls when one of them fails. */
 interface Queue {
@@ -28,13 +20,9 @@ interface Queue {
   /** Calls between which the file slot has an fd. */
   readonly opened: number[];
   readonly closed: number[];
-  readonly openings: { readonly opening: Opening; readonly call: number; readonly slot: number; settled: boolean }[];
-  readonly closings: { readonly fd: Opening; readonly call: number; settled: boolean }[];
-  /** Places in the image for fds that the batch before this one opens. */
-  readonly awaited: { readonly opening: Opening; readonly at: number }[];
 }
 
-const IMAGE = 2 << 20;
+const IMAGE = 1 << 20;
 const CALLS = 2048;
 
 export class Operations {
@@ -45,14 +33,14 @@ export class Operations {
   /** For what must be done at once. Cleared before each use. */
   readonly #aside: Batch;
   #openFile = -1;
-  #settled: ((opened: Opening | undefined, closed: Opening | undefined) => void) | undefined;
 
   /** The slot for whichever file is being written, and that slot as an argument. */
   readonly fileSlot: number;
   readonly file: Arg;
-  /** open_hows in the image: a directory, a fifo. */
-  readonly directory: number;
+  /** The open_how of a fifo in the image. */
   readonly fifo: number;
+  /** Called before calls are added: makes what else is to be made before them. */
+  before: () => void = () => undefined;
 
   constructor(runner: SyscallRunner) {
     const queues = [newQueue(runner), newQueue(runner)] as const;
@@ -60,15 +48,14 @@ export class Operations {
     this.#filling = queues[0];
     this.#aside = new Batch(runner, { imageSize: 160 << 10, maxCalls: 512 });
     // Both batches have the same at the same places.
-    const [fileSlot, directory, fifo] = queues.map(({ batch }) => {
+    const [fileSlot, fifo] = queues.map(({ batch }) => {
       const slot = batch.newSlot();
-      const hows = [allocHow(batch, C.O_RDONLY | C.O_DIRECTORY), allocHow(batch, C.O_RDONLY | C.O_NONBLOCK)] as const;
+      const how = allocHow(batch, C.O_RDONLY | C.O_NONBLOCK);
       batch.keep();
-      return [slot, ...hows] as const;
+      return [slot, how] as const;
     })[0]!;
     this.fileSlot = fileSlot;
     this.file = slotOf(fileSlot);
-    this.directory = directory;
     this.fifo = fifo;
   }
 
@@ -77,13 +64,14 @@ export class Operations {
     return this.#filling.batch;
   }
 
-  /** Called for each fd once it is open, and once it is closed. */
-  onSettled(callback: (opened: Opening | undefined, closed: Opening | undefined) => void): void {
-    this.#settled = callback;
+  /** Are there calls that have not been made? */
+  get isBusy(): boolean {
+    return this.#running !== undefined || this.#filling.batch.calls > 0;
   }
 
   /** Makes room, if need be by beginning to make the calls that are there. @returns the batch that has it. */
   reserve(calls: number, bytes: number, slots = 0): Batch {
+    this.before();
     if (!this.#filling.batch.hasRoom(calls, bytes, slots)) this.#submit();
     return this.#filling.batch;
   }
@@ -103,19 +91,9 @@ export class Operations {
     this.#filling.closed.push(closed);
   }
 
-  /** The last call leaves an fd in `slot`. */
-  opens(opening: Opening, slot: number): void {
-    this.#filling.openings.push({ opening, call: this.batch.calls - 1, slot, settled: false });
-    opening.ref = slotOf(slot);
-  }
-
-  /** The last call closes it. */
-  closes(fd: Opening): void {
-    this.#filling.closings.push({ fd, call: this.batch.calls - 1, settled: false });
-  }
-
   /** Makes all calls. @throws SiltError for the first that fails and cannot be recovered from. */
   flush(): void {
+    this.before();
     this.#submit();
     this.settle();
   }
@@ -134,7 +112,6 @@ export class Operations {
     this.#running = undefined;
     const { batch } = queue;
     for (let from = 0, failure = batch.finish(); ; failure = batch.run(from)) {
-      this.#settleFds(queue, failure?.index ?? batch.calls);
       if (!failure) return;
       this.#rememberFile(queue, from, failure.index);
       const group = lastNotAfter(queue.starts, failure.index);
@@ -165,35 +142,11 @@ export class Operations {
     this.settle();
     const queue = this.#filling;
     if (queue.batch.calls === 0) return;
-    for (const { opening, at } of queue.awaited) {
-      queue.batch.setWord64(at, opening.fd);
-      opening.ref = opening.fd;
-    }
     const next = queue === this.#queues[0] ? this.#queues[1] : this.#queues[0];
     clear(next);
-    for (const { opening } of queue.openings) {
-      const at = next.batch.space(8);
-      next.awaited.push({ opening, at });
-      opening.ref = word64At(at);
-    }
     this.#filling = next;
     this.#running = queue;
     queue.batch.start();
-  }
-
-  /** The calls up to `to` have been made: which fds they opened and closed is known. */
-  #settleFds({ batch, openings, closings }: Queue, to: number): void {
-    for (const one of openings) {
-      if (one.settled || one.call >= to) continue;
-      one.settled = true;
-      one.opening.fd = batch.slot(one.slot);
-      this.#settled?.(one.opening, undefined);
-    }
-    for (const one of closings) {
-      if (one.settled || one.call >= to) continue;
-      one.settled = true;
-      this.#settled?.(undefined, one.fd);
-    }
   }
 
   #rememberFile({ batch, opened, closed }: Queue, from: number, failed: number): void {
@@ -217,9 +170,6 @@ function newQueue(runner: SyscallRunner): Queue {
     recovers: [],
     opened: [],
     closed: [],
-    openings: [],
-    closings: [],
-    awaited: [],
   };
 }
 

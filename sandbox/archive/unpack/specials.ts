@@ -23,7 +23,7 @@ export class Specials {
     const target = Buffer.concat([entry.target!, Buffer.alloc(1)]);
     const batch = this.#ops.reserve(3, entry.path.base.length + target.length + 64);
     const name = this.#begin(entry, place, makeWay);
-    symlinkat(batch, batch.bytes(target), directory.ref, name);
+    symlinkat(batch, batch.bytes(target), directory.fd, name);
     this.#finishByName(entry, directory, place, name);
   }
 
@@ -31,7 +31,7 @@ export class Specials {
   whiteout(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void {
     this.#ops.reserve(3, entry.path.base.length + 64);
     const name = this.#begin(entry, place, makeWay);
-    mknodat(this.#ops.batch, directory.ref, name, C.S_IFCHR, 0);
+    mknodat(this.#ops.batch, directory.fd, name, C.S_IFCHR, 0);
     this.#finishByName(entry, directory, place, name);
   }
 
@@ -40,8 +40,8 @@ export class Specials {
     const batch = this.#ops.reserve(6, entry.path.base.length + 64);
     const { file, fileSlot } = this.#ops;
     const name = this.#begin(entry, place, makeWay);
-    mknodat(batch, directory.ref, name, C.S_IFIFO | 0o600, 0);
-    const opened = openat2(batch, fileSlot, directory.ref, name, this.#ops.fifo);
+    mknodat(batch, directory.fd, name, C.S_IFIFO | 0o600, 0);
+    const opened = openat2(batch, fileSlot, directory.fd, name, this.#ops.fifo);
     this.#finishOpen(file, entry);
     this.#ops.hasFile(opened, close(batch, file));
     this.#attributesByName(entry, directory, place);
@@ -72,9 +72,9 @@ export class Specials {
   #finishByName(entry: Entry, directory: Directory, place: Place, name: number): void {
     const { batch } = this.#ops;
     batch.step('setting its owner');
-    fchownat(batch, directory.ref, name, entry.uid, entry.gid);
+    fchownat(batch, directory.fd, name, entry.uid, entry.gid);
     batch.step('setting its time');
-    utimensat(batch, directory.ref, name, entry.mtime);
+    utimensat(batch, directory.fd, name, entry.mtime);
     this.#attributesByName(entry, directory, place);
   }
 

@@ -5,12 +5,12 @@ import { ACL_ACCESS, ACL_DEFAULT, OPAQUE, type Xattr } from '../codec/xattrs';
 import type { Entry, OnWarning } from '../entry';
 import { archiveInvalid, type Place } from '../faults';
 import type { SyscallRunner } from '../io/batch';
-import { fchown } from '../io/calls';
-import type { ArchiveReader } from '../reader/reader';
+import type { ApplyPlain, ArchiveReader } from '../reader/reader';
 import { Attributes } from './attributes';
 import { type Directory, DirectoryTable } from './directories';
 import { Files } from './files';
 import { Links } from './links';
+import { Maker, type MakeRunner } from './maker';
 import { Operations } from './operations';
 import { type Privileged, requestName } from './privileged';
 import { removeTree } from './remove';
@@ -21,7 +21,7 @@ import { Specials } from './specials';
 export type AllowDevice = (device: { type: 'char' | 'block'; major: number; minor: number }) => boolean;
 
 export interface UnpackerOptions {
-  readonly runner: SyscallRunner;
+  readonly runner: SyscallRunner & MakeRunner;
   readonly reader: ArchiveReader;
   readonly upperFd: number;
   readonly privileged: Privileged;
@@ -36,6 +36,7 @@ const MAX_OPAQUE = 32;
 
 export class Unpacker {
   readonly #ops: Operations;
+  readonly #maker: Maker;
   readonly #directories: DirectoryTable;
   readonly #attributes: Attributes;
   readonly #files: Files;
@@ -50,7 +51,15 @@ export class Unpacker {
     this.#merged = options.merged ? new MergedRoot() : undefined;
     const ops = (this.#ops = new Operations(options.runner));
     const attributes = (this.#attributes = new Attributes(ops, options.onWarning));
-    this.#directories = new DirectoryTable(ops, options.upperFd, (fd, acl, place) => attributes.set(fd, acl, place));
+    const maker = (this.#maker = new Maker({
+      native: options.runner,
+      operations: ops,
+      archiveFd: options.reader.source.fd ?? -1,
+      makeWay: (directory, base, place) => this.#remove(directory, base, place),
+    }));
+    this.#directories = new DirectoryTable(ops, maker, options.upperFd, (fd, acl, place) =>
+      attributes.set(() => fd, acl, place),
+    );
     this.#files = new Files(ops, attributes, options.reader);
     this.#specials = new Specials(ops, attributes);
     this.#links = new Links(ops, this.#directories, (directory, base, place) => this.#remove(directory, base, place));
@@ -74,6 +83,7 @@ export class Unpacker {
     }
     const directory = this.#directories.at(dir, place);
     this.#makeRoom(directory, base, place);
+    if (entry.xattrs.length === 0 && this.#makeLikeMost(entry, directory, place)) return undefined;
     const kept = entry.xattrs.length === 0 ? entry : { ...entry, xattrs: this.#wanted(entry, place) };
     const makeWay = (): void => this.#remove(directory, base, place);
     if (kept.kind === 'file') return this.#files.make(kept, directory, place, makeWay);
@@ -96,6 +106,29 @@ export class Unpacker {
     this.#directories.abandon();
   }
 
+  /** Applies a file of an entry like most, of which there is no {@link Entry}. */
+  applyPlain(...[plain, data, contents, offset, isInMemory]: Parameters<ApplyPlain>): void {
+    const { dir } = plain;
+    const directory = this.#directories.find(dir) ?? this.#directories.at(dir, { name: plain.name(data), offset });
+    if (directory.below.size > 0) this.#makeRoom(directory, plain.base(data), { name: plain.name(data), offset });
+    this.#maker.plainFile(directory, plain, data, { contents, offset, isInMemory });
+  }
+
+  /** What was read of the archive may be written over once this was called twice: begins to make what is there. */
+  submit(): void {
+    this.#maker.submit();
+  }
+
+  /** Files without holes and symbolic links go to the maker. @returns whether it was one. */
+  #makeLikeMost(entry: Entry, directory: Directory, place: Place): boolean {
+    const { base } = entry.path;
+    if (entry.kind === 'symlink') this.#maker.symlink(directory, base, entry, entry.target!, place);
+    else if (entry.kind === 'file' && this.#files.isLikeMost(entry))
+      this.#maker.file(directory, base, entry, entry.body!, place); // prettier-ignore
+    else return false;
+    return true;
+  }
+
   #applyDirectory(entry: Entry, place: Place): void | Promise<void> {
     const { dir, base } = entry.path;
     const parent = this.#directories.at(dir, place);
@@ -110,10 +143,7 @@ export class Unpacker {
     directory.place = place;
     directory.mode = entry.mode;
     directory.mtime = entry.mtime;
-    this.#ops.reserve(1, 0);
-    this.#ops.begin(place);
-    this.#ops.batch.step('setting its owner');
-    fchown(this.#ops.batch, directory.ref, entry.uid, entry.gid);
+    directory.owner = { uid: entry.uid, gid: entry.gid };
     for (const xattr of this.#wanted(entry, place)) {
       if (xattr.name === ACL_ACCESS || xattr.name === ACL_DEFAULT) setAcl(directory, xattr);
       else this.#attributes.set(directoryRef(directory), xattr, place);
@@ -214,7 +244,7 @@ function setAcl(directory: Directory, acl: Xattr): void {
   directory.acls = [...directory.acls.filter(({ name }) => name !== acl.name), acl];
 }
 
-/** The directory's fd as it is once room was made, which may have run the batch that opens it. */
+/** The directory's fd as it is once room was made, before which it is opened. */
 function directoryRef(directory: Directory): () => number {
-  return () => directory.ref;
+  return () => directory.fd;
 }
