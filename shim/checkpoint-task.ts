@@ -12,6 +12,7 @@ import {
 import type { CheckpointImage, CheckpointOptions } from '../sandbox/checkpoint';
 import { criCheckpointDirectory } from './cri-directory';
 import type { Log } from './log';
+import { withPodLock } from './pod-lock';
 import type { InitTask } from './task';
 
 /** What the containers of a pod, by their names, have gone on from. */
@@ -63,7 +64,6 @@ export async function checkpointTask(
   };
   const { checkpoint } = await import('../sandbox/checkpoint');
   const { sayingOutcome } = await import('../sandbox/application');
-  const { lockPod } = await import('../sandbox/state/lock');
   const leaveRunning = !(given?.exit ?? false);
   const wanted = {
     imagePath,
@@ -76,14 +76,9 @@ export async function checkpointTask(
     onWarning: (message: string) => log.warn('checkpoint', { container: id, message }),
   };
   // One that a program inside has asked for may be under way: two CRIUs cannot hold the same processes.
-  const unlock = await lockPod(workshop.kernel, state, source.container.pod);
-  if (!unlock)
-    throw new SiltError('CONTAINER_NOT_FOUND', `pod ${source.container.pod} does not exist any more`, { id });
-  try {
-    await sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted));
-  } finally {
-    unlock();
-  }
+  await withPodLock(workshop, { pod: source.container.pod, id }, () =>
+    sayingOutcome(state, [source.container], leaveRunning, () => checkpoint(workshop, source, wanted)),
+  );
   return imagePath;
 }
 

@@ -10,6 +10,7 @@ import type { Caller } from './service-handlers';
 import { Stdio } from './stdio';
 import { ExecTask, type InitTask, type Task, type TaskProcess } from './task';
 import { packMetrics, pidsOf, stateOf } from './task-answers';
+import { withPodLock } from './pod-lock';
 import { checkSignal, killTask, pauseTask, refusePaused, resumeTask } from './task-control';
 import { UnmatchedSeeds } from './unmatched-seeds';
 
@@ -180,15 +181,22 @@ export class TaskService implements Handlers {
   }
 
   async Pause({ id }: TaskRequest<'Pause'>): Promise<TaskAnswer<'Pause'>> {
-    await pauseTask(this.#task(id));
+    await this.#locked(id, pauseTask);
     this.options.publisher.publish('/tasks/paused', { containerId: id });
     return {};
   }
 
   async Resume({ id }: TaskRequest<'Resume'>): Promise<TaskAnswer<'Resume'>> {
-    await resumeTask(this.#task(id));
+    await this.#locked(id, resumeTask);
     this.options.publisher.publish('/tasks/resumed', { containerId: id });
     return {};
+  }
+
+  /** Not in the middle of a checkpoint: CRIU would wait for a process that another one has frozen. */
+  #locked(id: string, body: (task: Task) => Promise<void>): Promise<void> {
+    const task = this.#task(id);
+    const { pod } = task.init.container;
+    return withPodLock(this.options.workshop, { pod: pod.id, id }, () => body(task));
   }
 
   Stats({ id }: TaskRequest<'Stats'>): TaskAnswer<'Stats'> {
