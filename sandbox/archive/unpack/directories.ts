@@ -10,6 +10,7 @@ import type { Timestamp } from '../codec/time';
 import { ACL_DEFAULT, type Xattr } from '../codec/xattrs';
 import { type Place, entryFailure } from '../faults';
 import { allocHow, close, fchmod, fchown, openat2 } from '../io/calls';
+import { Branch } from './branch';
 import { openBelow, takeDefaultAcl, takeSetGid } from './directory-fds';
 import type { Maker } from './maker';
 import type { Operations } from './operations';
@@ -27,8 +28,8 @@ export interface Directory {
   mode?: number;
   mtime?: Timestamp;
   acls: Xattr[];
-  /** Names in it below which other directories are open. */
-  readonly below: Set<string>;
+  /** Where it is among those that are open. */
+  readonly branch: Branch;
   /** Must stay open. */
   pinned: boolean;
   /** It is not to be used any more, although it may still have to be made. */
@@ -55,6 +56,7 @@ export class DirectoryTable {
   readonly #open = new Map<ByteString, Directory>();
   /** What directories are to get back that were to be closed before it was known that they had it. */
   readonly #kept = new Map<ByteString, Kept>();
+  readonly #root = Branch.root();
   #last: Directory;
   readonly root: Directory;
 
@@ -124,7 +126,7 @@ export class DirectoryTable {
       place,
       fd: -1,
       acls: [],
-      below: new Set(),
+      branch: parent.branch.open(base),
       pinned: false,
       isClosing: false,
     };
@@ -173,10 +175,10 @@ export class DirectoryTable {
     for (const directory of [...this.#open.values()]) {
       if (directory.path !== path && !directory.path.startsWith(prefix)) continue;
       this.#open.delete(directory.path);
+      directory.branch.close();
       this.#ops.now((batch) => close(batch, directory.fd));
       this.#maker.forget(directory);
     }
-    this.#unlist(path);
     this.#last = this.root;
   }
 
@@ -205,12 +207,6 @@ export class DirectoryTable {
   }
 
   #add(directory: Directory): void {
-    const prefix = prefixOf(directory.path);
-    for (const other of this.#open.values()) {
-      const otherPrefix = prefixOf(other.path);
-      if (directory.path.startsWith(otherPrefix)) other.below.add(firstComponent(directory.path, otherPrefix));
-      else if (other.path.startsWith(prefix)) directory.below.add(firstComponent(other.path, prefix));
-    }
     this.#open.set(directory.path, directory);
     this.#last = directory;
     if (this.#open.size <= MAX_OPEN) return;
@@ -226,7 +222,7 @@ export class DirectoryTable {
     this.#maker.close(directory);
     directory.isClosing = true;
     this.#open.delete(directory.path);
-    this.#unlist(directory.path);
+    directory.branch.close();
     if (this.#last === directory) this.#last = this.root;
   }
 
@@ -246,19 +242,6 @@ export class DirectoryTable {
     delete directory.owner;
     delete directory.mode;
     for (const acl of directory.acls) this.#setAcl(fd, acl, place);
-  }
-
-  /** Takes the path out of what the directories above it list as open below them. */
-  #unlist(path: ByteString): void {
-    const others = [...this.#open.values()];
-    for (const above of others) {
-      const prefix = prefixOf(above.path);
-      if (!path.startsWith(prefix)) continue;
-      const name = firstComponent(path, prefix);
-      const branch = prefix + name;
-      if (!others.some((other) => other.path.startsWith(branch) && firstComponent(other.path, prefix) === name))
-        above.below.delete(name);
-    }
   }
 
   /** Opens a path from the nearest directory that is open. */
@@ -283,7 +266,7 @@ export class DirectoryTable {
       mtime,
       ...(mode !== undefined && { mode }),
       acls: acl ? [acl] : [],
-      below: new Set(),
+      branch: this.#root.open(path),
       pinned: false,
       isClosing: false,
     };
@@ -294,9 +277,4 @@ export class DirectoryTable {
 
 function prefixOf(path: ByteString): string {
   return path === '' ? '' : `${path}/`;
-}
-
-function firstComponent(path: string, prefix: string): string {
-  const end = path.indexOf('/', prefix.length);
-  return path.slice(prefix.length, end < 0 ? path.length : end);
 }

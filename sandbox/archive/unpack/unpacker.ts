@@ -110,7 +110,8 @@ export class Unpacker {
   applyPlain(...[plain, data, contents, offset, isInMemory]: Parameters<ApplyPlain>): void {
     const { dir } = plain;
     const directory = this.#directories.find(dir) ?? this.#directories.at(dir, { name: plain.name(data), offset });
-    if (directory.below.size > 0) this.#makeRoom(directory, plain.base(data), { name: plain.name(data), offset });
+    if (directory.branch.below.size > 0)
+      this.#makeRoom(directory, plain.base(data), { name: plain.name(data), offset });
     this.#maker.plainFile(directory, plain, data, { contents, offset, isInMemory });
   }
 
@@ -213,7 +214,7 @@ export class Unpacker {
 
   /** Directories that are open below the name must be closed before something else takes it. */
   #makeRoom(directory: Directory, base: ByteString, place: Place): void {
-    if (directory.below.size === 0 || !directory.below.has(base)) return;
+    if (!directory.branch.below.has(base)) return;
     this.#ops.flush();
     this.#remove(directory, base, place);
     this.#directories.forget(joinPath(directory.path, base));
