@@ -21,7 +21,7 @@ async function given(words: object | Error | undefined): Promise<string[]> {
   const warnings: string[] = [];
   const ask = (): Promise<object | undefined> =>
     words instanceof Error ? Promise.reject(words) : Promise.resolve(words);
-  const wishes = new CriWishes(ask, (message) => warnings.push(message));
+  const wishes = new CriWishes(ask, { info: () => undefined, warn: (message) => warnings.push(message) });
   const specs = [ofType('sandbox'), ofType('container'), ofType('container', { linux: { seccomp: {} } })];
   const found: string[] = [];
   for (const spec of specs) {
@@ -31,6 +31,7 @@ async function given(words: object | Error | undefined): Promise<string[]> {
   return [...found, ...warnings];
 }
 
+const quiet = { info: () => undefined, warn: () => undefined };
 const defaults = ['auto docker', 'auto docker', 'auto docker'];
 
 describe('what CRI’s client asks for', () => {
@@ -56,18 +57,29 @@ describe('what CRI’s client asks for', () => {
 
   test('nobody is asked about what is no pod of CRI’s, nor where nothing could change', async () => {
     const ask = jest.fn(() => Promise.resolve({}));
-    const wishes = new CriWishes(ask, () => undefined);
+    const wishes = new CriWishes(ask, quiet);
     expect(await wishes.applyTo(config, { ociVersion: '1.1.0' })).toBe(config);
+    for (const cgroupsPath of ['/kubepods/burstable/pod1/a', '/a/kubepods', 'kubepods-pod1.slice:cri-containerd:a']) {
+      const spec = ofType('sandbox', { linux: { cgroupsPath } });
+      expect(await wishes.applyTo(config, spec)).toBe(config);
+    }
+    expect(await wishes.applyTo(config, ofType('container'))).toBe(config);
     const none = parseConfig('userns = "none"\nbaseline = "none"', '');
     expect(await wishes.applyTo(none, ofType('sandbox'))).toBe(none);
     expect(ask).not.toHaveBeenCalled();
   });
 
+  test('what the operator has tightened stays, and what is granted is logged', async () => {
+    const info = jest.fn();
+    const wishes = new CriWishes(() => Promise.resolve({ usersMode: NODE }), { ...quiet, info });
+    const strict = parseConfig('baseline = "strict"', '');
+    expect(await wishes.applyTo(strict, ofType('sandbox'))).toMatchObject({ userns: 'none', baseline: 'strict' });
+    expect(await wishes.applyTo(strict, ofType('container'))).toMatchObject({ userns: 'none', baseline: 'strict' });
+    expect(info).toHaveBeenCalledWith('userns is none, as CRI’s client asks, which is no kubelet');
+  });
+
   test('a pod without a pause container says it itself', async () => {
-    const wishes = new CriWishes(
-      () => Promise.reject(new Error('is not asked')),
-      () => undefined,
-    );
+    const wishes = new CriWishes(() => Promise.reject(new Error('is not asked')), quiet);
     wishes.learn({ labels: {}, usersMode: NODE });
     expect(await wishes.applyTo(config, { ociVersion: '1.1.0' })).toMatchObject({ userns: 'none', baseline: 'docker' });
     expect(await wishes.applyTo(config, ofType('container'))).toMatchObject({ userns: 'none', baseline: 'none' });
@@ -83,6 +95,7 @@ describe('containerd’s record of a pod', () => {
     Metadata: {
       ID: 'pod',
       Config: {
+        metadata: { name: 'p' },
         labels: { a: 'b' },
         linux: { security_context: { namespace_options: { userns_options: { mode: NODE } } } },
       },
@@ -110,6 +123,9 @@ describe('containerd’s record of a pod', () => {
         answer(null, {
           container: { id, extensions: [{ key: 'other' }, { key: 'io.cri-containerd.sandbox.metadata', value }] },
         });
+      } else if (id === 'strange') {
+        const value = { typeUrl: 'x', value: Buffer.from('{"Version":"v9","metadata":{}}') };
+        answer(null, { container: { id, extensions: [{ key: 'io.cri-containerd.sandbox.metadata', value }] } });
       } else answer(null, { container: { id, extensions: [] } });
     };
     server.addService({ Get: types }, { Get: get as never });
@@ -133,6 +149,7 @@ describe('containerd’s record of a pod', () => {
     await expect(askContainerd(socket, 'elsewhere', 'pod')).rejects.toThrow(
       `/containerd.services.containers.v1.Containers/Get of containerd at ${socket}: no pod in elsewhere`,
     );
+    await expect(askContainerd(socket, 'k8s.io', 'strange')).rejects.toThrow(/its record of pod strange has no name/);
     await expect(askContainerd(join(directory, 'none'), 'k8s.io', 'pod')).rejects.toThrow(/ENOENT/);
     await expect(askContainerd(socket, 'k8s.io', 'silent', 50)).rejects.toThrow(/no answer for 50 ms/);
   });

@@ -3,6 +3,7 @@ import { getContainerMethod, NamespaceMode } from '../proto';
 import type { Config } from '../sandbox';
 import { CONTAINER_TYPE } from '../sandbox/config/cri-annotations';
 import { callContainerd } from './grpc-call';
+import type { Log } from './log';
 
 /** Of CRI's configuration of a pod, what no spec says; also as JSON has it, which containerd keeps it as. */
 interface PodWords {
@@ -14,7 +15,10 @@ interface PodWords {
 /** The kubelet puts such labels on every pod (`.name`, `.namespace`, `.uid`); who writes a pod cannot take them away. */
 const KUBELETS_LABELS = 'io.kubernetes.pod.';
 const SANDBOX_METADATA = 'io.cri-containerd.sandbox.metadata';
-const TIMEOUT_MS = 2000;
+/** Where a kubelet's pods have their cgroups, below its --cgroup-root, by either of its drivers (`/kubepods/…`, `kubepods-….slice:…`). */
+const KUBELETS_CGROUP = /(^|\/)kubepods([-./]|$)/;
+/** Only pods without a kubelet's mark wait for it, and of many that start at once each takes its turn. */
+const TIMEOUT_MS = 10_000;
 
 /**
  * What CRI's client has asked for, where silt by itself would do something else: the host's user namespace by name, and no seccomp
@@ -22,18 +26,19 @@ const TIMEOUT_MS = 2000;
  *
  * A client that can say so is taken at its word. The kubelet cannot: for every pod whose manifest says nothing it names the host's users
  * and an unconfined profile (getSeccompProfile, GetOrCreateUserNamespaceMappings in 1.36). So from a kubelet that is no wish, and its pods
- * get what silt gives by default. What cannot be found out is no wish either.
+ * get what silt gives by default. What cannot be found out is no wish either, and what the operator has tightened (`baseline = "strict"`)
+ * no client loosens.
  */
 export class CriWishes {
   #words: Promise<PodWords | undefined> = Promise.resolve(undefined);
 
   /**
    * @param ask what containerd has on record of the pod
-   * @param warn takes why that could not be found out
+   * @param log takes why that could not be found out, and what was granted
    */
   constructor(
     private readonly ask: () => Promise<PodWords | undefined>,
-    private readonly warn: (message: string) => void,
+    private readonly log: Pick<Log, 'info' | 'warn'>,
   ) {}
 
   /** The pod has no container that holds it, and this is what CreateSandbox said of it. */
@@ -44,22 +49,29 @@ export class CriWishes {
   /** The configuration of one of the pod's containers. The first of them, CRI's pause container, is when containerd is asked. */
   async applyTo(config: Config, { annotations = {}, linux }: Spec): Promise<Config> {
     const type = annotations[CONTAINER_TYPE];
-    if (config.userns === 'none' && config.baseline === 'none') return config;
-    if (type === 'sandbox') {
-      this.#words = this.ask().catch((error: unknown) => {
-        this.warn(
-          `whether the pod’s client is a kubelet is not known, so it is taken for one: ${(error as Error).message}`,
-        );
-        return undefined;
-      });
-    }
+    if (config.userns === 'none' && config.baseline !== 'docker') return config;
+    if (type === 'sandbox' && !KUBELETS_CGROUP.test(linux?.cgroupsPath ?? '')) this.#words = this.#askOnce();
     const words = await this.#words;
     if (words === undefined || isOfKubelet(words)) return config;
-    return {
-      ...config,
-      ...(words.usersMode === NamespaceMode.NODE ? { userns: 'none' } : {}),
-      ...(type === 'container' && linux?.seccomp === undefined ? { baseline: 'none' } : {}),
+    const granted = {
+      ...(config.userns === 'auto' && words.usersMode === NamespaceMode.NODE ? ({ userns: 'none' } as const) : {}),
+      ...(config.baseline === 'docker' && type === 'container' && linux?.seccomp === undefined
+        ? ({ baseline: 'none' } as const)
+        : {}),
     };
+    for (const [key, value] of Object.entries(granted))
+      this.log.info(`${key} is ${value}, as CRI’s client asks, which is no kubelet`);
+    return { ...config, ...granted };
+  }
+
+  async #askOnce(): Promise<PodWords | undefined> {
+    try {
+      return await this.ask();
+    } catch (error) {
+      const reason = (error as Error).message;
+      this.log.warn(`whether the pod’s client is a kubelet is not known, so it is taken for one: ${reason}`);
+      return undefined;
+    }
   }
 }
 
@@ -84,14 +96,18 @@ export async function askContainerd(
   const kept = container?.extensions.find(({ key }) => key === SANDBOX_METADATA)?.value;
   if (kept === undefined) return undefined;
   const { Metadata } = JSON.parse(Buffer.from(kept.value).toString('utf8')) as KeptMetadata;
+  // A record of another form would look like one without labels, which are a kubelet's mark.
+  if (typeof Metadata?.Config?.metadata?.name !== 'string')
+    throw new Error(`its record of pod ${pod} has no name where containerd 1.6 to 2.4 have it`);
   const { labels = {}, linux } = Metadata.Config;
   return { labels, usersMode: linux?.security_context?.namespace_options?.userns_options?.mode };
 }
 
 /** As containerd writes it, with Go's names of fields above and CRI's below. A mode of 0 is left out. */
 interface KeptMetadata {
-  readonly Metadata: {
-    readonly Config: {
+  readonly Metadata?: {
+    readonly Config?: {
+      readonly metadata?: { readonly name?: string };
       readonly labels?: Record<string, string>;
       readonly linux?: {
         readonly security_context?: {

@@ -84,10 +84,7 @@ export class PodServer {
     this.#pod = new PodKeeper(workshop, args.id, siltRoot(), args.socket);
     // After the answer to the call that asked for it.
     const onShutdown = (): void => void setImmediate(() => this.stop());
-    const wishes = new CriWishes(
-      () => askContainerd(args.address, args.namespace, args.id),
-      (message) => log.warn(message),
-    );
+    const wishes = new CriWishes(() => askContainerd(args.address, args.namespace, args.id), log);
     this.#tasks = new TaskService({
       workshop,
       wishes,
