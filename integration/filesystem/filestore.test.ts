@@ -226,17 +226,22 @@ commandLineSuite('containers that have one root filesystem', (host) => {
     },
   );
 
-  test('a link of the image in place of the filestores leads nowhere', async () => {
-    const [away, link] = [join(host().directory, 'away'), join(host().rootfs, FILESTORES)];
-    mkdirSync(away);
-    symlinkSync(away, link);
-    const words = ['--overlay2=root:self', 'run', '--bundle', host().bundle(['true']), host().newId()];
-    const { code, stderr } = await host().silt.run(words);
-    expect([code === 0, stderr]).toEqual([
-      false,
-      expect.stringContaining(`cannot make a filestore in ${host().rootfs}`),
-    ]);
-    expect(readdirSync(away)).toEqual([]);
-    rmSync(link);
-  });
+  test.each(['a link', 'a link that leads nowhere', 'a file'])(
+    '%s of the image in place of the filestores is refused',
+    async (what) => {
+      const [away, place] = [join(host().directory, 'away'), join(host().rootfs, FILESTORES)];
+      mkdirSync(away);
+      if (what === 'a file') writeFileSync(place, 'of the image');
+      else symlinkSync(what === 'a link' ? away : join(away, 'nothing'), place);
+      const words = ['--overlay2=root:self', 'run', '--bundle', host().bundle(['true']), host().newId()];
+      const { code, stderr } = await host().silt.run(words);
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringContaining(`cannot make a filestore in ${host().rootfs}: ${FILESTORES} there is no directory`),
+      ]);
+      expect(readdirSync(away)).toEqual([]);
+      rmSync(place);
+      rmSync(away, { recursive: true });
+    },
+  );
 });

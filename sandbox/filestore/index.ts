@@ -1,5 +1,5 @@
 /** A filestore: a sparse file with a filesystem in it, which becomes a container's upper (`--overlay2=root:self`, `root:dir=…`). */
-import { closeSync, constants, existsSync, fchmodSync, fchownSync, ftruncateSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'; // prettier-ignore
+import { closeSync, constants, existsSync, fchmodSync, fchownSync, ftruncateSync, lstatSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import {
@@ -68,16 +68,20 @@ export function mountFilestore(kernel: Kernel, store: Filestore): number {
   }
 }
 
+/** How often the directory of filestores may go again before there is one in it; each time another container has ended. */
+const MAX_ATTEMPTS = 100;
+
 /** What has the name is this container's own from an earlier run: ids are unique. */
 function createFile({ directory, name }: Filestore): number {
   const how = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   if (name !== undefined) {
-    for (;;) {
+    for (let left = MAX_ATTEMPTS; ; left--) {
       try {
         return createNamed(directory, name, how);
       } catch (error) {
         // Another container's was the last one meanwhile, and its directory went with it.
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !existsSync(directory)) throw error;
+        const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT' && existsSync(directory);
+        if (!isGone || left === 0) throw error;
       }
     }
   }
@@ -106,7 +110,16 @@ function createNamed(directory: string, name: string, how: number): number {
 /** The directory of filestores, made if need be; never what a link leads to, which the image may have in its place. */
 function openFilestores(directory: string): number {
   const path = join(directory, FILESTORES);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  try {
+    // Not recursive: that follows a link that leads nowhere, and fails as if nothing were there.
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === false) {
+      const message = `cannot make a filestore in ${directory}: ${FILESTORES} there is no directory; remove it from the root filesystem, or choose another overlay2`;
+      throw new SiltError('ROOTFS_INVALID', message, { path }, { cause: error });
+    }
+  }
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
     fchownSync(fd, 0, 0);
