@@ -107,6 +107,31 @@ const link = (name: string, linkname: string): Buffer => entry({ name, type: '1'
     expect(Object.keys(look(root.path))).toContain('var/lib/old');
   });
 
+  test('so is one that came before as an ordinary one, with something in it', async () => {
+    const entries = [dir('./var/'), file('./var/lib/new'), dir('./srv/'), replaced('./var/')];
+    await expect(apply(...entries)).rejects.toMatchObject({ code: 'ARCHIVE_INVALID', details: { path: './var/' } });
+    expect(Object.keys(look(root.path))).toContain('var/lib/old');
+  });
+
+  test('a directory that is replaced twice, or within one that is, keeps what the archive has put into it', async () => {
+    const names = await apply(
+      replaced('./etc/'),
+      file('./etc/one'),
+      replaced('./etc/'),
+      file('./etc/ssl/two'),
+      dir('./srv/'),
+      replaced('./etc/ssl/'),
+      file('./etc/ssl/three'),
+      whiteout('./var'),
+      file('./var/four'),
+      replaced('./var/'),
+    );
+    expect(names).toEqual([
+      '.',
+      ...['etc', 'etc/one', 'etc/ssl', 'etc/ssl/three', 'etc/ssl/two', 'link', ...UNTOUCHED, 'var', 'var/four'],
+    ]);
+  });
+
   test('a replaced directory behind others is none of that', async () => {
     expect(await apply(file('./variable'), file('./srv/new'), replaced('./var/'))).not.toContain('var/lib');
   });

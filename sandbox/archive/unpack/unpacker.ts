@@ -137,7 +137,6 @@ export class Unpacker {
     if (this.#merged) {
       if (isReplaced && base !== '') this.#empty(parent, entry, place);
       this.#merged.made(entry.path);
-      this.#merged.announced(entry.path);
     }
     let directory = base === '' ? parent : this.#directories.find(joinPath(dir, base));
     directory ??= this.#directories.make(parent, base, place, () => this.#remove(parent, base, place));
@@ -157,7 +156,7 @@ export class Unpacker {
 
   /** A directory of the image that the archive replaces: gone, for the mounted overlay to mark the one that is made then. */
   #empty(parent: Directory, { path }: Entry, place: Place): void {
-    this.#merged!.refuseLate(path, place);
+    if (!this.#merged!.replaces(path, place)) return;
     this.#ops.flush();
     this.#remove(parent, path.base, place);
     this.#directories.forget(joinPath(path.dir, path.base));
