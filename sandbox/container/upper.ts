@@ -147,8 +147,11 @@ function mountTmpfs(p: ProgramBuilder, size: string): Slot {
   return upper;
 }
 
-/** Bytes of a tmpfs for each of its inodes; the kernel has the same ratio in a tmpfs that is given no limits (tmpfs(5)). */
-const BYTES_PER_INODE = 4096;
+/**
+ * Bytes of a tmpfs for each of its inodes: twice as many as the kernel gives a tmpfs without limits (tmpfs(5)), for it counts each
+ * hard link as one too (shmem_link), of which package managers make a forest.
+ */
+const BYTES_PER_INODE = 2048;
 const LEAST_INODES = 1024;
 
 /**
