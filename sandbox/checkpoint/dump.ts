@@ -153,7 +153,7 @@ class Dump {
     const { kernel, config, state } = this.workshop;
     const { container } = this.source;
     const criu = findCriu(config);
-    const network = this.#foreignNetwork();
+    const network = this.#networkToEnter();
     const images = openSync(this.#images, 'r');
     // CRIU has its end too: should this process die, it still needs them frozen to take everything back.
     const control = kernel.pipe();
@@ -184,7 +184,10 @@ class Dump {
       await goOn();
       await finish();
     } catch (error) {
-      throw keepFailure(session.log, this.#log, error);
+      const failure = keepFailure(session.log, this.#log, error);
+      await goOn();
+      if (this.options.tcpEstablished) await this.#unlockConnections();
+      throw failure;
     } finally {
       await goOn();
       await digests.end();
@@ -229,17 +232,25 @@ class Dump {
   }
 
   /**
-   * The network namespace of a container with a user namespace, as an fd, where it was made outside of that (by CNI): CRIU refuses a
-   * namespace that it cannot enter from the user namespace, but not the one that it is in itself, as at the restore.
+   * The network namespace that CRIU is to work from, as an fd. Its own it locks connection by connection, for as long as it takes, and until
+   * they are restored where the container ends; another one it locks as a whole, and for ever where a pod has it still or CNI.
+   * Nor does it take one that was made outside of the container's user namespace (by CNI), which it cannot enter from there.
    */
-  #foreignNetwork(): number | undefined {
+  #networkToEnter(): number | undefined {
     const { container, pod } = this.source;
-    if (pod.idMaps === null || container.hostIds) return undefined;
     const path = `/proc/${this.#pid}/ns/net`;
+    if (this.options.tcpEstablished) return openSync(path, 'r');
+    if (pod.idMaps === null || container.hostIds) return undefined;
     const owner = openOwner(this.workshop.kernel, path);
     if (owner === undefined) return openSync(path, 'r');
     closeSync(owner);
     return undefined;
+  }
+
+  /** CRIU does it itself unless it was killed. */
+  async #unlockConnections(): Promise<void> {
+    const { unlockConnections } = await import('./connection-lock');
+    await unlockConnections(this.#pid, this.options.onWarning ?? (() => undefined));
   }
 
   #criuOptions(images: number, mounts: readonly MountInfo[], outside: Outside): object {

@@ -7,7 +7,7 @@ import type { Pod } from '../pod/pod';
 import type { StartedPager } from '../pager';
 import type { Process } from '../process/process';
 import type { CriuCommand } from '../programs/criu';
-import type { Workshop } from '../workshop';
+import { warningsOf, type Workshop } from '../workshop';
 import { findCriu, requireVersion } from './criu';
 import { keepFailure, keepLog, type LogSubject } from './kept-log';
 import { type LazyMemory, lazyMemory } from './lazy';
@@ -110,6 +110,7 @@ export class Restored {
             if (request.plan.userns) await uncoverRestoredRoot(kernel, init!);
             await request.image.verifyMemory(pager ? 'not-lazy' : 'all');
             pager?.protect(init!);
+            if (request.image.manifest.options.tcpEstablished) await unlock(workshop, init!);
             resolve();
             await gate.opened;
           } else if (script === 'pre-resume') {
@@ -196,4 +197,10 @@ function makeGate(): Gate {
   });
   opened.catch(() => undefined);
   return { opened, open, refuse };
+}
+
+/** CRIU's root has no iptables, nor CRIU the rights where the network namespace was made outside of the user namespace. */
+async function unlock(workshop: Workshop, { pid }: Process): Promise<void> {
+  const { unlockConnections } = await import('./connection-lock');
+  await unlockConnections(pid, warningsOf(workshop));
 }
