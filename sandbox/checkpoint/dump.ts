@@ -45,6 +45,7 @@ import { normaliseImages } from './normalise';
 import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
 import { keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
+import { separateTerminals } from './terminals';
 import type { CriuSession } from './session';
 import { describeWatches, IRMAP_CACHE } from './watches';
 import type { WorkPath } from './work-path';
@@ -277,7 +278,8 @@ class Dump {
         ...mounts.filter(({ point }) => point !== '/').map(({ point }) => `mnt[${point}]:${point}`),
         ...outside.keys,
         ...outside.deleted.map(({ key }) => key),
-        ...[outside.terminal, outside.checkpointFile].filter((key) => key !== undefined),
+        ...outside.terminals,
+        ...(outside.checkpointFile === undefined ? [] : [outside.checkpointFile]),
       ],
     };
   }
@@ -345,6 +347,7 @@ class Dump {
     const root = namespacePids(this.#pid).at(-1) ?? 1;
     const keys = outside.deleted.map(({ key }) => key);
     const { stdio, deleted } = await normaliseImages(this.#images, root, outside, keys);
+    const terminals = separateTerminals(this.#images, outside.terminals);
     keepStatistics(temporary, this.options.workPath);
     rmSync(join(temporary, IRMAP_CACHE), { force: true });
     // Whoever restores them in a user namespace is not host root: the directory keeps everybody else out.
@@ -367,7 +370,7 @@ class Dump {
       ...saved,
       stdio,
       deleted: deleted.map(({ key, ...rest }) => ({ ...rest, name: nameOfDeleted(keys.indexOf(key)) })),
-      ...(outside.terminal === undefined ? {} : { terminal: outside.terminal }),
+      ...(terminals.length === 0 ? {} : { terminals }),
       ...(outside.checkpointFile === undefined ? {} : { checkpointFile: outside.checkpointFile }),
       options: {
         tcpEstablished: this.options.tcpEstablished ?? false,

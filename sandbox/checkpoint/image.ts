@@ -21,6 +21,7 @@ import {
   readManifest,
   readVerified,
   TERMINAL_OUTPUT,
+  terminalsOf,
   UPPER,
   verifyFile,
 } from './manifest';
@@ -177,7 +178,10 @@ function checkMachine(directory: string, manifest: Manifest, { annotations = {} 
 }
 
 /** @throws SiltError CHECKPOINT_INVALID when what is to be restored would not find what it had: mounts, rights, a terminal. */
-export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'baseline' | 'terminal'>, given: Rights): void {
+export function checkSpec(
+  manifest: Pick<Manifest, 'mounts' | 'spec' | 'baseline' | 'terminal' | 'terminals'>,
+  given: Rights,
+): void {
   const { spec } = given;
   const wanted = new Map(manifest.mounts.map(({ destination, type }) => [destination, type]));
   const now = new Map(describeMounts(spec).map(({ destination, type }) => [destination, type]));
@@ -197,7 +201,7 @@ export function checkSpec(manifest: Pick<Manifest, 'mounts' | 'spec' | 'baseline
     throw new SiltError('CHECKPOINT_INVALID', message);
   }
   refuseRights('the container was checkpointed', rightsBeyond(manifest, given));
-  const hasTerminal = manifest.terminal !== undefined;
+  const hasTerminal = terminalsOf(manifest).length > 0;
   if (hasTerminal === (spec.process?.terminal ?? false)) return;
   const message = hasTerminal
     ? 'the container was checkpointed with a terminal, and is to be restored without one'

@@ -8,6 +8,7 @@ import { Breath } from './breath';
 import { digest, eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
+import type { SavedTerminal } from './terminals';
 
 /**
  * Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. In format 1 CRIU's images are in a
@@ -73,7 +74,9 @@ export interface Manifest {
   readonly deleted?: readonly SavedDeleted[];
   /** Which of the stdio files are still open. */
   readonly stdio: readonly StdioName[];
-  /** How CRIU's images call the terminal; none without one. */
+  /** The terminal, each time that it was opened; none without one. */
+  readonly terminals?: readonly SavedTerminal[];
+  /** How CRIU's images call it, however often it was opened, in a checkpoint that an older silt has made. */
   readonly terminal?: string;
   /** How they call the checkpoint file; none when no process has it open. */
   readonly checkpointFile?: string;
@@ -229,6 +232,14 @@ export function damaged(directory: string, { path, chunk, size }: CheckpointFile
     `the checkpoint ${directory} is damaged: ${path} has changed between its bytes ${from} and ${to}`,
     path,
   );
+}
+
+/** The terminal, as it is to be opened; none without one. */
+export function terminalsOf({
+  terminals,
+  terminal,
+}: Pick<Manifest, 'terminals' | 'terminal'>): readonly SavedTerminal[] {
+  return terminals ?? (terminal === undefined ? [] : [{ key: terminal, flags: 0 }]);
 }
 
 /** Directory of CRIU's images, relative to that of the checkpoint. */

@@ -4,6 +4,7 @@ import { SiltError } from '../../errors';
 import { CHECKPOINT_FILE } from '../application';
 import { Breath } from './breath';
 import type { OutsideFiles } from './normalise';
+import { CONTROLLING_TERMINAL, terminalKey } from './terminals';
 
 /** One line of /proc/PID/mountinfo (proc(5)). */
 export interface MountInfo {
@@ -44,8 +45,8 @@ export interface DeletedFile {
 }
 
 export interface Outside extends OutsideFiles {
-  /** CRIU's key of silt's terminal; undefined without one. */
-  readonly terminal: string | undefined;
+  /** CRIU's keys of silt's terminal, and of /dev/tty where that may be it; none without one. */
+  readonly terminals: readonly string[];
   /** CRIU's key of the checkpoint file that somebody has open. */
   readonly checkpointFile: string | undefined;
   readonly deleted: readonly DeletedFile[];
@@ -72,8 +73,11 @@ export async function findOutside(source: OutsideSource): Promise<Outside> {
   const ids = new Set(mounts.map(({ id }) => id));
   const keys = new Set<string>();
   const deleted = new Map<string, DeletedFile>();
-  let terminal: string | undefined;
+  const terminals = new Set<string>();
   let checkpointFile: string | undefined;
+  // That of a restored process was opened before its devpts was mounted anywhere.
+  const devpts = mounts.find(({ type, point }) => type === 'devpts' && point === '/dev/pts');
+  const ptys = devpts && deviceOf(devpts);
   const application = mounts.find(({ point }) => point === CHECKPOINT_FILE);
   for (const pid of pids) {
     for (const name of ['cwd', 'root']) refuseDeletedDirectory(pid, `/proc/${pid}/${name}`);
@@ -85,12 +89,12 @@ export async function findOutside(source: OutsideSource): Promise<Outside> {
       const mount = mountOf(pid, fd);
       const stat = statSync(link, { throwIfNoEntry: false });
       if (mount === undefined || stat === undefined) continue;
-      if (hasTerminal && stat.isCharacterDevice() && stat.rdev === FIRST_PTY && ids.has(mount)) {
-        terminal = terminalKey(stat);
+      if (hasTerminal && isTerminal(stat) && (ids.has(mount) || stat.dev === ptys)) {
+        terminals.add(terminalKey(stat.rdev, stat.dev));
         continue;
       }
       if (application && stat.isCharacterDevice() && isPty(stat, application)) {
-        checkpointFile = terminalKey(stat);
+        checkpointFile = terminalKey(stat.rdev, stat.dev);
         continue;
       }
       const key = keyOf(mount, stat);
@@ -114,12 +118,8 @@ export async function findOutside(source: OutsideSource): Promise<Outside> {
       if (file !== undefined) deleted.set(file.key, file);
     }
   }
-  return { keys: [...keys], inodes: source.stdio, terminal, checkpointFile, deleted: [...deleted.values()] };
-}
-
-/** How CRIU calls a terminal (its `--external tty[…]`). */
-function terminalKey({ rdev, dev }: Stats): string {
-  return `tty[${rdev.toString(16)}:${dev.toString(16)}]`;
+  const rest = { terminals: [...terminals], checkpointFile, deleted: [...deleted.values()] };
+  return { keys: [...keys], inodes: source.stdio, ...rest };
 }
 
 function cannotSave(pid: number, what: string, path: string): SiltError {
@@ -163,6 +163,11 @@ function deletedMapping(link: string): DeletedFile | undefined {
 
 /** makedev(136, 0): the first pty of a devpts. */
 const FIRST_PTY = 0x8800;
+
+/** Whether it is, or may be, the terminal that silt has made in the container's devpts. */
+function isTerminal(stat: Stats): boolean {
+  return stat.isCharacterDevice() && (stat.rdev === FIRST_PTY || stat.rdev === CONTROLLING_TERMINAL);
+}
 
 /** Whether it is the pty that this mount shows, through whatever mount it was opened: silt opens that of a restored process. */
 function isPty({ rdev, dev }: Stats, mount: MountInfo): boolean {

@@ -61,7 +61,7 @@ export class Restored {
       throw error;
     } finally {
       const deleted = prepared.deleted.map(({ fd }) => fd);
-      for (const fd of [...Object.values(prepared.fds), prepared.slave, ...deleted, lazy?.device])
+      for (const fd of [...Object.values(prepared.fds), ...prepared.slaves, ...deleted, lazy?.device])
         if (fd !== undefined) closeSync(fd);
     }
   }

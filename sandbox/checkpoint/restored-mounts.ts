@@ -8,14 +8,15 @@ import { openSeed, seedUpper } from '../seed/seed';
 import type { AllowedDevice } from '../seed/unpacker';
 import type { Workshop } from '../workshop';
 import { type InheritedFile, openDeleted } from './deleted';
+import { terminalsOf } from './manifest';
 import type { RestoreRequest } from './restore-request';
 
 export interface Prepared {
   readonly root: RootPlan;
   /** Fds by the names that the plan gives them. */
   readonly fds: Readonly<Record<string, number>>;
-  /** The terminal's slave, which CRIU is given. */
-  readonly slave: number | undefined;
+  /** The terminal's slave, opened for each of the manifest's; CRIU is given them. */
+  readonly slaves: readonly number[];
   /** The terminal's master, until somebody takes it. */
   readonly master: number | undefined;
   /** Files without a name, opened. */
@@ -44,7 +45,7 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
     ]),
   );
   const devices = [...request.devices, ...devicesOf(root)];
-  let slave: number | undefined;
+  const slaves: number[] = [];
   let master: number | undefined;
   try {
     const mounts = [];
@@ -78,15 +79,19 @@ export async function prepareMounts(workshop: Workshop, pod: Pod, request: Resto
         const opened = kernel.run(p.build());
         master = opened.get(terminal.master);
         const place = opened.get(terminal.slave);
-        slave = openSync(`/proc/self/fd/${place}`, C.O_RDWR | C.O_NOCTTY);
-        closeSync(place);
+        try {
+          for (const { flags } of terminalsOf(image.manifest))
+            slaves.push(openSync(`/proc/self/fd/${place}`, C.O_RDWR | C.O_NOCTTY | (flags & C.O_NONBLOCK)));
+        } finally {
+          closeSync(place);
+        }
       }
     }
     const deleted = await openDeleted(workshop, pod, request);
-    const terminal = slave === undefined ? {} : { terminalGiven: true };
-    return { root: { ...root, mounts, ...terminal }, fds, slave, master, deleted };
+    const terminal = master === undefined ? {} : { terminalGiven: true };
+    return { root: { ...root, mounts, ...terminal }, fds, slaves, master, deleted };
   } catch (error) {
-    for (const fd of [...Object.values(fds), slave, master]) if (fd !== undefined) closeSync(fd);
+    for (const fd of [...Object.values(fds), ...slaves, master]) if (fd !== undefined) closeSync(fd);
     throw error;
   }
 }

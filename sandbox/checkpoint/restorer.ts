@@ -13,6 +13,7 @@ import { makeCriuRun, openCriuLog } from './criu-run';
 import type { InheritedFile } from './deleted';
 import { CGROUPS_IGNORED } from './dump';
 import { unusable } from './dumper';
+import { terminalsOf } from './manifest';
 import { inheritKey } from './normalise';
 import type { LazyMemory } from './lazy';
 import { namespacePids } from './outside';
@@ -27,8 +28,7 @@ export function inheritedFiles({ image, stdio, checkpointFile }: RestoreRequest,
     const fd = stdio[name];
     return fd === undefined ? [] : [{ key: inheritKey(name), fd }];
   });
-  if (manifest.terminal !== undefined && prepared.slave !== undefined)
-    files.push({ key: manifest.terminal, fd: prepared.slave });
+  terminalsOf(manifest).forEach(({ key }, i) => files.push({ key, fd: prepared.slaves[i]! }));
   if (manifest.checkpointFile !== undefined && checkpointFile !== undefined)
     files.push({ key: manifest.checkpointFile, fd: checkpointFile });
   files.push(...prepared.deleted);
