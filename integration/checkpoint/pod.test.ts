@@ -1,7 +1,8 @@
 /** All containers of a pod are saved at one moment, and go on in a new pod. */
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkpointCommandSuite, type CommandLine, waitFor } from '../harness';
+import { checkpointCommandSuite, type CommandLine, startCommand, waitFor } from '../harness';
+import { siltProgram } from '../harness/checkout';
 
 const counter = ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done'];
 
@@ -145,6 +146,23 @@ checkpointCommandSuite('a pod', (host) => {
     for (const id of pod.ids) await countsOn(host(), id);
     await remove(pod);
     await intruder.stop('SIGKILL');
+  }, 60_000);
+
+  test('is not paused while a checkpoint has its lock, but afterwards; a poststart hook may pause it', async () => {
+    const { silt } = host();
+    const hook = { path: siltProgram, args: ['silt', '--root', silt.root, 'pause', 'hooked'], timeout: 20 };
+    const env = Object.entries(host().environment).map(([name, value]) => `${name}=${value}`);
+    await silt.must(['run', '--detach', '--bundle', host().sleeper({ hooks: { poststart: [{ ...hook, env }] } }), 'hooked']); // prettier-ignore
+    expect(await silt.status('hooked')).toBe('paused');
+    const holder = startCommand(['flock', join(silt.root, 'hooked'), 'sh', '-c', 'echo locked; cat'], { keepStdinOpen: true }); // prettier-ignore
+    await holder.waitForOutput(/locked/);
+    const resuming = silt.start(['resume', 'hooked']);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await silt.status('hooked')).toBe('paused');
+    holder.child.stdin?.end();
+    expect((await resuming.ended).code).toBe(0);
+    expect(await silt.status('hooked')).toBe('running');
+    await silt.must(['delete', '--force', 'hooked']);
   }, 60_000);
 });
 

@@ -113,6 +113,14 @@ export class RecordedContainer {
       }
       await this.#letGo();
     });
+    // What they do to the container, with commands that take the lock, is not waited for under the lock.
+    try {
+      await this.#hooks.started(this.state.init.pid);
+    } catch (error) {
+      await this.kill(C.SIGKILL).catch(ignoreEnded);
+      await this.ended();
+      throw error;
+    }
   }
 
   async #letGo(): Promise<void> {
@@ -124,7 +132,6 @@ export class RecordedContainer {
       const place = this.#planExec(this.spec.process!);
       await this.#hooks.start({ pid, pidfd }, place);
       await startThroughSocket(kernel, this.#directory, this.state.startFailures ?? []);
-      await this.#hooks.started(pid);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
       kernel.signal(pidfd, C.SIGKILL);
@@ -173,24 +180,28 @@ export class RecordedContainer {
     if (signal === C.SIGKILL && this.#freezer.paused) await this.#freezer.resume();
   }
 
-  /** @throws SiltError WRONG_STATE. */
+  /** Waits for the end of a checkpoint, whose CRIU lets a process run for its own purposes while it saves it. @throws SiltError WRONG_STATE. */
   async pause(): Promise<void> {
-    const { status } = this;
-    if (status === 'stopped') throw this.#notRunning('pause');
-    if (status === 'paused') {
-      throw new SiltError('WRONG_STATE', `cannot pause container ${this.id}: it is paused already`, { id: this.id });
-    }
-    await this.#freezer.pause();
+    await this.#locked(async () => {
+      const { status } = this;
+      if (status === 'stopped') throw this.#notRunning('pause');
+      if (status === 'paused') {
+        throw new SiltError('WRONG_STATE', `cannot pause container ${this.id}: it is paused already`, { id: this.id });
+      }
+      await this.#freezer.pause();
+    });
   }
 
-  /** @throws SiltError WRONG_STATE. */
+  /** Waits as {@link pause} does. @throws SiltError WRONG_STATE. */
   async resume(): Promise<void> {
-    const { status } = this;
-    if (status === 'stopped') throw this.#notRunning('resume');
-    if (status !== 'paused') {
-      throw new SiltError('WRONG_STATE', `cannot resume container ${this.id}: container not paused`, { id: this.id });
-    }
-    await this.#freezer.resume();
+    await this.#locked(async () => {
+      const { status } = this;
+      if (status === 'stopped') throw this.#notRunning('resume');
+      if (status !== 'paused') {
+        throw new SiltError('WRONG_STATE', `cannot resume container ${this.id}: container not paused`, { id: this.id });
+      }
+      await this.#freezer.resume();
+    });
   }
 
   /**
