@@ -350,6 +350,16 @@ describe('what is refused', () => {
     });
   });
 
+  test.each(['prestart', 'createRuntime', 'createContainer'])('a hook of %s in a mount namespace of a path', (kind) => {
+    const mount = { type: 'mount', path: '/proc/1/ns/mnt' };
+    const linux = { namespaces: [...NAMESPACES.filter(({ type }) => type !== 'mount'), mount] };
+    const hooks = { [kind]: [{ path: '/bin/true' }] };
+    expect(refusal(document({ linux, hooks }))).toMatchObject({
+      code: 'SPEC_UNSUPPORTED',
+      details: { jsonPath: `$.hooks.${kind}` },
+    });
+  });
+
   describe('without a mount namespace', () => {
     const linux = { namespaces: [{ type: 'pid' }], uidMappings: [], gidMappings: [] };
     test.each(['bounding', 'effective', 'permitted', 'inheritable', 'ambient'])('CAP_SYS_ADMIN, %s', (set) => {

@@ -248,4 +248,29 @@ commandLineSuite('hooks that mount', (host) => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/error running createContainer hook #0: .*mount: .*HOOK_FAILED/s);
   });
+
+  // pivot_root(2) moves the root of what is left in the mount namespace: what it executes next would be the image's.
+  test.each([
+    ['in its cgroup', ''],
+    [
+      'that has left the cgroup',
+      'for f in $(find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs); do echo $$ > $f; done 2> /dev/null; ',
+    ],
+  ])('what they leave running %s is ended before the pivot, and executes nothing of the image', async (_, leave) => {
+    const { directory, rootfs } = host();
+    writeFileSync(join(rootfs, 'bin/payload'), '#!/bin/sh\ncat /proc/self/uid_map > /tmp/executed\n', { mode: 0o755 });
+    const log = join(directory, 'left');
+    // The first line says that it runs, and no hook ends before that.
+    const loop = `${leave}echo $$ > ${log}; while :; do /bin/payload; sleep 0.02; done`;
+    const script = `rm -f ${log}; setsid sh -c '${loop}' < /dev/null > /dev/null 2>&1 & until test -s ${log}; do sleep 0.02; done`;
+    const hook = { path: '/bin/sh', args: ['sh', '-c', script], env: ['PATH=/usr/bin:/bin'] };
+    const words = 'sleep 0.5; ls /tmp; echo that is all; busybox ps -o args';
+    const bundle = host().bundle(['sh', '-c', words], { hooks: { createContainer: [hook] } });
+    for (const userns of ['auto', 'none']) {
+      const said = await host().silt.must([`--userns=${userns}`, 'run', '--bundle', bundle, host().newId()]);
+      expect(said).toMatch(/^that is all\n/);
+      expect(said).not.toContain('/bin/payload');
+      expect(readFileSync(log, 'utf8')).toMatch(/^\d+\n$/);
+    }
+  });
 });

@@ -1,4 +1,4 @@
-/** What cannot be had in the mount namespace of the host, where a container has its root filesystem by chroot(2). */
+/** What cannot be had in the mount namespace of the host, where a container has its root filesystem by chroot(2), or in that of somebody else. */
 import { CAPABILITY_SETS } from '../capabilities';
 import type { Process, Spec } from '../spec';
 import { refuse } from './shape';
@@ -11,13 +11,25 @@ export function isInHostMounts({ linux }: Pick<Spec, 'linux'>): boolean {
   return !(linux?.namespaces ?? []).some(({ type }) => type === 'mount');
 }
 
-/** @throws SiltError SPEC_UNSUPPORTED for what a spec without a mount namespace cannot have. */
+/** @throws SiltError SPEC_UNSUPPORTED for what a spec without a mount namespace of the container's own cannot have. */
 export function checkHostMounts(spec: Spec): void {
-  if (!isInHostMounts(spec)) return;
-  if (spec.process) checkMountPower(spec.process, '$.process');
+  if (isInHostMounts(spec)) {
+    if (spec.process) checkMountPower(spec.process, '$.process');
+    refuseBuildingHooks(
+      spec,
+      `without a mount namespace in $.linux.namespaces such hooks would not see the container's root, and mount on the host`,
+    );
+  } else if (spec.linux?.namespaces?.some(({ type, path }) => type === 'mount' && path)) {
+    refuseBuildingHooks(
+      spec,
+      'in a mount namespace of a path such hooks would act on the files of whose it is, and be looked up there; leave the path out of $.linux.namespaces',
+    );
+  }
+}
+
+function refuseBuildingHooks(spec: Spec, message: string): void {
   for (const kind of BUILDING_HOOKS) {
     if ((spec.hooks?.[kind] ?? []).length === 0) continue;
-    const message = `without a mount namespace in $.linux.namespaces such hooks would not see the container's root, and mount on the host`;
     throw refuse(`$.hooks.${kind}`, message, 'SPEC_UNSUPPORTED');
   }
 }

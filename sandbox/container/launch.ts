@@ -6,6 +6,7 @@ import { mountCover } from '../filestore';
 import { execFailure, schedulerFailure } from '../exec/exec-failure';
 import { namespacesOf } from '../exec/exec-plan';
 import type { HookPlace, Hooks } from './hooks';
+import { withoutLeftovers } from './leftovers';
 import { idmapFailure } from '../mounts/idmap-failure';
 import { openOwnNamespaces } from '../pod/namespace-paths';
 import type { Pod } from '../pod/pod';
@@ -47,7 +48,7 @@ export interface FirstProcess {
 
 /** Starts a launcher, which builds the container and waits in it. @throws SiltError; what was begun is on `undo`. */
 export async function launchFirst(creation: Creation): Promise<FirstProcess> {
-  const { workshop, pod, request, plan, hooks, upper, undo, mountFds } = creation;
+  const { workshop, pod, request, plan, upper, undo, mountFds } = creation;
   const { kernel } = workshop;
   const program = launchProgram(plan.launch);
   const namespaces = openOwnNamespaces(kernel, request.spec);
@@ -96,7 +97,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
       onQuestion: (name) =>
         name === REPORTS.untraced
           ? traceFirst(workshop, plan.cpu!, init!, directory, lifetime)
-          : hooks.create({ pid: init!.pid, pidfd: init!.fd }, hookPlace(pod, request, plan)),
+          : runHooks(creation, init!),
       abort,
     });
     const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
@@ -114,7 +115,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
 
 /** The processes of a checkpoint, held by CRIU where a launcher would be parked. @throws SiltError; what was begun is on `undo`. */
 export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
-  const { workshop, pod, request, plan, hooks, upper, undo, mountFds, checkpointFile } = creation;
+  const { workshop, pod, request, plan, upper, undo, mountFds, checkpointFile } = creation;
   undo.add(() => pod.dropUpper(request.id));
   const cover = plan.launch.root.cover ? mountCover(workshop.kernel) : undefined;
   const slave = checkpointFile === undefined ? undefined : openSync(checkpointFile, C.O_RDWR | C.O_NOCTTY);
@@ -137,12 +138,18 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
       cpu: plan.cpu,
       stateDirectory: workshop.state.containerPath(pod.id, request.id),
       workPath: request.workPath,
-      onQuestion: (init) => hooks.create({ pid: init.pid, pidfd: init.fd }, hookPlace(pod, request, plan)),
+      onQuestion: (init) => runHooks(creation, init),
     });
     return { init: restored.init, parked: restored, failures: undefined };
   } finally {
     for (const fd of [cover, slave]) if (fd !== undefined) closeSync(fd);
   }
+}
+
+/** The hooks before the pivot. Nothing of theirs runs when this is done. @throws SiltError HOOK_FAILED. */
+function runHooks({ workshop: { kernel }, pod, request, plan, hooks }: Creation, { pid, fd }: Process): Promise<void> {
+  const place = { id: request.id, cgroup: plan.cgroup.cgroup, pid };
+  return withoutLeftovers(kernel, place, () => hooks.create({ pid, pidfd: fd }, hookPlace(pod, request, plan)));
 }
 
 /**
