@@ -110,6 +110,6 @@ function digestHere(file: number, { path, size, chunk }: Chunks, indexes: readon
   }
 }
 
-function tooShort(path: string): SiltError {
+export function tooShort(path: string): SiltError {
   return new SiltError('CHECKPOINT_INVALID', `${path} became shorter while it was read`, { path });
 }

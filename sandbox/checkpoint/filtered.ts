@@ -1,7 +1,7 @@
-/** Which threads CRIU would give their seccomp filters back (CRIU's images/pstree.proto, core.proto, seccomp.proto and seccomp.c). */
-import { messageIn, onlyNumber, parseFields, parseImage, type WireField } from './image-file';
+/** Which threads CRIU would give their seccomp filters back (CRIU's images/core.proto, seccomp.proto and seccomp.c). */
+import { isDead, processesIn } from './process-tree';
+import { messageIn, onlyNumber, parseFields, parseImage } from './image-file';
 
-const TREE = { pid: 1, threads: 5 } as const;
 const CORE = { thread: 5 } as const;
 const THREAD = { mode: 11, filter: 12 } as const;
 const SECCOMP = { filters: 1 } as const;
@@ -33,32 +33,20 @@ export function threadsWithLess(wanted: number, { tree, seccomp, cores }: Filter
   const filters = seccomp === undefined ? [] : filtersIn(seccomp);
   const chainOf = (tid: number): Filter[] => {
     const bytes = cores.get(tid);
-    const thread = bytes && messageIn(parseFields(parseImage(bytes, `core-${tid}.img`).entries[0]!), CORE.thread);
+    const thread =
+      bytes && messageIn(parseFields(parseImage(bytes, `core-${tid}.img`).entries[0] ?? Buffer.alloc(0)), CORE.thread);
     if (thread === undefined || onlyNumber(thread, THREAD.mode) !== FILTERED) return [];
     return chain(filters, Number(onlyNumber(thread, THREAD.filter) ?? -1));
   };
-  const isDead = (pid: number): boolean => {
-    const bytes = cores.get(pid);
-    const core = bytes && parseFields(parseImage(bytes, `core-${pid}.img`).entries[0]!);
-    return core !== undefined && !core.some(({ number }) => number === CORE.thread);
-  };
-  return parseImage(tree, 'pstree.img').entries.flatMap((entry) => {
-    const item = parseFields(entry);
-    const first = Number(onlyNumber(item, TREE.pid) ?? -1);
-    // Of a zombie nothing runs, see credentialsBeyond.
-    if (isDead(first)) return [];
+  return processesIn(tree).flatMap(({ pid: first, threads }) => {
+    if (isDead(cores.get(first))) return [];
     const given = chainOf(first);
     const forAll = given.every(({ ofAllThreads }) => ofAllThreads) ? given.length : 0;
-    return [...new Set([first, ...threadsOf(item)])].filter((tid) => {
+    return threads.filter((tid) => {
       const own = tid === first ? given.length : chainOf(tid).length;
       return Math.max(own, forAll) < wanted;
     });
   });
-}
-
-function threadsOf(item: readonly WireField[]): number[] {
-  const threads = item.filter(({ number }) => number === TREE.threads);
-  return threads.map(({ value }) => (typeof value === 'bigint' ? Number(value) : -1));
 }
 
 function filtersIn(seccomp: Buffer): Filter[] {

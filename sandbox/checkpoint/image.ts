@@ -1,6 +1,6 @@
 /** A checkpoint that is to be restored: what must be right before anything of it is started. */
 import { readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
 import { isPrivileged, type Spec } from '../../oci';
 import { missingFeatures } from '../cpuid/features';
@@ -8,13 +8,17 @@ import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
 import { Breath } from './breath';
 import { credentialsBeyond } from './credentials';
+import { DELETED } from './deleted';
 import { describeMounts } from './filesystems';
 import { threadsWithLess } from './filtered';
+import { threadsWithoutCore } from './process-tree';
 import { readPagemaps } from '../pager/pagemap';
 import { type Rights, rightsBeyond } from './rights';
 import {
   checkSizes,
   filesIn,
+  imagesOf,
+  isImage,
   isMemory,
   type Manifest,
   processDirectory,
@@ -84,13 +88,14 @@ export async function openCheckpoint(
   return { directory, manifest, process, upper, terminalOutput, background, verifyMemory };
 }
 
-async function verify(directory: string, { files }: Manifest, withoutLazy: boolean): Promise<void> {
+async function verify(directory: string, manifest: Manifest, withoutLazy: boolean): Promise<void> {
+  const { files } = manifest;
   if (!withoutLazy) {
     for (const file of files.filter(isMemory)) await verifyFile(directory, file);
     return;
   }
   const needed = new Map<string, Set<number>>();
-  for (const { runs, file } of readPagemaps(directory, files)) {
+  for (const { runs, file } of readPagemaps(directory, manifest)) {
     const chunks = needed.get(file.path) ?? new Set();
     for (const { start, end, offset } of runs.filter(({ lazy }) => !lazy))
       for (let at = offset - (offset % file.chunk); at < offset + end - start; at += file.chunk)
@@ -104,18 +109,15 @@ async function verify(directory: string, { files }: Manifest, withoutLazy: boole
 }
 
 function criuImages(directory: string, manifest: Manifest): CriuImages {
-  const images = manifest.files.filter(({ path }) => isImage(path, manifest));
-  return { directory: join(directory, processDirectory(manifest)), names: images.map(({ path }) => basename(path)) };
+  return { directory: join(directory, processDirectory(manifest)), names: [...imagesOf(manifest).keys()] };
 }
 
-function isImage(path: string, manifest: Manifest): boolean {
-  return dirname(path) === processDirectory(manifest) && path.endsWith('.img');
-}
-
-/** CRIU opens its images by their names: one that nobody has vouched for must not be among them. */
+/** CRIU opens its images by their names, and follows symlinks: one that nobody has vouched for must not be among them, nor an archive. */
 function refuseFurther(directory: string, manifest: Manifest): void {
   const known = new Set(manifest.files.map(({ path }) => path));
-  const further = filesIn(directory).filter((path) => isImage(path, manifest) && !known.has(path));
+  const further = filesIn(directory, (entry) => !entry.isDirectory()).filter(
+    (path) => (isImage(path, manifest) || path === UPPER || path === DELETED) && !known.has(path),
+  );
   if (further.length === 0) return;
   const message = `the checkpoint ${directory} holds files that its manifest does not list: ${further.join(', ')}; remove them`;
   throw new SiltError('CHECKPOINT_INVALID', message, { path: join(directory, further[0]!) });
@@ -123,7 +125,7 @@ function refuseFurther(directory: string, manifest: Manifest): void {
 
 /** The manifest says what the container was created with. This is what CRIU would give its threads. */
 async function checkThreads(directory: string, manifest: Manifest, given: Rights): Promise<void> {
-  const images = new Map(manifest.files.map((file) => [basename(file.path), file]));
+  const images = imagesOf(manifest);
   const breath = new Breath();
   const beyond: string[] = [];
   const cores = new Map<number, Buffer>();
@@ -135,11 +137,15 @@ async function checkThreads(directory: string, manifest: Manifest, given: Rights
     beyond.push(...credentialsBeyond(core, name, given));
     await breath.take();
   }
-  const [tree, filters] = [images.get('pstree.img'), images.get('seccomp.img')];
+  const [treeFile, filters] = [images.get('pstree.img'), images.get('seccomp.img')];
+  if (treeFile === undefined) throw lacking(directory, 'pstree.img');
+  const tree = readVerified(directory, treeFile);
+  const unknown = threadsWithoutCore(tree, cores);
+  if (unknown.length > 0) throw lacking(directory, some(unknown.map((tid) => `core-${tid}.img`)));
   const wanted = filtersOf(given);
-  if (tree !== undefined && wanted > 0) {
+  if (wanted > 0) {
     const seccomp = filters && readVerified(directory, filters);
-    const less = threadsWithLess(wanted, { tree: readVerified(directory, tree), seccomp, cores });
+    const less = threadsWithLess(wanted, { tree, seccomp, cores });
     beyond.push(...less.map((tid) => `core-${tid}.img: no seccomp filter, or one less`));
   }
   refuseRights(`the checkpoint ${directory} holds threads`, beyond);
@@ -151,16 +157,24 @@ function filtersOf({ spec, baseline = 'none' }: Rights): number {
   return own + (baseline === 'none' || isPrivileged(spec) ? 0 : 1);
 }
 
-/** One for each thread. */
-const CORE = /^core-(\d+)\.img$/;
+function lacking(directory: string, names: string): SiltError {
+  const message = `the checkpoint ${directory} is incomplete: its manifest does not list ${names}, which CRIU needs`;
+  return new SiltError('CHECKPOINT_INVALID', message, { path: directory });
+}
+
+/** One for each thread, by its id as CRIU writes it. */
+const CORE = /^core-([1-9]\d*)\.img$/;
 /** How many of the reasons are named: of a thousand threads each may have the same. */
 const NAMED = 8;
 
 function refuseRights(what: string, beyond: readonly string[]): void {
   if (beyond.length === 0) return;
-  const more = beyond.length > NAMED ? ` and ${beyond.length - NAMED} more` : '';
-  const message = `${what} with rights that the one to be restored is not given: ${beyond.slice(0, NAMED).join(', ')}${more}`;
+  const message = `${what} with rights that the one to be restored is not given: ${some(beyond)}`;
   throw new SiltError('CHECKPOINT_INVALID', message);
+}
+
+function some(all: readonly string[]): string {
+  return `${all.slice(0, NAMED).join(', ')}${all.length > NAMED ? ` and ${all.length - NAMED} more` : ''}`;
 }
 
 function checkMachine(directory: string, manifest: Manifest, { annotations = {} }: Spec): void {

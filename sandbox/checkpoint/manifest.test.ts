@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -9,6 +9,7 @@ import {
   filesIn,
   type Manifest,
   readManifest,
+  readVerified,
   verifyFile,
   writeManifest,
 } from './manifest';
@@ -102,6 +103,51 @@ describe('the manifest', () => {
     expect(thrown(() => readManifest(directory))).toMatchObject(
       invalid(/of format 99, .*restore it with silt 9.9 or later/),
     );
+  });
+
+  test.each([
+    [['/a'], /a, which is no plain path/],
+    [['../a'], /a, which is no plain path/],
+    [['..'], /which is no plain path/],
+    [['./core-1.img'], /which is no plain path/],
+    [['a//b'], /which is no plain path/],
+    [['a/../b'], /which is no plain path/],
+    [['a/'], /which is no plain path/],
+    [[''], /which is no plain path/],
+    [[7], /which is no plain path/],
+    [['a', 'b', 'a'], /the file a, twice/],
+    [['core-1.img', 'sub/core-1.img'], /sub\/core-1.img, and another image of that name/],
+    [['process/core-1.img', 'core-1.img'], /file core-1.img, and another image of that name/],
+  ])('with the files %j is refused', async (paths, message) => {
+    const files = paths.map((one) => ({ path: one, size: 1, chunk: 2, sha256: ['x'] })) as Manifest['files'];
+    await writeManifest(directory, manifest(files));
+    expect(thrown(() => readManifest(directory))).toMatchObject(invalid(message));
+  });
+
+  test('that names another archive than those it lists is refused', async () => {
+    const filesystems = [{ destination: '/data', file: '../tmpfs-0.tar' }];
+    await writeManifest(directory, manifest([], { filesystems }));
+    expect(thrown(() => readManifest(directory))).toMatchObject(
+      invalid(/does not list the file .*tmpfs-0.tar of .data/),
+    );
+  });
+
+  test('lists regular files, to which no symlink leads', async () => {
+    mkdirSync(join(directory, 'real'));
+    writeFileSync(join(directory, 'real/a.img'), 'x');
+    const file = await describeFile(directory, 'real/a.img');
+    const check = (path: string): unknown => thrown(() => checkSizes(directory, manifest([{ ...file, path }])));
+    expect(() => checkSizes(directory, manifest([file]))).not.toThrow();
+    symlinkSync('real', join(directory, 'process'));
+    symlinkSync('real/a.img', join(directory, 'b.img'));
+    mkdirSync(join(directory, 'c.img'));
+    expect(check('process/a.img')).toMatchObject(invalid(/process\/a.img: process is no directory/));
+    expect(check('b.img')).toMatchObject(invalid(/b.img: it is no regular file/));
+    expect(check('c.img')).toMatchObject(invalid(/c.img: it is no regular file/));
+    // Should it have become one since.
+    const link = { ...file, path: 'b.img' };
+    expect(thrown(() => readVerified(directory, link))).toMatchObject(invalid(/b.img: it is no regular file/));
+    await expect(verifyFile(directory, link)).rejects.toMatchObject(invalid(/b.img: it is no regular file/));
   });
 
   test('names the file that is missing or has another size', () => {

@@ -1,6 +1,17 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
-import { closeSync, fstatSync, fsync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  constants,
+  type Dirent,
+  fstatSync,
+  fsync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
@@ -130,10 +141,13 @@ export async function describeFiles(
   return files;
 }
 
-/** All files of a checkpoint that is being written, in order of their names; the manifest is none of them. */
-export function filesIn(directory: string): string[] {
+/**
+ * All files of a checkpoint, in order of their names; the manifest is none of them.
+ * @param counts what is a file: regular ones, if nothing else is said
+ */
+export function filesIn(directory: string, counts = (entry: Dirent): boolean => entry.isFile()): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter(counts)
     .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
     .filter((path) => path !== MANIFEST)
     .sort();
@@ -161,7 +175,8 @@ export async function sync(path: string): Promise<void> {
 
 /**
  * Reads a checkpoint's manifest.
- * @throws SiltError CHECKPOINT_INVALID for a directory without one, a damaged one, and one of a newer silt.
+ * @throws SiltError CHECKPOINT_INVALID for a directory without one, a damaged one, one of a newer silt, and one whose list of files
+ * leaves open which file is meant.
  */
 export function readManifest(directory: string): Manifest {
   const path = join(directory, MANIFEST);
@@ -184,16 +199,67 @@ export function readManifest(directory: string): Manifest {
     const message = `the checkpoint ${directory} is of format ${manifest.version}, and this silt knows ${CHECKPOINT_VERSION}; restore it with silt ${manifest.silt} or later`;
     throw invalid(message, path);
   }
+  checkPaths(path, manifest);
   return manifest;
 }
 
-/** Sizes of all files are right, and none is missing. @throws SiltError CHECKPOINT_INVALID naming the first that is not. */
+/** Each file once, by a path that has only one form; of images each name once, since CRIU opens them by their names. */
+function checkPaths(
+  manifestPath: string,
+  { files, filesystems = [] }: Partial<Manifest> & Pick<Manifest, 'files'>,
+): void {
+  const seen = new Set<string>();
+  const unique = (what: string): boolean => seen.size !== seen.add(what).size;
+  for (const { path } of files) {
+    const refuse = (reason: string): SiltError => invalid(`${manifestPath} lists the file ${path}, ${reason}`, path);
+    if (
+      typeof path !== 'string' ||
+      isAbsolute(path) ||
+      normalize(path) !== path ||
+      path === '.' ||
+      path.split('/').includes('..') ||
+      path.endsWith('/')
+    )
+      throw refuse('which is no plain path beneath the checkpoint');
+    if (!unique(path)) throw refuse('twice');
+    if (path.endsWith('.img') && !unique(`image ${basename(path)}`)) throw refuse('and another image of that name');
+  }
+  const unlisted = filesystems.find(({ file }) => file !== undefined && !files.some(({ path }) => path === file));
+  if (unlisted?.file !== undefined)
+    throw invalid(`${manifestPath} does not list the file ${unlisted.file} of ${unlisted.destination}`, unlisted.file);
+}
+
+/**
+ * Sizes of all files are right, none is missing, and each is a regular file that no symlink leads to.
+ * @throws SiltError CHECKPOINT_INVALID naming the first that is not.
+ */
 export function checkSizes(directory: string, manifest: Manifest): void {
-  for (const { path, size } of manifest.files) {
-    const found = statSync(join(directory, path), { throwIfNoEntry: false });
+  const real = new Set(['.']);
+  const checkParent = (parent: string, path: string): void => {
+    if (real.has(parent)) return;
+    checkParent(dirname(parent), path);
+    const found = lstatSync(join(directory, parent), { throwIfNoEntry: false });
     if (found === undefined) throw invalid(`the checkpoint ${directory} is incomplete: ${path} is missing`, path);
+    if (!found.isDirectory()) throw irregular(directory, path, `${parent} is no directory`);
+    real.add(parent);
+  };
+  for (const { path, size } of manifest.files) {
+    checkParent(dirname(path), path);
+    const found = lstatSync(join(directory, path), { throwIfNoEntry: false });
+    if (found === undefined) throw invalid(`the checkpoint ${directory} is incomplete: ${path} is missing`, path);
+    if (!found.isFile()) throw irregular(directory, path, 'it is no regular file');
     if (found.size !== size)
       throw invalid(`the checkpoint ${directory} is damaged: ${path} has ${found.size} bytes, not ${size}`, path);
+  }
+}
+
+/** Opens a file of the manifest's list to read it; the fd is the caller's to close. @throws SiltError CHECKPOINT_INVALID for a symlink. */
+export function openListed(directory: string, { path }: Pick<CheckpointFile, 'path'>): number {
+  try {
+    return openSync(join(directory, path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ELOOP') throw error;
+    throw irregular(directory, path, 'it is no regular file');
   }
 }
 
@@ -206,7 +272,7 @@ export async function verifyFile(
   file: CheckpointFile,
   chunks: Iterable<number> = file.sha256.keys(),
 ): Promise<void> {
-  const opened = openSync(join(directory, file.path), 'r');
+  const opened = openListed(directory, file);
   try {
     await eachDigest(opened, file, [...chunks], (index, found) => {
       if (found !== file.sha256[index]) throw damaged(directory, file, index);
@@ -218,7 +284,13 @@ export async function verifyFile(
 
 /** A small file whole, whose digests are right. @throws SiltError CHECKPOINT_INVALID. */
 export function readVerified(directory: string, file: CheckpointFile): Buffer {
-  const bytes = readFileSync(join(directory, file.path));
+  const opened = openListed(directory, file);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(opened);
+  } finally {
+    closeSync(opened);
+  }
   file.sha256.forEach((wanted, index) => {
     const found = digest(bytes.subarray(index * file.chunk, (index + 1) * file.chunk));
     if (found !== wanted) throw damaged(directory, file, index);
@@ -247,9 +319,24 @@ export function processDirectory({ version }: Pick<Manifest, 'version'>): string
   return version === 1 ? 'process' : '.';
 }
 
+/** Whether a file lies where CRIU looks for its images, and is named as they are. */
+export function isImage(path: string, manifest: Pick<Manifest, 'version'>): boolean {
+  return dirname(path) === processDirectory(manifest) && path.endsWith('.img');
+}
+
+/** CRIU's images, each by the name that CRIU opens it by. */
+export function imagesOf(manifest: Pick<Manifest, 'version' | 'files'>): Map<string, CheckpointFile> {
+  const images = manifest.files.filter(({ path }) => isImage(path, manifest));
+  return new Map(images.map((file) => [basename(file.path), file]));
+}
+
 /** Whether a file is one of those with the contents of memory, which may be large. */
 export function isMemory({ path }: Pick<CheckpointFile, 'path'>): boolean {
   return /^(process\/)?pages-.*\.img$/.test(path);
+}
+
+function irregular(directory: string, path: string, reason: string): SiltError {
+  return invalid(`the checkpoint ${directory} cannot be trusted with ${path}: ${reason}`, path);
 }
 
 function invalid(message: string, path: string): SiltError {

@@ -33,6 +33,23 @@ test('what was not seen growing is read when it is described, as other files are
   await digests.end();
 });
 
+test('a file that has become shorter than what was seen of it is refused', async () => {
+  const path = join(directory, 'pages-4.img');
+  let refused: unknown;
+  // On a busy machine it may not have been looked at yet.
+  for (const wait of [50, 500, 5000]) {
+    writeFileSync(path, randomBytes(2 * SHARE));
+    const digests = new MemoryDigests(directory);
+    await setTimeout(wait);
+    truncateSync(path, 123_456);
+    await digests.describe('pages-4.img').catch((error: unknown) => (refused = error));
+    await digests.end();
+    if (refused !== undefined) break;
+  }
+  const message = expect.stringContaining('pages-4.img became shorter') as string;
+  expect(refused).toMatchObject({ code: 'CHECKPOINT_INVALID', message });
+}, 20_000);
+
 test('it may be ended in the middle, and when its files are gone', async () => {
   const digests = new MemoryDigests(directory);
   writeFileSync(join(directory, 'pages-3.img'), randomBytes(2 * SHARE));

@@ -4,7 +4,7 @@
  */
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestRun, eachDigest, SHARE } from './digests';
+import { digestRun, eachDigest, SHARE, tooShort } from './digests';
 import { type CheckpointFile, describeFile, isMemory, MEMORY_CHUNK as CHUNK } from './manifest';
 
 /** How often it is looked what there is, in milliseconds. */
@@ -30,13 +30,14 @@ export class MemoryDigests {
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY).unref();
   }
 
-  /** A file that is complete, with the contents of memory or any other. @throws what eachDigest throws. */
+  /** A file that is complete, with the contents of memory or any other. @throws what eachDigest throws, also for a file that has shrunk. */
   async describe(path: string): Promise<CheckpointFile> {
     if (!isMemory({ path })) return describeFile(this.directory, path);
     const file = this.#open(path);
     await this.#stop();
     const { fd, sha256 } = file;
     const { size } = fstatSync(fd);
+    if (size < sha256.length * CHUNK) throw tooShort(path);
     const rest = Array.from({ length: Math.ceil(size / CHUNK) - sha256.length }, (_, i) => sha256.length + i);
     await eachDigest(fd, { path, size, chunk: CHUNK }, rest, (index, found) => (sha256[index] = found));
     return { path, size, chunk: CHUNK, sha256 };

@@ -2,12 +2,11 @@
  * The pager's process: reads what of the checkpoint it needs to know, leaves the host's filesystem, takes the processes'
  * userfaultfds from CRIU and brings their memory. See programs/page.ts for what it is given.
  */
-import { openSync, writeSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { writeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { loadNative, type WatchHandle } from '../../native';
 import { Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage } from '../../syscall';
-import { readManifest } from '../checkpoint/manifest';
+import { openListed, readManifest } from '../checkpoint/manifest';
 import { confineNode } from '../seed/confined-node';
 import { capabilityMask, keepOnly } from '../programs/confine';
 import { PAGER, WITH_DEVICE } from '../programs/page';
@@ -36,10 +35,10 @@ interface Memory {
 function readImage(named: string): Map<number, Memory> {
   const directory = `/proc/self/fd/${PAGER.image}`;
   const found = new Map<number, Memory>();
-  for (const { map, runs, file } of readPagemaps(directory, readManifest(directory).files)) {
-    const pid = /^pagemap-(\d+)\.img$/.exec(basename(map))?.[1];
+  for (const { map, runs, file } of readPagemaps(directory, readManifest(directory))) {
+    const pid = /^pagemap-([1-9]\d*)\.img$/.exec(map)?.[1];
     if (pid === undefined) continue;
-    const fd = openSync(join(directory, file.path), 'r');
+    const fd = openListed(directory, file);
     found.set(Number(pid), { runs: runs.filter(({ lazy }) => lazy), file: new VerifiedFile(fd, named, file) });
   }
   return found;

@@ -1,5 +1,9 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { encodeFields, type WireField } from '../checkpoint/image-file';
-import { PAGE, parsePagemap } from './pagemap';
+import { describeFile } from '../checkpoint/manifest';
+import { PAGE, parsePagemap, readPagemaps } from './pagemap';
 
 const number = (field: number, value: number): WireField => ({ number: field, wireType: 0, value: BigInt(value) });
 
@@ -48,4 +52,30 @@ test('the number of pages may be in the wider field of newer CRIUs, and what is 
 
 test('what is no such image is refused', () => {
   expect(() => parsePagemap(image([number(1, 1)]).subarray(0, 11))).toThrow(/is not of the form/);
+});
+
+test('only those where CRIU looks count', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'silt-pagemap-'));
+  try {
+    const paths = [
+      'process/pagemap-1.img',
+      'process/pages-7.img',
+      'pagemap-2.img',
+      'pages-8.img',
+      'process/sub/pagemap-3.img',
+    ];
+    for (const path of paths) {
+      mkdirSync(dirname(join(directory, path)), { recursive: true });
+      writeFileSync(join(directory, path), image([number(1, path.includes('-2') ? 8 : 7)]));
+    }
+    const files = await Promise.all(paths.map((path) => describeFile(directory, path)));
+    expect([...readPagemaps(directory, { version: 1, files })]).toEqual([
+      { map: 'pagemap-1.img', runs: [], file: files[1] },
+    ]);
+    expect([...readPagemaps(directory, { version: 2, files })]).toEqual([
+      { map: 'pagemap-2.img', runs: [], file: files[3] },
+    ]);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
 });

@@ -1,7 +1,6 @@
 /** Where the memory of a checkpoint's processes lies: CRIU's pagemap images (images/pagemap.proto). */
-import { basename, dirname, join } from 'node:path';
 import { numberOf, parseFields, parseImage } from '../checkpoint/image-file';
-import { type CheckpointFile, readVerified } from '../checkpoint/manifest';
+import { type CheckpointFile, imagesOf, type Manifest, readVerified } from '../checkpoint/manifest';
 
 export const PAGE = 4096;
 
@@ -35,15 +34,17 @@ export function parsePagemap(bytes: Buffer): Pagemap {
   return { pages: `pages-${numberOf(parseFields(head), 1)}.img`, runs: runsOf(entries) };
 }
 
-/** What the pagemap images of a checkpoint say, each by its path, with the file that its pages are in. @throws SiltError CHECKPOINT_INVALID. */
+/** What the pagemap images of a checkpoint say, each by its name, with the file that its pages are in. @throws SiltError CHECKPOINT_INVALID. */
 export function* readPagemaps(
   directory: string,
-  files: readonly CheckpointFile[],
+  manifest: Pick<Manifest, 'version' | 'files'>,
 ): Generator<{ readonly map: string; readonly runs: readonly PageRun[]; readonly file: CheckpointFile }> {
-  for (const map of files.filter(({ path }) => /^pagemap-.*\.img$/.test(basename(path)))) {
-    const { pages, runs } = parsePagemap(readVerified(directory, map));
-    const file = files.find(({ path }) => path === join(dirname(map.path), pages));
-    if (file !== undefined) yield { map: map.path, runs, file };
+  const images = imagesOf(manifest);
+  for (const [map, listed] of images) {
+    if (!map.startsWith('pagemap-')) continue;
+    const { pages, runs } = parsePagemap(readVerified(directory, listed));
+    const file = images.get(pages);
+    if (file !== undefined) yield { map, runs, file };
   }
 }
 
