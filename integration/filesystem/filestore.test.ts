@@ -12,7 +12,7 @@ import {
   waitFor,
   type Containerd,
 } from '../harness';
-import { annotation, engineUpper, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
+import { annotation, engineUpper, mountOverlay, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
 
 const FILESTORES = '.silt.filestores';
 
@@ -203,26 +203,39 @@ containerdSuite('overlay2=root:dir=…', { onlyPeer: 'system' }, (host) => {
 });
 
 commandLineSuite('containers that have one root filesystem', (host) => {
-  test.each(['none', 'auto'])(
-    'do not see each other’s filestores, whoever came first, user namespaces %s',
-    async (userns) => {
-      const { rootfs } = host();
+  const roots = {
+    'a directory': () => Promise.resolve({ root: host().rootfs }),
+    'an overlay mounted by hand': () => mountOverlay(host()),
+  };
+  const cases = Object.entries(roots).flatMap(([what, make]) =>
+    ['none', 'auto'].map((userns) => [what, userns, make] as const),
+  );
+  test.each(cases)(
+    '%s, do not see each other’s filestores, whoever came first, user namespaces %s',
+    async (_what, userns, make) => {
+      const { root: rootfs, unmount } = { unmount: () => Promise.resolve(), ...(await make()) };
       const start = async (mode: string): Promise<string> => {
         const id = host().newId();
-        await host().silt.must([`--userns=${userns}`, `--overlay2=${mode}`, 'run', '--detach', '--bundle', host().sleeper(), id]); // prettier-ignore
+        await host().silt.must([`--userns=${userns}`, `--overlay2=${mode}`, 'run', '--detach', '--bundle', host().sleeper({ rootfs }), id]); // prettier-ignore
         return id;
       };
-      const ids = [await start('root:memory'), await start('root:self'), await start('root:self')];
-      expect(readdirSync(join(rootfs, FILESTORES)).sort()).toEqual(ids.slice(1).sort());
-      for (const id of ids) {
-        const look = `ls -a / | grep silt; ls /${FILESTORES} /${FILESTORES}/${ids[1]} 2> /dev/null; mkdir /${FILESTORES} && ls /${FILESTORES}`;
-        const seen = await host().silt.run(['exec', id, 'sh', '-c', look]);
-        expect([seen.code, seen.stdout.toString()]).toEqual([0, '']);
+      const ids: string[] = [];
+      try {
+        for (const mode of ['root:memory', 'root:self', 'root:self']) ids.push(await start(mode));
+        expect(readdirSync(join(rootfs, FILESTORES)).sort()).toEqual(ids.slice(1).sort());
+        for (const id of ids) {
+          const look = `ls -a / | grep silt; ls /${FILESTORES} /${FILESTORES}/${ids[1]} 2> /dev/null; mkdir /${FILESTORES} && ls /${FILESTORES}`;
+          const seen = await host().silt.run(['exec', id, 'sh', '-c', look]);
+          expect([seen.code, seen.stdout.toString()]).toEqual([0, '']);
+        }
+        await host().silt.must(['delete', '--force', ids[1]!]);
+        expect(readdirSync(join(rootfs, FILESTORES))).toEqual([ids[2]]);
+        for (const id of [ids[0]!, ids[2]!]) await host().silt.must(['delete', '--force', id]);
+        expect(existsSync(join(rootfs, FILESTORES))).toBe(false);
+      } finally {
+        for (const id of ids) await host().silt.run(['delete', '--force', id]);
+        await unmount();
       }
-      await host().silt.must(['delete', '--force', ids[1]!]);
-      expect(readdirSync(join(rootfs, FILESTORES))).toEqual([ids[2]]);
-      for (const id of [ids[0]!, ids[2]!]) await host().silt.must(['delete', '--force', id]);
-      expect(existsSync(join(rootfs, FILESTORES))).toBe(false);
     },
   );
 

@@ -1,7 +1,16 @@
 /** What the tests of overlay modes share: where the engine keeps a container's upper, snapshots, a seed with everything in it. */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { plainNames, readTar, runCommand, siltProgram, type Containerd, type TarEntry } from '../harness';
+import {
+  mustRun,
+  plainNames,
+  readTar,
+  runCommand,
+  siltProgram,
+  type CommandLine,
+  type Containerd,
+  type TarEntry,
+} from '../harness';
 
 export const annotation = 'dev.gvisor.tar.rootfs.upper';
 export const overlayAnnotation = 'dev.gvisor.flag.overlay2';
@@ -32,6 +41,22 @@ export async function engineUpper(host: Containerd, id: string): Promise<string>
   const upper = /upperdir=([^,\s]+)/.exec(text)?.[1];
   if (upper === undefined) throw new Error(`no upperdir in ${text}`);
   return upper;
+}
+
+export interface HandMounted {
+  readonly root: string;
+  readonly upper: string;
+  readonly unmount: () => Promise<void>;
+}
+
+/** An overlay of the busybox that a command line has, mounted as a person would. */
+export async function mountOverlay({ directory, rootfs }: CommandLine): Promise<HandMounted> {
+  const base = mkdtempSync(join(directory, 'overlay-'));
+  const [root, upper, work] = ['root', 'upper', 'work'].map((name) => join(base, name)) as [string, string, string];
+  for (const path of [root, upper, work]) mkdirSync(path);
+  const options = `lowerdir=${rootfs},upperdir=${upper},workdir=${work}`;
+  await mustRun(['mount', '-t', 'overlay', '-o', options, 'overlay', root]);
+  return { root, upper, unmount: async () => void (await mustRun(['umount', root])) };
 }
 
 /** `silt tar rootfs-upper` to where seeds may lie; the entries' names without `./` and slashes, sorted. */

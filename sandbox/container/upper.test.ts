@@ -2,7 +2,7 @@ import { refusal } from '../../errors/testing/refusal';
 import type { EngineRoot } from '../../gofer';
 import type { Spec } from '../../oci';
 import { parseConfig } from '../config/config';
-import { planUpper, type UpperPlan, upperNames } from './upper';
+import { needsCover, planUpper, type UpperPlan, upperNames } from './upper';
 
 const containerd: EngineRoot = {
   layers: ['/snapshots/5/fs', '/snapshots/1/fs'],
@@ -51,5 +51,22 @@ describe('without an overlay of silt’s', () => {
       message:
         "overlay2=none writes to the engine's own upper, which must lie beside its work directory; they are /a/fs and /b/work; choose another overlay2",
     });
+  });
+});
+
+describe('a layer that hides filestores', () => {
+  const layers = ['/overlay/upper', '/overlay/lower'];
+  const mounted = { layers, own: { upper: '/bundle/rootfs', work: undefined, changes: '/overlay/upper' } };
+  test.each<[string, EngineRoot, string, boolean]>([
+    ['an overlay that the engine has silt mount', containerd, 'root:memory', false],
+    ['that with a filestore in it', containerd, 'root:self', true],
+    ['a directory', directory, 'root:memory', true],
+    ['an overlay mounted on a directory', mounted, 'root:memory', true],
+    ['that, with filestores elsewhere', mounted, 'root:dir=/filestores', true],
+    ['that, written to itself', mounted, 'none', false],
+    ['a read-only directory', view, 'root:memory', true],
+    ['a read-only overlay', { layers, own: undefined }, 'root:memory', false],
+  ])('%s has one or not', (_what, rootfs, overlay, covered) => {
+    expect(needsCover(plan(overlay, rootfs), rootfs)).toBe(covered);
   });
 });

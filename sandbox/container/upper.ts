@@ -120,12 +120,13 @@ function createInFilestore(kernel: Kernel, store: Filestore, options: UpperOptio
 
 /**
  * Is there to be a layer that hides filestores (mountCover)? Where the container has one in its root filesystem; and where that is a
- * directory which other containers may have as theirs: an overlay of the engine's is one container's.
+ * directory which other containers may have as theirs, be it one on which an overlay is mounted, which is not told from Docker's: an
+ * overlay that the engine has silt mount is one container's.
  */
 export function needsCover(plan: UpperPlan, { layers, own }: EngineRoot): boolean {
   if (plan.kind === 'none' || plan.kind === 'engine') return false;
   if (plan.kind === 'filestore' && plan.name !== undefined) return true;
-  return layers.length === 1 && own?.work === undefined;
+  return own === undefined ? layers.length === 1 : own.work === undefined;
 }
 
 /** What has to be deleted with the container, as an absolute path. */
