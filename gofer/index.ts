@@ -7,7 +7,7 @@ export type { BindStep, CgroupV1View, CopyUp, FilesystemStep, MountStep, RootPla
 export { COVER, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';
-export { sourceOfIdmapStep } from './idmap-step';
+export { idmapStep, sourceOfIdmapStep } from './idmap-step';
 export { buildRoot, enterRoot, setRootPropagation, shareAgain, makeFilesystem, setSysctls } from './root';
 export { openSlave, openTerminal } from './terminal';
 export type { Owner } from './target';

@@ -2,8 +2,16 @@
 import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { commandLineSuite, containerdSuite, deleteTask, readTar, siltTest, tarArchive } from '../harness';
-import { annotation, engineUpper, seedEntries, seedFlags, snapshot } from './overlay';
+import {
+  commandLineSuite,
+  containerdSuite,
+  deleteTask,
+  readTar,
+  siltTest,
+  tarArchive,
+  type CommandResult,
+} from '../harness';
+import { annotation, engineUpper, mountOverlay, seedEntries, seedFlags, snapshot } from './overlay';
 
 for (const userns of ['none', 'auto'] as const) {
   containerdSuite(`overlay2=none, user namespaces ${userns}`, { userns, overlay2: 'none' }, (host) => {
@@ -122,5 +130,28 @@ commandLineSuite('overlay2=none, a root filesystem that is a directory', (host) 
       expect.stringMatching(/the seed \S+ needs an upper, .*; choose another overlay2 \(SEED_REFUSED\)/) as string,
     ]);
     expect(existsSync(join(host().rootfs, 'srv/data'))).toBe(false);
+  });
+});
+
+commandLineSuite('overlay2=none, an overlay mounted by hand, in a pod with a user namespace', (host) => {
+  siltTest('is found wanting before it is seeded, with the words that it has without a seed', async () => {
+    const { root, upper, unmount } = await mountOverlay(host());
+    const archive = join(host().directory, 'mapped.tar');
+    writeFileSync(archive, tarArchive(seedEntries));
+    const id = host().newId();
+    const run = async (annotations: Record<string, string>): Promise<CommandResult> => {
+      const bundle = host().bundle(['true'], { annotations, rootfs: root });
+      return host().silt.run(['--overlay2=none', '--userns=auto', 'run', '--bundle', bundle, id]);
+    };
+    try {
+      const without = await run({});
+      const seeded = await run({ [annotation]: archive });
+      // Where overlays can be idmapped, both run.
+      expect(seeded).toMatchObject({ code: without.code, stderr: without.stderr });
+      expect(existsSync(join(upper, 'srv/data'))).toBe(without.code === 0);
+      if (without.code !== 0) expect(without.stderr).toContain(`${root} cannot be used in a pod with a user namespace`);
+    } finally {
+      await unmount();
+    }
   });
 });

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { type IdMaps, isPodRoots, type Owner, toHost } from '../../gofer';
-import type { Kernel } from '../../syscall';
+import { refuseWithoutIdmap } from '../mounts/idmap-failure';
 import type { ContainerPlan, ContainerRequest } from './plan';
 import type { Pod } from '../pod/pod';
 import type { Seeding } from './seeding';
@@ -31,7 +31,7 @@ export async function makeUpper(
   const seed = request.checkpoint?.upper ?? request.seed;
   if (seed === undefined) return upper;
   if (upper === undefined) {
-    await fillMounted(kernel, request, plan, seed, seeding);
+    await fillMounted(workshop, pod, request, plan, seed, seeding);
     return undefined;
   }
   try {
@@ -45,7 +45,8 @@ export async function makeUpper(
 
 /** Without an upper of its own the container writes to what the engine has mounted, and so does what fills that: never below it. */
 async function fillMounted(
-  kernel: Kernel,
+  { kernel }: Workshop,
+  pod: Pod,
   { rootfs: { own }, checkpoint }: ContainerRequest,
   plan: ContainerPlan,
   seed: string,
@@ -56,6 +57,8 @@ async function fillMounted(
     const message = `the seed ${seed} needs an upper, and with overlay2=none the root filesystem ${own?.upper} has none; choose another overlay2`;
     throw new SiltError('SEED_REFUSED', message, { path: seed });
   }
+  // What the seed wrote would stay there when the root filesystem is found wanting after it.
+  if (plan.idMaps && pod.userns !== undefined) refuseWithoutIdmap(kernel, own!.upper, pod.userns);
   const root = cloneMounted(kernel, own!.upper);
   try {
     await seeding?.fill(root, '.', plan);

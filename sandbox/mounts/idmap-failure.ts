@@ -1,5 +1,5 @@
 import { SiltError } from '../../errors';
-import { mountOf, mountsBeneath, readMounts, sourceOfIdmapStep } from '../../gofer';
+import { idmapStep, mountOf, mountsBeneath, readMounts, sourceOfIdmapStep } from '../../gofer';
 import { AT_FDCWD, cloneTree, close, type Kernel, mountSetattr, ProgramBuilder } from '../../syscall';
 
 /**
@@ -19,6 +19,24 @@ export function idmapFailure(kernel: Kernel, error: unknown, userns: number | un
   const where = culprit === undefined ? 'its filesystem' : `the ${culprit.type} on ${culprit.point}`;
   const message = `${source} cannot be used in a pod with a user namespace: ${where} cannot show its files with the pod's owners (idmapped mount: ${error.details.errno}); use another filesystem, or set userns = "none" in silt's configuration`;
   return new SiltError('HOST_UNSUPPORTED', message, { ...error.details, path: source }, { cause: error });
+}
+
+/**
+ * Tries it, before something is written to a directory that is idmapped in the end.
+ * @throws SiltError HOST_UNSUPPORTED as {@link idmapFailure} has it
+ */
+export function refuseWithoutIdmap(kernel: Kernel, directory: string, userns: number): void {
+  const p = new ProgramBuilder();
+  p.step(`opening ${directory}`);
+  const tree = cloneTree(p, AT_FDCWD, directory);
+  p.step(idmapStep(directory));
+  mountSetattr(p, tree, { userns });
+  close(p, tree);
+  try {
+    kernel.run(p.build());
+  } catch (error) {
+    throw idmapFailure(kernel, error, userns);
+  }
 }
 
 function canBeIdmapped(kernel: Kernel, path: string, userns: number): boolean {
