@@ -56,7 +56,10 @@ export async function mountOverlay({ directory, rootfs }: CommandLine): Promise<
   for (const path of [root, upper, work]) mkdirSync(path);
   const options = `lowerdir=${rootfs},upperdir=${upper},workdir=${work}`;
   await mustRun(['mount', '-t', 'overlay', '-o', options, 'overlay', root]);
-  return { root, upper, unmount: async () => void (await mustRun(['umount', root])) };
+  const unmount = async (): Promise<void> => {
+    await mustRun(['umount', root]);
+  };
+  return { root, upper, unmount };
 }
 
 /** `silt tar rootfs-upper` to where seeds may lie; the entries' names without `./` and slashes, sorted. */
