@@ -15,13 +15,20 @@ export interface EntryPath {
 /** NAME_MAX of every Linux filesystem that can be an upper. */
 export const MAX_COMPONENT = 255;
 
+/**
+ * Bytes of a name. The kernel takes 4096 (PATH_MAX), and so do most who write and read archives; those that go from directory to
+ * directory, as this one does, reach more.
+ */
+const MAX_NAME = 64 << 10;
+
 const SLASH = 0x2f;
 
 /**
  * Takes a name apart: leading and inner `.`, doubled and final slashes mean nothing. Gives the reason when it is absolute, has a
- * `..`, a NUL, a component that no filesystem can hold, or more than `maxDepth` components.
+ * `..`, a NUL, a component that no filesystem can hold, more than `maxDepth` components, or more than 64 KiB.
  */
 export function parsePath(raw: Buffer, maxDepth: number): EntryPath | string {
+  if (raw.length > MAX_NAME) return `its name has ${raw.length} bytes; the limit is ${MAX_NAME}`;
   const name = toByteString(raw);
   if (name === '') return 'its name is empty';
   if (name.startsWith('/')) return 'its name is absolute';

@@ -205,6 +205,7 @@ describe('archives that are refused', () => {
     ['a name of 256 bytes', archive(pax([['path', 'n'.repeat(256)]]), entry({})), 0, 'n'.repeat(120) + '…(16 bytes)…' + 'n'.repeat(120), /component of 256 bytes/],
     ['an empty name', archive(entry({ name: '' })), 0, '', /its name is empty/],
     ['a name that is too deep', archive(entry({ name: 'a/b/c' })), 0, 'a/b/c', /3 components; the limit is 2/, { maxDepth: 2 }],
+    ['a name of more than 64 KiB', archive(pax([['path', 'n/'.repeat(40_000)]]), entry({})), 0, undefined, /its name has 80000 bytes; the limit is 65536/, { maxMetadata: 1 << 20, maxDepth: 100_000 }],
     ['too many entries', archive(one, one, one), 2048, 'one', /more than 2 entries/, { maxEntries: 2 }],
     ['too much metadata', archive(pax([['comment', 'c'.repeat(20_000)]]), one), 0, undefined, /limit is 10000/, { maxMetadata: 10_000 }],
     ['a size of an extended header', archive(entry({ type: 'x', size: base256(1n << 50n, 12) })), 0, undefined, /extended headers have/],

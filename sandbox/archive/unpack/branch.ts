@@ -42,8 +42,10 @@ export class Branch {
   #child(name: ByteString): Branch {
     const known = this.#below.get(name);
     if (known) return known;
-    const made = new Branch(this, name);
-    this.#below.set(name, made);
+    // A copy: a slice would keep the whole path in memory.
+    const own = Buffer.from(name, 'latin1').toString('latin1') as ByteString;
+    const made = new Branch(this, own);
+    this.#below.set(own, made);
     return made;
   }
 

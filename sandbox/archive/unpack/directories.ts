@@ -1,7 +1,8 @@
 /**
  * The directories of the upper that are open, by their paths. Each is given its mode, its default ACL and its time when
  * it is closed, because making entries in it changes its time and is subject to the others. Nothing is remembered
- * of a closed one: when it is needed again, its time and its default ACL are read, and put back later.
+ * of a closed one: when it is needed again, its time and its default ACL are read, and put back later. Only what was taken from one
+ * after it was to be closed is, for as long as it is there, and up to {@link MAX_KEPT} bytes.
  */
 import { C } from '../../../syscall';
 import type { ByteString } from '../codec/bytes';
@@ -44,6 +45,9 @@ interface Kept {
 
 /** Directories open at one time; an archive in any sensible order needs few. */
 const MAX_OPEN = 64;
+/** What may be kept for closed directories, in bytes, roughly. */
+const MAX_KEPT = 1 << 20;
+const KEPT_OVERHEAD = 300;
 const IMPLICIT_MODE = 0o755;
 
 export type SetAcl = (fd: number, acl: Xattr, place: Place) => void;
@@ -56,6 +60,8 @@ export class DirectoryTable {
   readonly #open = new Map<ByteString, Directory>();
   /** What directories are to get back that were to be closed before it was known that they had it. */
   readonly #kept = new Map<ByteString, Kept>();
+  /** What was added to it since it was empty. */
+  #keptBytes = 0;
   readonly #root = Branch.root();
   #last: Directory;
   readonly root: Directory;
@@ -86,6 +92,7 @@ export class DirectoryTable {
 
   /** The directory, opened, and made with what leads to it if it is not there. */
   at(path: ByteString, place: Place): Directory {
+    if (this.#keptBytes > MAX_KEPT) this.#giveBack();
     const found = this.find(path);
     if (found) return found;
     const missing: ByteString[] = [];
@@ -165,30 +172,47 @@ export class DirectoryTable {
       if (acl && !directory.acls.some(({ name }) => name === ACL_DEFAULT)) directory.acls.push(acl);
     } else if (acl || directory.mode === undefined) {
       this.#kept.set(directory.path, { ...this.#kept.get(directory.path), ...(acl ? { acl } : { mode: mode! }) });
+      this.#keptBytes += directory.path.length + (acl?.value.length ?? 0) + KEPT_OVERHEAD;
     }
   }
 
-  /** Everything at the path and below it is gone: closes what is open of it. */
-  forget(path: ByteString): void {
+  /** Opens the directories that are to get something back, for them to have it when they are closed. */
+  #giveBack(): void {
+    this.#ops.flush();
+    const all = [...this.#kept];
+    this.#kept.clear();
+    this.#keptBytes = 0;
+    for (const [path, kept] of all) {
+      const directory = this.existing(path, { name: path, offset: 0 });
+      if (typeof directory === 'object') this.#keep(directory, kept);
+    }
+  }
+
+  /** Everything at the path and below it is gone: what comes there later does not get back what that was to. */
+  removed(path: ByteString): void {
+    if (this.#kept.size === 0) return;
     const prefix = `${path}/`;
     for (const kept of this.#kept.keys()) if (kept === path || kept.startsWith(prefix)) this.#kept.delete(kept);
+  }
+
+  /** Closes what is open at the path and below it, after it was removed. Such a directory is not to be used any more. */
+  forget(path: ByteString): void {
+    const prefix = `${path}/`;
     for (const directory of [...this.#open.values()]) {
       if (directory.path !== path && !directory.path.startsWith(prefix)) continue;
       this.#open.delete(directory.path);
       directory.branch.close();
       this.#ops.now((batch) => close(batch, directory.fd));
       this.#maker.forget(directory);
+      directory.fd = -1;
+      directory.isClosing = true;
     }
     this.#last = this.root;
   }
 
   /** Closes all of them. */
   finish(): void {
-    this.#ops.flush();
-    for (const [path, kept] of [...this.#kept]) {
-      const directory = this.existing(path, { name: path, offset: 0 });
-      if (typeof directory === 'object') this.#keep(directory, kept);
-    }
+    this.#giveBack();
     for (const directory of [...this.#open.values()].reverse()) this.#close(directory);
     this.#ops.flush();
   }

@@ -44,6 +44,8 @@ const CREATING = { 0: 'creating the file', 1: 'making the directory', 2: 'creati
 const WORDS = 16;
 const RECORDS = 1024;
 const NAMES = 64 << 10;
+/** Characters of the paths that the records of a queue keep in memory, besides the last one's: a path can be long. */
+const PATHS = 1 << 20;
 /** Places for fds of directories: of those that are open, and of those that are still to be closed. */
 const DIRECTORIES = 1024;
 /** So few are made at once, without waking the second thread. */
@@ -56,6 +58,7 @@ interface Queue {
   readonly names: Buffer;
   count: number;
   namesUsed: number;
+  pathsKept: number;
   data: Buffer;
   /** Of each record: the directory, and its entry; of a plain one what the archive puts before its name, and where it begins. */
   readonly parents: Directory[];
@@ -166,6 +169,7 @@ export class Maker {
     const queue = this.#filling;
     queue.records[at + 1] = 0;
     queue.records[at + 4] = directory.index;
+    queue.pathsKept += directory.path.length;
     queue.changes.push({ record: queue.count - 1, directory, whenThere });
   }
 
@@ -227,8 +231,8 @@ export class Maker {
   }
 
   #makeRoom(names: number): void {
-    const { count, namesUsed } = this.#filling;
-    if (count === RECORDS || namesUsed + names > NAMES) this.submit();
+    const { count, namesUsed, pathsKept } = this.#filling;
+    if (count === RECORDS || namesUsed + names > NAMES || pathsKept > PATHS) this.submit();
   }
 
   /** A new record, with room for its names. @returns where its words begin. */
@@ -248,6 +252,9 @@ export class Maker {
     records[at] = kind;
     records[at + 2] = directory.index;
     records[at + 3] = queue.namesUsed;
+    // Records that follow each other mostly have the same ones.
+    if (queue.parents.at(-1) !== directory) queue.pathsKept += directory.path.length;
+    if (queue.places.at(-1) !== place) queue.pathsKept += lengthOf(place);
     queue.parents.push(directory);
     queue.places.push(place);
     return at;
@@ -342,6 +349,7 @@ function newQueue(): Queue {
     names: Buffer.alloc(NAMES),
     count: 0,
     namesUsed: 0,
+    pathsKept: 0,
     data: NOTHING,
     parents: [],
     places: [],
@@ -351,7 +359,7 @@ function newQueue(): Queue {
 }
 
 function clear(queue: Queue): void {
-  queue.count = queue.namesUsed = 0;
+  queue.count = queue.namesUsed = queue.pathsKept = 0;
   queue.data = NOTHING;
   queue.parents.length = queue.places.length = queue.changes.length = 0;
 }
@@ -359,6 +367,10 @@ function clear(queue: Queue): void {
 function baseOf({ records, names }: Queue, index: number): ByteString {
   const at = records[index * WORDS + 3]!;
   return names.toString('latin1', at, names.indexOf(0, at)) as ByteString;
+}
+
+function lengthOf(place: Place | ByteString): number {
+  return (typeof place === 'string' ? place : place.name)?.length ?? 0;
 }
 
 function placeOf(queue: Queue, index: number): Place {

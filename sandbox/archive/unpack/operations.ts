@@ -16,6 +16,8 @@ interface Queue {
   /** The calls from each index on are for this entry. */
   readonly starts: number[];
   readonly places: Place[];
+  /** Bytes of their names. */
+  namesKept: number;
   readonly recovers: (Recover | undefined)[];
   /** Calls between which the file slot has an fd. */
   readonly opened: number[];
@@ -24,6 +26,8 @@ interface Queue {
 
 const IMAGE = 1 << 20;
 const CALLS = 2048;
+/** Bytes of names of entries that a queue keeps in memory, besides the last one's: a name can be long. */
+const KEPT_NAMES = 1 << 20;
 
 export class Operations {
   readonly #queues: readonly [Queue, Queue];
@@ -72,13 +76,16 @@ export class Operations {
   /** Makes room, if need be by beginning to make the calls that are there. @returns the batch that has it. */
   reserve(calls: number, bytes: number, slots = 0): Batch {
     this.before();
-    if (!this.#filling.batch.hasRoom(calls, bytes, slots)) this.#submit();
+    const { batch, namesKept } = this.#filling;
+    if (namesKept > KEPT_NAMES || !batch.hasRoom(calls, bytes, slots)) this.#submit();
     return this.#filling.batch;
   }
 
   /** The calls that follow are for this entry. @returns the index of the next call. */
   begin(place: Place, recover?: Recover): number {
-    const { batch, starts, places, recovers } = this.#filling;
+    const queue = this.#filling;
+    const { batch, starts, places, recovers } = queue;
+    if (places.at(-1) !== place) queue.namesKept += place.name?.length ?? 0;
     starts.push(batch.calls);
     places.push(place);
     recovers.push(recover);
@@ -167,15 +174,17 @@ function newQueue(runner: SyscallRunner): Queue {
     batch: new Batch(runner, { imageSize: IMAGE, maxCalls: CALLS }),
     starts: [],
     places: [],
+    namesKept: 0,
     recovers: [],
     opened: [],
     closed: [],
   };
 }
 
-function clear({ batch, ...lists }: Queue): void {
-  batch.clear();
-  for (const list of Object.values(lists)) list.length = 0;
+function clear(queue: Queue): void {
+  queue.batch.clear();
+  queue.namesKept = 0;
+  for (const list of [queue.starts, queue.places, queue.recovers, queue.opened, queue.closed]) list.length = 0;
 }
 
 /** Index of the last of these numbers, which ascend, that is not above the limit; -1 if there is none. */

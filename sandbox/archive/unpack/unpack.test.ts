@@ -151,6 +151,41 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
     closeSync(at);
   });
 
+  test('few records wait at one time when their paths are long', async () => {
+    const counts: number[] = [];
+    const counted: typeof runner = {
+      ...runner,
+      startMaking: (...args) => {
+        counts.push(args[0][2]!);
+        return runner.startMaking(...args);
+      },
+    };
+    const path = Array.from({ length: 900 }, () => 'd'.repeat(60)).join('/');
+    await load(archive(pax([['path', `${path}/f`]]), file('f')), { runner: counted });
+    // Of 900 directories, with 25 MB of paths: no more than 1 MiB at the longest ones.
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(900);
+    expect(counts.length).toBeGreaterThan(20);
+    expect(counts.at(-2)).toBeLessThan(40);
+  });
+
+  test('few calls wait at one time when the names of their entries are long', async () => {
+    let batches = 0;
+    const counted: typeof runner = {
+      ...runner,
+      start: (...args) => {
+        batches++;
+        return runner.start(...args);
+      },
+    };
+    const path = Array.from({ length: 250 }, () => 'd'.repeat(200)).join('/');
+    const fifos = Array.from({ length: 100 }, (_, i) => [
+      pax([['path', `${path}/${i}`]]),
+      entry({ name: 'p', type: '6' }),
+    ]);
+    await load(archive(...fifos.flat()), { runner: counted });
+    expect(batches).toBeGreaterThan(3);
+  });
+
   test('parents that are missing or come later, and names without ./', async () => {
     const tree = await loaded(
       file('a/b/c', 'x'),
@@ -385,6 +420,38 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
       expect([tree['d/f']!.xattrs, tree['d/g']!.xattrs, tree['h']!.xattrs, tree['m7']!.xattrs]).toEqual(
         Array(4).fill(undefined),
       );
+    });
+
+    test('what a directory had does not come back to another one in its place', async () => {
+      mkdirSync(`${upper.path}/d/e`, { recursive: true });
+      for (const path of ['d', 'd/e']) setXattr(`${upper.path}/${path}`, 'system.posix_acl_default', Buffer.from(acl, 'base64')); // prettier-ignore
+      const many = (name: string): Buffer[] => Array.from({ length: 70 }, (_, i) => dir(`${name}${i}/`));
+      const tree = await loaded(dir('d/'), dir('d/e/'), ...many('m'), file('d'), dir('d/'), dir('d/e/'), ...many('n'));
+      expect([tree['d']!.xattrs, tree['d/e']!.xattrs]).toEqual([undefined, undefined]);
+    });
+
+    test('what many directories with long names had comes back to them', async () => {
+      const paths = Array.from({ length: 2000 }, (_, i) => `${'p'.repeat(250)}/${'q'.repeat(250)}/${i}`);
+      for (const path of paths) {
+        mkdirSync(`${upper.path}/${path}`, { recursive: true });
+        setXattr(`${upper.path}/${path}`, 'system.posix_acl_default', Buffer.from(acl, 'base64'));
+      }
+      const entries = paths.map((path) => [pax([['path', path]]), dir('d/')]);
+      const tree = await loaded(
+        ...entries.flat(),
+        ...paths.map((path) => [pax([['path', `${path}/f`]]), file('f')]).flat(),
+      );
+      for (const path of paths) {
+        expect(tree[path]!.xattrs).toEqual({ 'system.posix_acl_default': aclHex });
+        expect(tree[`${path}/f`]!.xattrs).toBeUndefined();
+      }
+    });
+
+    test('an opaque directory that something else replaces takes its mark along', async () => {
+      const opaque = pax([['SCHILY.xattr.trusted.overlay.opaque', 'y']]);
+      const tree = await loaded(opaque, dir('a/'), symlink('a', 'q'), dir('etc/'), file('etc/passwd'), opaque, dir('b/'), file('b'), opaque, dir('b/')); // prettier-ignore
+      expect(names(tree).filter((path) => tree[path]!.xattrs !== undefined)).toEqual(['b']);
+      expect(requests).toHaveLength(1);
     });
 
     test('opaque marks are asked for by fd, other trusted attributes are dropped', async () => {

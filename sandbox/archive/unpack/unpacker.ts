@@ -44,7 +44,7 @@ export class Unpacker {
   readonly #links: Links;
   readonly #options: UnpackerOptions;
   readonly #merged: MergedRoot | undefined;
-  readonly #opaque: Directory[] = [];
+  #opaque: Directory[] = [];
 
   constructor(options: UnpackerOptions) {
     this.#options = options;
@@ -159,7 +159,7 @@ export class Unpacker {
     if (!this.#merged!.replaces(path, place)) return;
     this.#ops.flush();
     this.#remove(parent, path.base, place);
-    this.#directories.forget(joinPath(path.dir, path.base));
+    this.#forget(joinPath(path.dir, path.base));
   }
 
   /** Where nothing but the result can be written to, a whiteout is the deletion that it stands for. */
@@ -167,7 +167,7 @@ export class Unpacker {
     const directory = this.#directories.at(path.dir, place);
     this.#ops.flush();
     this.#remove(directory, path.base, place);
-    this.#directories.forget(joinPath(path.dir, path.base));
+    this.#forget(joinPath(path.dir, path.base));
   }
 
   /** Asks for the marks of all directories that wait for one. */
@@ -216,13 +216,21 @@ export class Unpacker {
     if (!directory.branch.below.has(base)) return;
     this.#ops.flush();
     this.#remove(directory, base, place);
-    this.#directories.forget(joinPath(directory.path, base));
+    this.#forget(joinPath(directory.path, base));
   }
 
   /** Removes what has this name, now. */
   #remove(directory: Directory, base: ByteString, place: Place): void {
     removeTree(this.#ops, directory.fd, base, place);
-    this.#links.forget(joinPath(directory.path, base));
+    const path = joinPath(directory.path, base);
+    this.#directories.removed(path);
+    this.#links.forget(path);
+  }
+
+  /** Closes the directories that were removed; there is nothing to mark in their stead. */
+  #forget(path: ByteString): void {
+    this.#directories.forget(path);
+    this.#opaque = this.#opaque.filter(({ isClosing }) => !isClosing);
   }
 
   /** The attributes that an unpacker may set. */
