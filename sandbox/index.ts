@@ -1,6 +1,6 @@
 export * as cgroups from './cgroup';
 export { type Config, type ConfigKeys, parseConfig, readConfig, readConfigFile } from './config/config';
-export { removeContainerCgroup, updateContainerCgroup } from './container/cgroup';
+export { removeContainerCgroup } from './container/cgroup';
 export { asksForRestore, restoresInBackground } from './config/restore-annotations';
 export { type Container, type ContainerStatus, createContainer, podEnding } from './container';
 export { type ContainerRequest, planContainer } from './container/plan';
@@ -29,5 +29,6 @@ export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSiz
 export { type PendingOutput, Pump } from './terminal/pump';
 export { DEFAULT_ROOT } from './state/root';
 export { removeUnfinished } from './pod/unfinished';
+export { updateContainer } from './container/update';
 export type { Workshop } from './workshop';
 export { allowCheckpointPath, type CheckpointFile } from './application';

@@ -108,5 +108,5 @@ function killWhatOutlives(container: Container, pod: Pod, freezer: FreezeRecord)
   // The end of the sandbox kills what is in a pid namespace of the pod's, and only that.
   if (['host', 'apart'].includes(pid)) void pod.sandbox.exited.then(() => cgroups.killAll(container.cgroup));
   // The end of the sandbox kills the container, and what is frozen can only die when it is thawed.
-  void pod.sandbox.exited.then(() => (freezer.paused ? freezer.resume() : undefined));
+  void pod.sandbox.exited.then(() => (freezer.frozen ? freezer.resume() : undefined));
 }

@@ -25,7 +25,7 @@ export async function killTask(
   if (all) await signalAll(init, signal);
   else init.process.signal(init.container.status === 'created' ? signalToParked(signal) : signal);
   // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
-  if (signal === C.SIGKILL && freezer.paused) await freezer.resume();
+  if (signal === C.SIGKILL && freezer.frozen) await freezer.resume();
 }
 
 /** The end of the first process is the end of all: SIGKILL needs no list, except in a pid namespace that is shared. */
@@ -44,7 +44,7 @@ export async function pauseTask({ init, freezer }: Task): Promise<void> {
 
 /** @throws SiltError WRONG_STATE for one that is not paused. */
 export async function resumeTask({ init: { id }, freezer }: Task): Promise<void> {
-  if (!freezer.paused) throw new SiltError('WRONG_STATE', `cannot resume container ${id}: it is not paused`, { id });
+  if (!freezer.frozen) throw new SiltError('WRONG_STATE', `cannot resume container ${id}: it is not paused`, { id });
   await freezer.resume();
 }
 

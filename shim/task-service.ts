@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { parseProcess, parseResources } from '../oci';
 import { goZeroTime, specText, type TaskAnswer, type TaskMethod, type TaskRequest, timestampOf } from '../proto';
-import { updateContainerCgroup } from '../sandbox';
+import { updateContainer } from '../sandbox';
 import { C } from '../syscall';
 import { checkpointTask } from './checkpoint-task';
 import { createTask, type TaskCreation } from './create-task';
@@ -204,9 +204,9 @@ export class TaskService implements Handlers {
   }
 
   async Update({ id, resources }: TaskRequest<'Update'>): Promise<TaskAnswer<'Update'>> {
-    const { cgroup } = this.#task(id).init.container;
+    const { cgroup, pod, request } = this.#task(id).init.container;
     const wanted = parseResources(specText('linuxResources', resources), 'the update');
-    await updateContainerCgroup(this.options.workshop.kernel, cgroup, wanted);
+    await updateContainer(this.options.workshop, { id, pod: pod.id, bundle: request.bundle, cgroup }, wanted);
     return {};
   }
 

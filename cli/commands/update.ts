@@ -52,7 +52,7 @@ export function registerUpdate(silt: Command, frame: Frame): void {
 }
 
 async function change(frame: Frame, id: string, options: Readonly<Record<string, string>>): Promise<void> {
-  const { RecordedContainer, updateContainerCgroup } = await import('../../sandbox');
+  const { RecordedContainer, updateContainer } = await import('../../sandbox');
   const { openWorkshop } = await import('../workshop');
   for (const flag of ['l3-cache-schema', 'mem-bw-schema']) {
     if (options[camel(flag)] !== undefined)
@@ -64,7 +64,7 @@ async function change(frame: Frame, id: string, options: Readonly<Record<string,
   if (container.status === 'stopped') {
     throw new SiltError('WRONG_STATE', `cannot update container ${id}: container not running`, { id });
   }
-  await updateContainerCgroup(workshop.kernel, container.cgroup, resources);
+  await updateContainer(workshop, container.state, resources);
   process.exit(0);
 }
 

@@ -1,5 +1,5 @@
 /** create, start, state, kill, delete and their kin, each a process of its own; what they print and how they fail beside runc. */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLineSuite, isAlive, openFiles, runCommand, waitFor, type Runtime } from '../harness';
 
@@ -28,6 +28,26 @@ commandLineSuite('the life of a container', (host) => {
       expect(seen).toEqual(['created', 'running', 'paused', 'running']);
       expect((await runtime.run(['state', id])).code).toBe(1);
     }
+  });
+
+  test('one that was left frozen can be resumed, killed and deleted by force', async () => {
+    const { silt } = host();
+    const start = async (): Promise<string> => {
+      const id = host().newId();
+      await silt.must(['create', '--bundle', host().sleeper(), id]);
+      await silt.must(['start', id]);
+      freeze(await pidOf(silt, id));
+      return id;
+    };
+    const resumed = await start();
+    await silt.must(['resume', resumed]);
+    await silt.must(['exec', resumed, 'true']);
+    const killed = await start();
+    await silt.must(['kill', killed, 'KILL']);
+    await ended(silt, killed);
+    await silt.must(['delete', killed]);
+    freeze(await pidOf(silt, resumed));
+    await silt.must(['delete', '--force', resumed]);
   });
 
   test('a container that was created and not started ends by the signals that end programs, as with runc', async () => {
@@ -244,3 +264,11 @@ commandLineSuite('the life of a container', (host) => {
     expect(outcomes[0]).toEqual(outcomes[1]);
   });
 });
+
+/** As one does it who is killed before the thaw. */
+function freeze(pid: number): void {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+  const v1 = /^\d+:freezer:(.*)$/m.exec(lines)?.[1];
+  if (v1 !== undefined) writeFileSync(`/sys/fs/cgroup/freezer${v1}/freezer.state`, 'FROZEN');
+  else writeFileSync(`/sys/fs/cgroup${/^0::(.*)$/m.exec(lines)![1]!}/cgroup.freeze`, '1');
+}

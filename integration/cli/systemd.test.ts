@@ -1,7 +1,19 @@
 /** `--systemd-cgroup`: systemd makes the cgroup, as a unit. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLineSuite, Runtime, siltProgram, Systemd, SYSTEMD_LAYOUTS, waitFor, whyNoSystemd } from '../harness';
+import {
+  type BackgroundCommand,
+  childrenOf,
+  commandLineSuite,
+  mustRun,
+  Runtime,
+  siltProgram,
+  sleep,
+  Systemd,
+  SYSTEMD_LAYOUTS,
+  waitFor,
+  whyNoSystemd,
+} from '../harness';
 
 for (const layout of SYSTEMD_LAYOUTS) {
   const reason = whyNoSystemd(layout);
@@ -180,6 +192,97 @@ for (const layout of SYSTEMD_LAYOUTS) {
       // One number in every major systemd cannot say: after a reload that is denied, as with runc.
       expect(await inside(silt, id)).toEqual({ ...changed, devices: devices.filter((rule) => rule !== 'c *:99 r') });
       expect(await silt.status(id)).toBe('running');
+      await silt.must(['delete', '--force', id]);
+    });
+
+    /** A file of its scope, as systemd sees it; `value` is written to it first. */
+    const file = async (id: string, controller: string, name: string, value?: string): Promise<string> => {
+      const path = `/sys/fs/cgroup/${controller}/test.slice/test-pods.slice/box-${id}.scope`;
+      if (value !== undefined)
+        await mustRun(systemd.words(['sh', '-c', 'echo "$0" > "$1"', value, `${path}/devices.${name}`]));
+      const read = await mustRun(
+        systemd.words(['cat', `${path}/${controller}.${value === undefined ? name : 'list'}`]),
+      );
+      return read.stdout.toString().trim();
+    };
+    const freezes = (id: string, wanted: string): Promise<true> =>
+      waitFor(`${id} to be ${wanted}`, async () =>
+        (await file(id, 'freezer', 'state')) === wanted ? true : undefined,
+      );
+    /** An update that waits for systemd until `body` is through. */
+    const midUpdate = async (id: string, body: (update: BackgroundCommand) => Promise<void>): Promise<void> => {
+      process.kill(systemd.pid, 'SIGSTOP');
+      const update = silt.start(['update', '--memory', '50M', id]);
+      try {
+        await freezes(id, 'FROZEN');
+        await body(update);
+      } finally {
+        process.kill(systemd.pid, 'SIGCONT');
+        await update.ended;
+      }
+    };
+
+    test('a container that is paused before or during an update stays paused', async () => {
+      const id = host().newId();
+      await start(silt, id, limited(id));
+      let pause: Promise<string> | undefined;
+      await midUpdate(id, async () => {
+        pause = silt.must(['pause', id]);
+        await sleep(300);
+      });
+      await pause;
+      expect([await silt.status(id), await file(id, 'freezer', 'state')]).toEqual(['paused', 'FROZEN']);
+      await silt.must(['update', '--memory', '60M', id]);
+      expect([await silt.status(id), await file(id, 'freezer', 'state')]).toEqual(['paused', 'FROZEN']);
+      await silt.must(['resume', id]);
+      expect((await inside(silt, id)).limits).toMatch(/^62914560 /);
+      await silt.must(['delete', '--force', id]);
+    });
+
+    test('an update that is killed lets the container run on', async () => {
+      const id = host().newId();
+      await start(silt, id, limited(id));
+      await midUpdate(id, async (update) => {
+        for (const child of childrenOf(update.child.pid!)) process.kill(child, 'SIGKILL');
+        expect((await update.ended).code).not.toBe(0);
+        await freezes(id, 'THAWED');
+      });
+      const { devices } = await inside(silt, id);
+      await silt.must(['update', '--memory', '60M', id]);
+      expect(await inside(silt, id)).toEqual({ limits: '62914560 20 2048 50000 50000 0', devices });
+      await silt.must(['delete', '--force', id]);
+    });
+
+    test('two updates at once are made one after the other', async () => {
+      const id = host().newId();
+      await start(silt, id, limited(id));
+      const { devices } = await inside(silt, id);
+      let second: Promise<string> | undefined;
+      await midUpdate(id, async () => {
+        second = silt.must(['update', '--memory', '60M', id]);
+        await sleep(300);
+      });
+      await second;
+      expect(await inside(silt, id)).toEqual({ limits: '62914560 20 2048 50000 50000 0', devices });
+      expect(await file(id, 'freezer', 'state')).toBe('THAWED');
+      await silt.must(['delete', '--force', id]);
+    });
+
+    test('an update writes the devices that the container was given, not those that it finds while systemd writes them', async () => {
+      const id = host().newId();
+      await start(silt, id, limited(id));
+      const { devices } = await inside(silt, id);
+      const sorted = async (): Promise<string[]> => (await file(id, 'devices', 'list')).split('\n').sort();
+      expect(await file(id, 'devices', 'deny', 'c 10:229 rw')).not.toContain('10:229');
+      await silt.must(['update', '--memory', '50M', id]);
+      expect(await sorted()).toEqual(devices);
+      const given = { devices: [LIMITS.devices[0], { allow: true, type: 'c', major: 10, minor: 183, access: 'rw' }] };
+      await silt.must(['update', '--resources', '-', id], { stdin: Buffer.from(JSON.stringify(given)) });
+      const changed = await sorted();
+      expect([changed.includes('c 10:183 rw'), changed.includes('c 10:229 rw')]).toEqual([true, false]);
+      await file(id, 'devices', 'deny', 'c 10:183 rw');
+      await silt.must(['update', '--memory', '60M', id]);
+      expect(await sorted()).toEqual(changed);
       await silt.must(['delete', '--force', id]);
     });
 

@@ -208,7 +208,8 @@ describe('updating', () => {
   test('the JSON path is that of the caller’s document', () => {
     tree = makeTree({});
     const { cgroup } = plan('v1', {});
-    const update = (at?: string): unknown => planChange(cgroup, { pids: { limit: 2 ** 40 } }, at);
+    const update = (at?: string): unknown =>
+      planChange(cgroup, { pids: { limit: 2 ** 40 } }, at === undefined ? {} : { at });
     expect(refusal(() => update()).details.jsonPath).toBe('$.pids.limit');
     expect(refusal(() => update('$.linux.resources')).details.jsonPath).toBe('$.linux.resources.pids.limit');
   });

@@ -138,8 +138,10 @@ export interface UpdateRequest {
   readonly cgroup: Cgroup;
   readonly resources: Resources;
   readonly inForce: LimitsInForce;
-  /** v1: text of devices.list, needed when the resources hold devices, and for a unit of systemd's. */
+  /** v1: text of devices.list, needed when the resources hold devices; not for a unit of systemd's, who may be writing it just now. */
   readonly devicesList?: string;
+  /** What the container was last given, needed for a unit of systemd's on v1. */
+  readonly devices?: Resources['devices'];
   /** JSON path of the resources in the caller's document; `$` for a document that is nothing else. */
   readonly at?: string;
 }
@@ -157,12 +159,12 @@ export function planUpdate(request: UpdateRequest): UpdatePlan {
   if (cgroup.mode === 'v2') return { writes: limits, deviceProgram: given ? compileDeviceProgram(policy) : undefined };
   const bySystemd = cgroup.unit !== undefined;
   const present = request.devicesList === undefined ? undefined : parseDevicesList(request.devicesList);
-  const rewritten = bySystemd && limits.length > 0 ? present : undefined;
-  const wanted = given ? toDeviceTable(policy) : rewritten;
-  if (wanted === undefined) return { writes: limits, deviceProgram: undefined };
+  const rewritten = bySystemd && limits.length > 0 ? parseDevicePolicy(request.devices, AT) : undefined;
+  const wantedPolicy = given ? policy : rewritten;
+  if (wantedPolicy === undefined) return { writes: limits, deviceProgram: undefined };
   const directory = requireDirectory(cgroup, 'devices', `${at}.devices`).path;
   return {
-    writes: [...planDeviceTable(directory, wanted, bySystemd ? undefined : present), ...limits],
+    writes: [...planDeviceTable(directory, toDeviceTable(wantedPolicy), bySystemd ? undefined : present), ...limits],
     deviceProgram: undefined,
   };
 }

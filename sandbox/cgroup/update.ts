@@ -68,25 +68,24 @@ export function readLimitsInForce(cgroup: Cgroup): LimitsInForce {
 
 /**
  * Plans a change of a running container's limits. What `resources` leaves out stays. `at` is the JSON path of the resources in the
- * caller's document, `$` when they are all of it. The BPF program is to replace the container's present one (v2, only when devices are
+ * caller's document, `$` when they are all of it; `devices` as for planUpdate. The BPF program is to replace the container's present one (v2, only when devices are
  * given).
  * Raises SPEC_INVALID, SPEC_UNSUPPORTED, WRONG_STATE (checkBeforeUpdate), SYSCALL_FAILED.
  */
 export function planChange(
   cgroup: Cgroup,
   resources: Resources,
-  at = '$',
+  { at = '$', devices }: { readonly at?: string; readonly devices?: Resources['devices'] } = {},
 ): UpdatePlan & { readonly inForce: LimitsInForce } {
-  const devices = cgroup.mode === 'v2' ? undefined : findDirectory(cgroup, 'devices');
+  const table = cgroup.mode === 'v2' || cgroup.unit ? undefined : findDirectory(cgroup, 'devices');
   const inForce = readLimitsInForce(cgroup);
   const plan = planUpdate({
     cgroup,
     resources,
     at,
     inForce,
-    ...(devices !== undefined && (resources.devices !== undefined || cgroup.unit !== undefined)
-      ? { devicesList: readText(`${devices.path}/devices.list`) }
-      : {}),
+    ...(devices && { devices }),
+    ...(table && resources.devices ? { devicesList: readText(`${table.path}/devices.list`) } : {}),
   });
   return { ...plan, inForce };
 }

@@ -1,5 +1,5 @@
 import type { Kernel } from '../../syscall';
-import { type Cgroup, freeze, type LimitsInForce, readFreezerState, thaw, type Unit, type Write } from '../cgroup';
+import type { Cgroup, LimitsInForce, Unit, Write } from '../cgroup';
 import {
   annotatedProperties,
   limitProperties,
@@ -27,8 +27,8 @@ export interface CgroupOwner {
   begin(kernel: Kernel, id: string, properties: readonly Property[]): Promise<Holder>;
   /** Tells it of limits; `inForce` as for {@link limitProperties}. @throws SiltError. */
   tell(writes: readonly Write[], inForce?: LimitsInForce): Promise<void>;
-  /** Tells it of a change to a container that runs, and makes the change. @throws SiltError. */
-  change(writes: readonly Write[], inForce: LimitsInForce, make: () => void): Promise<void>;
+  /** Whether the container may not run while it is told: its device table is not its own for a moment. */
+  readonly disturbs: boolean;
   /** Makes it forget the cgroup. May be called again. @throws SiltError. */
   end(): Promise<void>;
 }
@@ -41,10 +41,7 @@ const SILT_ALONE: CgroupOwner = {
   plan: () => [],
   begin: () => Promise.resolve({ release: () => Promise.resolve() }),
   tell: () => Promise.resolve(),
-  change(_writes, _inForce, make) {
-    make();
-    return Promise.resolve();
-  },
+  disturbs: false,
   end: () => Promise.resolve(),
 };
 
@@ -74,16 +71,9 @@ class SystemdOwner implements CgroupOwner {
     await setUnitProperties(this.unit, limitProperties(writes, inForce));
   }
 
-  /** On v1 systemd denies every device for a moment when it is told of anything: the container sleeps meanwhile, as under runc. */
-  async change(writes: readonly Write[], inForce: LimitsInForce, make: () => void): Promise<void> {
-    const sleeps = this.cgroup.mode !== 'v2' && readFreezerState(this.cgroup) === 'thawed';
-    if (sleeps) await freeze(this.cgroup);
-    try {
-      await this.tell(writes, inForce);
-      make();
-    } finally {
-      if (sleeps) thaw(this.cgroup);
-    }
+  /** On v1 systemd denies every device for a moment when it is told of anything. */
+  get disturbs(): boolean {
+    return this.cgroup.mode !== 'v2';
   }
 
   async end(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Owner } from '../../gofer';
-import type { Resources, Spec } from '../../oci';
+import type { Spec } from '../../oci';
 import type { Kernel } from '../../syscall';
 import {
   applyWrites,
@@ -8,7 +8,6 @@ import {
   createCgroup,
   delegateCgroup,
   planCgroup,
-  planChange,
   removeCgroup,
   removeCreated,
   type Write,
@@ -17,7 +16,7 @@ import type { Config } from '../config/config';
 import type { Host } from '../host';
 import type { Property } from '../systemd';
 import { ownerOf } from './cgroup-owner';
-import { attachDeviceFilter, replaceDeviceFilter } from './device-filter';
+import { attachDeviceFilter } from './device-filter';
 
 /** A container's cgroup with all that belongs to it: its files, what its owner is told, the program that filters devices. */
 export interface ContainerCgroupPlan extends CgroupPlan {
@@ -86,18 +85,6 @@ function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | und
     removeCreated(created);
     throw error;
   }
-}
-
-/**
- * Changes a running container's limits and device rules. On failure what was changed before stays in force.
- * @throws SiltError, see planChange; SYSTEMD_FAILED.
- */
-export async function updateContainerCgroup(kernel: Kernel, cgroup: Cgroup, resources: Resources): Promise<void> {
-  const { writes, inForce, deviceProgram } = planChange(cgroup, resources);
-  await ownerOf(cgroup).change(writes, inForce, () => {
-    applyWrites(writes);
-    if (deviceProgram) replaceDeviceFilter(kernel, cgroup, deviceProgram);
-  });
 }
 
 /** Removes a container's cgroup, which no process is in, and has its owner forget it. May be called again. @throws SiltError, see removeCgroup; SYSTEMD_FAILED. */

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SiltError } from '../../errors';
 import type { Process as ProcessSpec, Spec } from '../../oci';
 import { C } from '../../syscall';
@@ -19,6 +20,9 @@ import { endPod } from '../pod/start';
 import { isParked, startThroughSocket } from '../state/start-socket';
 import { type ContainerState, isSameProcess, NO_PROCESS, openRecorded, type PodState } from '../state/state';
 import { warningsOf, type Workshop } from '../workshop';
+
+/** How long a killed process may take to end before all of the cgroup is thawed and killed. */
+const PATIENCE_MS = 10_000;
 
 export type RecordedStatus = 'created' | 'running' | 'paused' | 'stopped';
 
@@ -177,7 +181,7 @@ export class RecordedContainer {
       if (fd !== undefined) closeSync(fd);
     }
     // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
-    if (signal === C.SIGKILL && this.#freezer.paused) await this.#freezer.resume();
+    if (signal === C.SIGKILL && this.#freezer.frozen) await this.#freezer.resume();
   }
 
   /** Waits for the end of a checkpoint, whose CRIU lets a process run for its own purposes while it saves it. @throws SiltError WRONG_STATE. */
@@ -197,7 +201,8 @@ export class RecordedContainer {
     await this.#locked(async () => {
       const { status } = this;
       if (status === 'stopped') throw this.#notRunning('resume');
-      if (status !== 'paused') {
+      // Frozen is what a silt that was killed can leave a container that nobody paused.
+      if (status !== 'paused' && !this.#freezer.frozen) {
         throw new SiltError('WRONG_STATE', `cannot resume container ${this.id}: container not paused`, { id: this.id });
       }
       await this.#freezer.resume();
@@ -256,6 +261,18 @@ export class RecordedContainer {
     if (fd !== undefined) await new Process(this.workshop.kernel, this.state.init.pid, fd, 'of-its-own').exited;
   }
 
+  /** After a SIGKILL. @throws SiltError TIMEOUT with the pids that did not end, as {@link killAll}. */
+  async #endedByForce(): Promise<void> {
+    const ended = this.ended();
+    const patience = new AbortController();
+    const impatient = sleep(PATIENCE_MS, true, { signal: patience.signal }).catch(() => false);
+    const late = await Promise.race([ended.then(() => false), impatient]);
+    patience.abort();
+    // Whoever holds it frozen may hold it for long.
+    if (late) await killAll(this.cgroup);
+    await ended;
+  }
+
   /**
    * Removes a container and all that it has of the host, and with the last of its containers the pod.
    * @throws SiltError WRONG_STATE while it runs, unless `force` says to kill it.
@@ -271,7 +288,7 @@ export class RecordedContainer {
       this.#refuseForeign();
       if (status !== 'stopped') {
         await this.kill(C.SIGKILL).catch(ignoreEnded);
-        await this.ended();
+        await this.#endedByForce();
       }
       await this.#remove();
     });

@@ -2,7 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } fro
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../../syscall';
-import { type Cgroup, freeze, thaw } from '../cgroup';
+import { type Cgroup, freeze, isFrozen, thaw } from '../cgroup';
 
 /**
  * Who wants a container frozen: the user, who paused it, and any number of leases, each held by a process that reads the
@@ -33,6 +33,11 @@ export class FreezeRecord {
 
   get paused(): boolean {
     return existsSync(this.#paused);
+  }
+
+  /** Paused, leased, or left so by somebody who was killed: a process that stands still, and cannot die on cgroup v1. */
+  get frozen(): boolean {
+    return this.paused || isFrozen(this.cgroup);
   }
 
   /** @throws SiltError when the cgroup does not freeze in time; then it is thawed and not paused. */

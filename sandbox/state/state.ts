@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
-import { parseSpec, readBundle, type Spec } from '../../oci';
+import { parseResources, parseSpec, readBundle, type Resources, type Spec } from '../../oci';
 import type { FailureNames, Kernel } from '../../syscall';
 import type { Cgroup } from '../cgroup';
 import type { Config } from '../config/config';
@@ -140,6 +140,21 @@ export class StateDirectory {
     const path = join(this.containerPath(pod, id), 'config.json');
     if (!existsSync(path)) return readBundle(bundle);
     return parseSpec(readState(path, `spec of container ${id}`), path);
+  }
+
+  /** The rules for devices that a container was last given, by its spec or by an update. @throws SiltError as readSpec. */
+  readDevices(container: Pick<ContainerState, 'pod' | 'id' | 'bundle'>): Resources['devices'] {
+    const path = this.#devicesPath(container);
+    if (!existsSync(path)) return this.readSpec(container).linux?.resources?.devices;
+    return parseResources(readState(path, `devices of container ${container.id}`), path).devices;
+  }
+
+  writeDevices(container: Pick<ContainerState, 'pod' | 'id'>, devices: Resources['devices']): void {
+    writeWhole(this.#devicesPath(container), { devices });
+  }
+
+  #devicesPath({ pod, id }: Pick<ContainerState, 'pod' | 'id'>): string {
+    return join(this.containerPath(pod, id), 'devices.json');
   }
 
   /** Removes what is recorded of a container, with its filestore and its claim to the layer that it lay on. */

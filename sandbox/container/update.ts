@@ -1,0 +1,49 @@
+import { SiltError } from '../../errors';
+import type { Resources } from '../../oci';
+import { applyWrites, planChange } from '../cgroup';
+import { FreezeRecord } from '../state/freeze';
+import { lockPod } from '../state/lock';
+import type { ContainerState } from '../state/state';
+import type { Workshop } from '../workshop';
+import { ownerOf } from './cgroup-owner';
+import { replaceDeviceFilter } from './device-filter';
+
+export type Updated = Pick<ContainerState, 'id' | 'pod' | 'bundle' | 'cgroup'>;
+
+/**
+ * Changes a running container's limits and device rules, under its pod's lock. On failure what was changed before stays in force.
+ *
+ * Where systemd disturbs the container it sleeps meanwhile, as under runc, by a lease: a container that is paused stays so, and one whose
+ * update is killed wakes.
+ * @throws SiltError, see planChange; CONTAINER_NOT_FOUND; SYSTEMD_FAILED; TIMEOUT when it does not freeze.
+ */
+export async function updateContainer(workshop: Workshop, container: Updated, resources: Resources): Promise<void> {
+  const unlock = await lockPod(workshop.kernel, workshop.state, container.pod);
+  if (!unlock) {
+    const { id } = container;
+    throw new SiltError('CONTAINER_NOT_FOUND', `container ${id} does not exist any more`, { id });
+  }
+  try {
+    await change(workshop, container, resources);
+  } finally {
+    unlock();
+  }
+}
+
+async function change({ kernel, state }: Workshop, container: Updated, resources: Resources): Promise<void> {
+  const { cgroup, pod, id } = container;
+  const owner = ownerOf(cgroup);
+  const devices = owner.disturbs ? state.readDevices(container) : undefined;
+  const { writes, inForce, deviceProgram } = planChange(cgroup, resources, devices && { devices });
+  const sleeps = owner.disturbs && writes.length > 0;
+  const wake = sleeps ? await new FreezeRecord(kernel, cgroup, state.containerPath(pod, id)).lease() : undefined;
+  try {
+    await owner.tell(writes, inForce);
+    // From now on systemd would write these by itself too.
+    if (owner.disturbs && resources.devices?.length) state.writeDevices(container, resources.devices);
+    applyWrites(writes);
+    if (deviceProgram) replaceDeviceFilter(kernel, cgroup, deviceProgram);
+  } finally {
+    await wake?.();
+  }
+}
