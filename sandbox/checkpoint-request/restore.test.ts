@@ -24,7 +24,7 @@ const find = (spec: object): string | undefined => checkpointAskedFor('id', spec
 async function save(annotations: object): Promise<string> {
   const directory = join(allowed, 'one');
   mkdirSync(directory);
-  await writeManifest(directory, { version: 2, spec: { annotations } } as Manifest);
+  await writeManifest(directory, { version: 2, spec: { annotations }, files: [] as Manifest['files'] } as Manifest);
   return directory;
 }
 

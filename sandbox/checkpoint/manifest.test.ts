@@ -106,6 +106,18 @@ describe('the manifest', () => {
   });
 
   test.each([
+    ['no JSON', 'no JSON at all\n', /holds no JSON object/],
+    ['no object', 'null\n', /holds no JSON object/],
+    ['no list of files', '{"version":1}\n', /has no list of files/],
+    ['a list of something else', '{"version":1,"files":[null]}\n', /has no list of files/],
+  ])('that is %s, with the right digest', (_, text, message) => {
+    const body = text.slice(0, -1);
+    const digest = createHash('sha256').update(body).digest('hex');
+    writeFileSync(join(directory, 'checkpoint.json'), `${body}\n${digest}\n`);
+    expect(thrown(() => readManifest(directory))).toMatchObject(invalid(message));
+  });
+
+  test.each([
     [['/a'], /a, which is no plain path/],
     [['../a'], /a, which is no plain path/],
     [['..'], /which is no plain path/],

@@ -194,13 +194,27 @@ export function readManifest(directory: string): Manifest {
       `${path} is damaged or was changed: its digest is not that of its content; take the checkpoint anew`,
       path,
     );
-  const manifest = JSON.parse(body) as Manifest;
+  const manifest = parseManifest(path, body);
   if (manifest.version > CHECKPOINT_VERSION) {
     const message = `the checkpoint ${directory} is of format ${manifest.version}, and this silt knows ${CHECKPOINT_VERSION}; restore it with silt ${manifest.silt} or later`;
     throw invalid(message, path);
   }
+  const files: unknown = manifest.files;
+  if (!Array.isArray(files) || !files.every((file) => typeof file === 'object' && file !== null))
+    throw invalid(`${path} has no list of files; take the checkpoint anew`, path);
   checkPaths(path, manifest);
   return manifest;
+}
+
+/** Whoever writes a checkpoint can write the digest of anything. @throws SiltError CHECKPOINT_INVALID for what is no object. */
+function parseManifest(path: string, text: string): Manifest {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null) return parsed as Manifest;
+  } catch {
+    // It is no JSON at all.
+  }
+  throw invalid(`${path} is no manifest: it holds no JSON object; take the checkpoint anew`, path);
 }
 
 /** Each file once, by a path that has only one form; of images each name once, since CRIU opens them by their names. */
