@@ -161,9 +161,10 @@ containerdSuite('crashes at rest', settings, (host) => {
       parentCheckpoint: '',
       ...stdio,
     };
-    void client.call(create, request).catch(() => undefined);
+    let failure = 'Create has not answered';
+    void client.call(create, request).catch((error: unknown) => (failure = String(error)));
     const state = join(host().siltRoot, host().namespace, 'orphan');
-    await waitFor('the container to be in the making', () => existsSync(state));
+    await waitFor('the container to be in the making', () => existsSync(state), { detail: () => failure });
     await client.close();
     await waitFor('all of it to be gone', () => !existsSync(state) && !existsSync(address));
     rmSync(bundle, { recursive: true });
