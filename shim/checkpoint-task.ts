@@ -10,9 +10,9 @@ import {
   type Workshop,
 } from '../sandbox';
 import type { CheckpointImage, CheckpointOptions } from '../sandbox/checkpoint';
+import { withPodLock } from '../sandbox/state/lock';
 import { criCheckpointDirectory } from './cri-directory';
 import type { Log } from './log';
-import { withPodLock } from './pod-lock';
 import type { InitTask } from './task';
 
 /** What the containers of a pod, by their names, have gone on from. */

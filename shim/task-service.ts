@@ -3,6 +3,7 @@ import { SiltError } from '../errors';
 import { parseProcess, parseResources } from '../oci';
 import { goZeroTime, specText, type TaskAnswer, type TaskMethod, type TaskRequest, timestampOf } from '../proto';
 import { updateContainer } from '../sandbox';
+import { withPodLock } from '../sandbox/state/lock';
 import { C } from '../syscall';
 import { checkpointTask } from './checkpoint-task';
 import { createTask, type TaskCreation } from './create-task';
@@ -10,7 +11,6 @@ import type { Caller } from './service-handlers';
 import { Stdio } from './stdio';
 import { ExecTask, type InitTask, type Task, type TaskProcess } from './task';
 import { packMetrics, pidsOf, stateOf } from './task-answers';
-import { withPodLock } from './pod-lock';
 import { checkSignal, killTask, pauseTask, refusePaused, resumeTask } from './task-control';
 import { UnmatchedSeeds } from './unmatched-seeds';
 

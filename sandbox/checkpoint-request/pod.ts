@@ -12,7 +12,7 @@ import {
   writePodManifest,
 } from '../checkpoint';
 import { awaitMemory } from '../pager/record';
-import { lockPod } from '../state/lock';
+import { withPodLock } from '../state/lock';
 import { ignoreEnded, RecordedContainer } from '../container/recorded';
 import { containerName } from '../config/seed-policy';
 import type { ContainerState } from '../state/state';
@@ -37,9 +37,7 @@ export async function checkpointPod(
   isAnswered: () => boolean = () => false,
 ): Promise<void> {
   const { kernel, state } = workshop;
-  const unlock = await lockPod(kernel, state, pod);
-  if (!unlock) throw new SiltError('CONTAINER_NOT_FOUND', `pod ${pod} does not exist any more`, { id: pod });
-  try {
+  await withPodLock(workshop, { pod, id: pod }, async () => {
     if (isAnswered()) return;
     const containers = state
       .containersOf(pod)
@@ -58,9 +56,7 @@ export async function checkpointPod(
     await sayingOutcome(state, states, leaveRunning, () => saveAll(workshop, pod, containers, options));
     if (options.leaveRunning) return;
     await Promise.all(containers.map((one) => one.ended()));
-  } finally {
-    unlock();
-  }
+  });
 }
 
 async function saveAll(

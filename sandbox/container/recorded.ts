@@ -14,7 +14,7 @@ import { FreezeRecord } from '../state/freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from '../pod/pod';
 import { memoryFailure } from '../pager/record';
-import { lockPod } from '../state/lock';
+import { withPodLock } from '../state/lock';
 import { endOf, type Lifetime, Process, signalToParked } from '../process/process';
 import { endPod } from '../pod/start';
 import { isParked, startThroughSocket } from '../state/start-socket';
@@ -338,18 +338,14 @@ export class RecordedContainer {
   }
 
   async #locked(body: () => Promise<void>): Promise<void> {
-    const { kernel, state } = this.workshop;
-    const unlock = await lockPod(kernel, state, this.state.pod);
-    // It may have been deleted while this one waited for the lock.
-    if (!unlock || !state.containerIfAny(this.id)) {
-      unlock?.();
-      throw new SiltError('CONTAINER_NOT_FOUND', `container ${this.id} does not exist any more`, { id: this.id });
-    }
-    try {
+    const { id } = this;
+    const what = `container ${id}`;
+    await withPodLock(this.workshop, { pod: this.state.pod, id, what }, async () => {
+      // It may have been deleted while this one waited for the lock.
+      if (!this.workshop.state.containerIfAny(id))
+        throw new SiltError('CONTAINER_NOT_FOUND', `${what} does not exist any more`, { id });
       await body();
-    } finally {
-      unlock();
-    }
+    });
   }
 
   #notRunning(what: string): SiltError {

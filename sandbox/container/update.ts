@@ -1,8 +1,7 @@
-import { SiltError } from '../../errors';
 import type { Resources } from '../../oci';
 import { applyWrites, planChange } from '../cgroup';
 import { FreezeRecord } from '../state/freeze';
-import { lockPod } from '../state/lock';
+import { withPodLock } from '../state/lock';
 import type { ContainerState } from '../state/state';
 import type { Workshop } from '../workshop';
 import { ownerOf } from './cgroup-owner';
@@ -18,16 +17,8 @@ export type Updated = Pick<ContainerState, 'id' | 'pod' | 'bundle' | 'cgroup'>;
  * @throws SiltError, see planChange; CONTAINER_NOT_FOUND; SYSTEMD_FAILED; TIMEOUT when it does not freeze.
  */
 export async function updateContainer(workshop: Workshop, container: Updated, resources: Resources): Promise<void> {
-  const unlock = await lockPod(workshop.kernel, workshop.state, container.pod);
-  if (!unlock) {
-    const { id } = container;
-    throw new SiltError('CONTAINER_NOT_FOUND', `container ${id} does not exist any more`, { id });
-  }
-  try {
-    await change(workshop, container, resources);
-  } finally {
-    unlock();
-  }
+  const { pod, id } = container;
+  await withPodLock(workshop, { pod, id, what: `container ${id}` }, () => change(workshop, container, resources));
 }
 
 async function change({ kernel, state }: Workshop, container: Updated, resources: Resources): Promise<void> {

@@ -46,6 +46,26 @@ export async function lockPod(
   }
 }
 
+/**
+ * Does what no other process may do to a pod at the same time, such as a checkpoint and what freezes or thaws its containers: CRIU lets a
+ * process run for its own purposes while it saves it.
+ * @param id of the container that it is done to, or of the pod, for the error; `what` is said to be gone, the pod if nothing else is given
+ * @throws SiltError CONTAINER_NOT_FOUND when there is no such pod; what `body` throws.
+ */
+export async function withPodLock<T>(
+  { kernel, state }: { readonly kernel: Kernel; readonly state: StateDirectory },
+  { pod, id, what = `pod ${pod}` }: { readonly pod: string; readonly id: string; readonly what?: string },
+  body: () => Promise<T>,
+): Promise<T> {
+  const unlock = await lockPod(kernel, state, pod);
+  if (!unlock) throw new SiltError('CONTAINER_NOT_FOUND', `${what} does not exist any more`, { id });
+  try {
+    return await body();
+  } finally {
+    unlock();
+  }
+}
+
 async function lockInLoop(kernel: Kernel, pod: string, fd: number): Promise<void> {
   const p = new ProgramBuilder();
   const result = p.slot('result');
