@@ -3,10 +3,10 @@
  * the container was created with, and these what is put into the kernel.
  */
 import { CAPABILITY_SETS, capabilityList, capabilityMasks, capabilityName } from '../../oci';
-import { messageIn, onlyNumber, parseFields, parseImage, type WireField } from './image-file';
+import { firstEntry, messageIn, onlyNumber, type WireField } from './image-file';
+import { CORE } from './process-tree';
 import type { Rights } from './rights';
 
-const CORE = { task: 3, thread: 5 } as const;
 const TASK = { state: 1 } as const;
 const THREAD = { creds: 10 } as const;
 const CREDS = {
@@ -28,8 +28,7 @@ const WORD = 0xffffffffn;
  * @throws SiltError CHECKPOINT_FAILED for what is no such image.
  */
 export function credentialsBeyond(image: Buffer, name: string, given: Rights): string[] {
-  const [entry = Buffer.alloc(0)] = parseImage(image, name).entries;
-  const core = parseFields(entry);
+  const core = firstEntry(image, name);
   if (!core.some(({ number }) => number === CORE.thread)) {
     const task = messageIn(core, CORE.task);
     return task !== undefined && onlyNumber(task, TASK.state) === DEAD ? [] : [`${name} (without a thread)`];

@@ -13,7 +13,7 @@ import {
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { SiltError, withContext } from '../../errors';
-import { isInHostMounts, type Spec } from '../../oci';
+import type { Spec } from '../../oci';
 import { CriuRequestType } from '../../proto/criu';
 import { isFrozen, listPids, memoryInUse } from '../cgroup';
 import { shownFeatures } from '../cpuid';
@@ -42,10 +42,11 @@ import {
 } from './manifest';
 import { MemoryDigests } from './memory-digests';
 import { normaliseImages } from './normalise';
-import { commandOf, findOutside, type MountInfo, namespacePids, type Outside, readMounts, strangers } from './outside';
+import { findOutside, type MountInfo, namespacePids, type Outside, readMounts } from './outside';
 import { keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
 import { separateTerminals } from './terminals';
+import { refuseEnginesOverlay, refuseIpc, refuseNamespaces, refuseStrangers } from './refusals';
 import type { CriuSession } from './session';
 import { describeWatches, IRMAP_CACHE } from './watches';
 import type { WorkPath } from './work-path';
@@ -199,8 +200,8 @@ class Dump {
   /** @returns what is left to do when its processes stand still no more. */
   async #dump(session: CriuSession, { version, images, digests }: Run): Promise<() => Promise<void>> {
     const { container, spec } = this.source;
-    this.#refuseStrangers();
-    this.#refuseEnginesOverlay();
+    refuseStrangers(container, this.options.execs);
+    refuseEnginesOverlay(container);
     refuseNamespaces(spec);
     const mounts = readMounts(this.#pid);
     refuseForeignMounts(mounts, spec, (path) => placeInside(this.workshop.kernel, this.#pid, path));
@@ -217,7 +218,7 @@ class Dump {
     const finish = (): Promise<void> => this.#complete(outside, { version, digests }, saved!);
     await session.request(CriuRequestType.DUMP, this.#criuOptions(images, mounts, outside), async (script) => {
       if (script !== 'post-dump') return;
-      this.#refuseIpc();
+      refuseIpc(this.#images);
       saved = await this.#saveFiles(mounts, outside);
       // Afterwards CRIU kills the processes: until the checkpoint has its name, they must be able to go on.
       if (!this.options.leaveRunning) await finish();
@@ -282,37 +283,6 @@ class Dump {
         ...(outside.checkpointFile === undefined ? [] : [outside.checkpointFile]),
       ],
     };
-  }
-
-  /** @throws SiltError CHECKPOINT_FAILED naming processes that were not started by the container's first one. */
-  #refuseStrangers(): void {
-    const { container } = this.source;
-    const found = strangers(listPids(container.cgroup), this.#pid);
-    if (found.length === 0) return;
-    const names = found.map((pid) => {
-      const exec = this.options.execs?.get(pid);
-      return `${exec === undefined ? '' : `exec ${exec}, `}process ${pid} (${commandOf(pid)})`;
-    });
-    const message = `processes were brought into the container by exec, and a checkpoint holds only what its first process has started: ${names.join('; ')}; end them first`;
-    throw new SiltError('CHECKPOINT_FAILED', message, { id: container.id });
-  }
-
-  /** @throws SiltError CHECKPOINT_FAILED when what the container writes goes where nothing can be put back by a restore. */
-  #refuseEnginesOverlay(): void {
-    const { id, upper } = this.source.container;
-    if (!upper.onHost) return;
-    const message = `container ${id} writes to its engine's own overlay (overlay2=none), which a restore could not fill again; choose another overlay2`;
-    throw new SiltError('CHECKPOINT_FAILED', message, { id });
-  }
-
-  /** @throws SiltError CHECKPOINT_FAILED when the ipc namespace holds what a pod's containers share and CRIU would make anew. */
-  #refuseIpc(): void {
-    const found = readdirSync(this.#images).filter((name) => /^ipcns-(shm|msg|sem)-/.test(name));
-    const held = found.filter((name) => statSync(join(this.#images, name)).size > 8);
-    if (held.length === 0) return;
-    const kinds = held.map((name) => /^ipcns-(\w+)-/.exec(name)?.[1]).join(', ');
-    const message = `its System V IPC objects (${kinds}) cannot be restored: they belong to the pod's ipc namespace; remove them (ipcrm)`;
-    throw new SiltError('CHECKPOINT_FAILED', message);
   }
 
   /** What is in memory apart from processes, while those stand still. */
@@ -380,22 +350,6 @@ class Dump {
     });
     await this.target.finish();
   }
-}
-
-/** What CRIU would not give back as it was. @throws SiltError CHECKPOINT_FAILED naming the namespace. */
-function refuseNamespaces(spec: Spec): void {
-  if (isInHostMounts(spec))
-    throw new SiltError(
-      'CHECKPOINT_FAILED',
-      'it has no mount namespace of its own, and its root filesystem would not be restored',
-    );
-  const hinders = spec.linux?.namespaces?.find(
-    ({ type, path }) => type === 'time' || ((type === 'mount' || type === 'cgroup') && path !== undefined),
-  );
-  if (hinders === undefined) return;
-  const { type, path } = hinders;
-  const message = `it has a ${type} namespace ${path === undefined ? 'of its own' : `of the path ${path}`}, which would not be restored`;
-  throw new SiltError('CHECKPOINT_FAILED', message);
 }
 
 function freezerDirectory({ cgroup }: ContainerState): string | undefined {

@@ -1,8 +1,7 @@
 /** Which threads CRIU would give their seccomp filters back (CRIU's images/core.proto, seccomp.proto and seccomp.c). */
-import { isDead, processesIn } from './process-tree';
-import { messageIn, onlyNumber, parseFields, parseImage } from './image-file';
+import { firstEntry, messageIn, onlyNumber, parseFields } from './image-file';
+import { CORE, isDead, processesIn } from './process-tree';
 
-const CORE = { thread: 5 } as const;
 const THREAD = { mode: 11, filter: 12 } as const;
 const SECCOMP = { filters: 1 } as const;
 const FILTER = { previous: 2, flags: 3 } as const;
@@ -33,8 +32,7 @@ export function threadsWithLess(wanted: number, { tree, seccomp, cores }: Filter
   const filters = seccomp === undefined ? [] : filtersIn(seccomp);
   const chainOf = (tid: number): Filter[] => {
     const bytes = cores.get(tid);
-    const thread =
-      bytes && messageIn(parseFields(parseImage(bytes, `core-${tid}.img`).entries[0] ?? Buffer.alloc(0)), CORE.thread);
+    const thread = bytes && messageIn(firstEntry(bytes, `core-${tid}.img`), CORE.thread);
     if (thread === undefined || onlyNumber(thread, THREAD.mode) !== FILTERED) return [];
     return chain(filters, Number(onlyNumber(thread, THREAD.filter) ?? -1));
   };
@@ -50,8 +48,7 @@ export function threadsWithLess(wanted: number, { tree, seccomp, cores }: Filter
 }
 
 function filtersIn(seccomp: Buffer): Filter[] {
-  const [entry = Buffer.alloc(0)] = parseImage(seccomp, 'seccomp.img').entries;
-  const messages = parseFields(entry).filter(({ number }) => number === SECCOMP.filters);
+  const messages = firstEntry(seccomp, 'seccomp.img').filter(({ number }) => number === SECCOMP.filters);
   return messages.map(({ value }) => {
     const fields = Buffer.isBuffer(value) ? parseFields(value) : [];
     const previous = onlyNumber(fields, FILTER.previous);

@@ -120,14 +120,23 @@ export function bytesOf(fields: readonly WireField[], number: number): Buffer {
 
 /** The only message of that number; undefined when there is none or more than one: CRIU takes the last. */
 export function messageIn(fields: readonly WireField[], number: number): WireField[] | undefined {
-  const found = fields.filter((field) => field.number === number);
-  const value = found[0]?.value;
-  return found.length === 1 && Buffer.isBuffer(value) ? parseFields(value) : undefined;
+  const value = onlyValue(fields, number);
+  return Buffer.isBuffer(value) ? parseFields(value) : undefined;
 }
 
 /** The only number of a field; undefined when there is none or more than one. */
 export function onlyNumber(fields: readonly WireField[], number: number): bigint | undefined {
+  const value = onlyValue(fields, number);
+  return typeof value === 'bigint' ? value : undefined;
+}
+
+function onlyValue(fields: readonly WireField[], number: number): WireField['value'] | undefined {
   const found = fields.filter((field) => field.number === number);
-  const value = found[0]?.value;
-  return found.length === 1 && typeof value === 'bigint' ? value : undefined;
+  return found.length === 1 ? found[0]!.value : undefined;
+}
+
+/** The fields of an image's first entry; none when it has none. @throws SiltError CHECKPOINT_FAILED for what is no image. */
+export function firstEntry(image: Buffer, name: string): WireField[] {
+  const [entry = Buffer.alloc(0)] = parseImage(image, name).entries;
+  return parseFields(entry);
 }

@@ -2,7 +2,8 @@
 import { onlyNumber, parseFields, parseImage, type WireField } from './image-file';
 
 const TREE = { pid: 1, threads: 5 } as const;
-const CORE = { thread: 5 } as const;
+/** Of a core image. */
+export const CORE = { task: 3, thread: 5 } as const;
 /** Of what can be no thread: CRIU would cut larger numbers down to 32 bits, and find another one's image. */
 const NONE = -1;
 const LAST = 0x7fffffffn;
