@@ -93,17 +93,10 @@ napi_value addon_make_files(napi_env env, napi_callback_info info)
 
 napi_value addon_start_making(napi_env env, napi_callback_info info)
 {
-	napi_value arrays[ADDON_TASK_ARRAYS], result;
+	napi_value arrays[ADDON_TASK_ARRAYS];
 	struct make_task *task = get_task(env, info, arrays);
-	bool started;
 
-	if (task == NULL)
-		return NULL;
-	started = addon_task_start(env, &task->task, arrays);
-	if (!started)
-		free(task);
-	TRY(napi_get_boolean(env, started, &result));
-	return result;
+	return task == NULL ? NULL : addon_task_start(env, &task->task, arrays);
 }
 
 napi_value addon_finish_making(napi_env env, napi_callback_info info)

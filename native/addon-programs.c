@@ -89,21 +89,17 @@ napi_value addon_run(napi_env env, napi_callback_info info)
 
 napi_value addon_start(napi_env env, napi_callback_info info)
 {
-	napi_value argv[ADDON_TASK_ARRAYS] = { NULL }, result;
+	napi_value argv[ADDON_TASK_ARRAYS] = { NULL };
 	struct program_task *task;
 	void *program, *slots;
-	bool started;
 
 	if (!get_program(env, info, argv, &program, &slots))
 		return NULL;
 	task = calloc(1, sizeof *task);
-	if (task != NULL)
-		*task = (struct program_task){ .task.run = run_program, .program = program, .slots = slots };
-	started = task != NULL && addon_task_start(env, &task->task, argv);
-	if (!started)
-		free(task);
-	TRY(napi_get_boolean(env, started, &result));
-	return result;
+	if (task == NULL)
+		return addon_task_start(env, NULL, argv);
+	*task = (struct program_task){ .task.run = run_program, .program = program, .slots = slots };
+	return addon_task_start(env, &task->task, argv);
 }
 
 napi_value addon_finish(napi_env env, napi_callback_info info)

@@ -73,7 +73,7 @@ static struct second_thread *second_thread_of(napi_env env)
 	return napi_get_instance_data(env, &second) == napi_ok ? second : NULL;
 }
 
-bool addon_task_start(napi_env env, struct addon_task *task, const napi_value *arrays)
+static bool start(napi_env env, struct addon_task *task, const napi_value *arrays)
 {
 	struct second_thread *second = second_thread_of(env);
 
@@ -87,6 +87,17 @@ bool addon_task_start(napi_env env, struct addon_task *task, const napi_value *a
 	second->task = task;
 	uv_sem_post(&second->wanted);
 	return true;
+}
+
+napi_value addon_task_start(napi_env env, struct addon_task *task, const napi_value *arrays)
+{
+	bool started = task != NULL && start(env, task, arrays);
+	napi_value result;
+
+	if (!started)
+		free(task);
+	TRY(napi_get_boolean(env, started, &result));
+	return result;
 }
 
 struct addon_task *addon_task_started(napi_env env, void (*run)(struct addon_task *))

@@ -43,10 +43,11 @@ struct addon_task {
 };
 
 /*
- * Begins a task on the second thread, with the arrays (up to the first NULL) kept. False, and nothing is begun, when that thread has another task or
- * cannot be made. A task that was begun is to be waited for, and is then the caller's to free.
+ * Begins a task on the second thread, with the arrays (up to the first NULL) kept. Gives JavaScript a boolean: false
+ * when that thread has another task or cannot be made, or there is no task; then it has been freed. One that was begun is to be waited for, and is
+ * then the caller's to free.
  */
-bool addon_task_start(napi_env env, struct addon_task *task, const napi_value *arrays);
+napi_value addon_task_start(napi_env env, struct addon_task *task, const napi_value *arrays);
 /* The task that was begun and not waited for, if it is one that runs by this function; else NULL. */
 struct addon_task *addon_task_started(napi_env env, void (*run)(struct addon_task *));
 /* Waits for the task that was begun. */

@@ -18,7 +18,6 @@ import { handOverListener } from '../exec/seccomp-listener';
 import { allowedDevices } from './seeding';
 import { listenForStart } from '../state/start-socket';
 import { awaitReports } from '../process/started';
-
 import type { Workshop } from '../workshop';
 import { type Parked, ParkedLauncher } from './parked';
 import type { UndoStack } from './undo';
