@@ -51,6 +51,18 @@ export async function takeCheckpoint(host: Containerd, id: string, flags: readon
   return checkpointIn(host, stdout.toString().trim());
 }
 
+/** Takes a checkpoint of a task that ends with it, and returns what containerd has stored. Rejects with containerd's message. */
+export async function takeLastCheckpoint(host: Containerd, id: string): Promise<Descriptor> {
+  const lease = `of-${id}`;
+  await host.mustCtr(['leases', 'create', '--id', lease]);
+  const api = new TasksApi(host.paths.socket, host.namespace);
+  try {
+    return checkpointAmong(await api.checkpointAndExit(id, lease), id);
+  } finally {
+    api.close();
+  }
+}
+
 /** The checkpoint of a task that an image holds. */
 export async function checkpointIn(host: Containerd, image: string): Promise<Descriptor> {
   const listing = (await host.mustCtr(['images', 'ls'])).stdout.toString();
@@ -62,9 +74,13 @@ export async function checkpointIn(host: Containerd, image: string): Promise<Des
   const index = JSON.parse((await host.mustCtr(['content', 'get', digest])).stdout.toString()) as {
     manifests: Descriptor[];
   };
-  const content = index.manifests.find(({ mediaType }) => mediaType === checkpointType);
-  if (content === undefined) throw new Error(`image ${image} holds no checkpoint: ${JSON.stringify(index)}`);
-  return content;
+  return checkpointAmong(index.manifests, `image ${image}`);
+}
+
+function checkpointAmong(content: readonly Descriptor[], what: string): Descriptor {
+  const found = content.find(({ mediaType }) => mediaType === checkpointType);
+  if (found === undefined) throw new Error(`there is no checkpoint of ${what}: ${JSON.stringify(content)}`);
+  return found;
 }
 
 /** Makes a container and starts its task from a checkpoint. Rejects with containerd's message. */

@@ -8,6 +8,7 @@ export {
   restoreContainer,
   startWithStdio,
   takeCheckpoint,
+  takeLastCheckpoint,
 } from './checkpoint';
 export { runtimeWith, whyNoController } from './cgroup-controllers';
 export { BackgroundCommand, mustRun, runCommand, startCommand, type CommandResult } from './command';
