@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { SiltError } from '../errors';
 import { parseProcess, parseResources } from '../oci';
 import { goZeroTime, specText, type TaskAnswer, type TaskMethod, type TaskRequest, timestampOf } from '../proto';
-import { updateContainer } from '../sandbox';
+import { podEnding, updateContainer } from '../sandbox';
 import { withPodLock } from '../sandbox/state/lock';
 import { C } from '../syscall';
 import { checkpointTask } from './checkpoint-task';
@@ -31,6 +31,7 @@ export class TaskService implements Handlers {
   /** Deletes that are under way, by container; none rejects. */
   readonly #deleting = new Map<string, Promise<unknown>>();
   #wasUsed = false;
+  #ending = false;
 
   readonly #unmatchedSeeds: UnmatchedSeeds;
   readonly #creation: TaskCreation;
@@ -47,13 +48,12 @@ export class TaskService implements Handlers {
   async Create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
     const { id } = request;
     this.#wasUsed = true;
-    if (this.#tasks.has(id) || this.#creating.has(id))
-      throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
+    this.#refuseCreate(id);
     this.#creating.add(id);
     try {
       const task = await createTask(this.#creation, request);
       this.#tasks.set(id, task);
-      if (caller.isGone) await this.#takeBack(task);
+      if (caller.isGone || this.#ending) await this.#takeBack(task);
       return { pid: task.init.process.pid };
     } catch (error) {
       if (this.#tasks.size === 0 && this.#creating.size === 1) await this.options.pod.endUnlessHeld();
@@ -63,9 +63,15 @@ export class TaskService implements Handlers {
     }
   }
 
+  #refuseCreate(id: string): void {
+    if (this.#tasks.has(id) || this.#creating.has(id))
+      throw new SiltError('CONTAINER_EXISTS', `container ${id} exists already`, { id });
+    if (this.#ending) throw podEnding(this.options.pod.id, id);
+  }
+
   /** containerd was killed while it waited for Create: the next one may have asked already and heard of no such task. */
   async #takeBack(task: Task): Promise<void> {
-    await this.#deleteTask(task);
+    await this.#deleteInTurn(task.init.id);
     if (this.#tasks.size === 0 && this.#creating.size === 1 && !this.options.pod.held) this.options.onShutdown();
   }
 
@@ -80,9 +86,17 @@ export class TaskService implements Handlers {
   }
 
   async Delete({ id, execId }: TaskRequest<'Delete'>): Promise<TaskAnswer<'Delete'>> {
+    if (execId === '') return (await this.#deleteInTurn(id)) ?? this.#refuseAbsent(id);
     for (let other; (other = this.#deleting.get(id));) await other;
-    const task = this.#task(id);
-    if (execId !== '') return this.#deleteExec(task.init, execId);
+    return this.#deleteExec(this.#task(id).init, execId);
+  }
+
+  /** Deletes a task, after all who have begun to. Undefined: they have. */
+  async #deleteInTurn(id: string): Promise<TaskAnswer<'Delete'> | undefined> {
+    for (let other; (other = this.#deleting.get(id));) await other;
+    // From here to the end of this call at once: nobody comes between.
+    const task = this.#tasks.get(id);
+    if (!task) return undefined;
     const deletion = this.#deleteTask(task);
     this.#deleting.set(
       id,
@@ -250,24 +264,35 @@ export class TaskService implements Handlers {
   /** Kills every container, and waits until their ends have been published. */
   async killAll(): Promise<void> {
     this.#unmatchedSeeds.report();
-    for (const { init } of this.#tasks.values()) {
-      if (!init.exit) init.process.signal(C.SIGKILL);
-      await init.wait();
-    }
+    for (const task of this.#tasks.values()) await this.#end(task);
   }
 
-  /** Kills and removes everything; for the end of the shim. */
+  /** Kills all of a container, whoever has it frozen, and waits until its end has been published. */
+  async #end(task: Task): Promise<void> {
+    const { init } = task;
+    if (!init.exit) await killTask(task, init, { id: init.id, execId: '', signal: C.SIGKILL, all: true });
+    await init.wait();
+  }
+
+  /** Kills and removes everything; for the end of the shim. What is in the making is taken back when it is made. */
   async end(): Promise<void> {
-    for (const task of [...this.#tasks.values()]) {
-      if (!task.init.exit) task.init.process.signal(C.SIGKILL);
-      await this.#deleteTask(task);
+    this.#ending = true;
+    for (const [id, task] of [...this.#tasks]) {
+      try {
+        await this.#end(task);
+        await this.#deleteInTurn(id);
+      } catch (error) {
+        this.options.log.error('cannot end a container', { container: id, error: (error as Error).message });
+      }
     }
   }
 
   #task(id: string): Task {
-    const task = this.#tasks.get(id);
-    if (!task) throw new SiltError('CONTAINER_NOT_FOUND', `there is no container ${id} in this pod`, { id });
-    return task;
+    return this.#tasks.get(id) ?? this.#refuseAbsent(id);
+  }
+
+  #refuseAbsent(id: string): never {
+    throw new SiltError('CONTAINER_NOT_FOUND', `there is no container ${id} in this pod`, { id });
   }
 
   /** Its first process without an exec id. */

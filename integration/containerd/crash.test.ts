@@ -25,6 +25,10 @@ const settings = {
   containerdLeaves: /overlayfs\/snapshots\/\d+$/,
 };
 
+interface Record {
+  readonly cgroup: { readonly directories: readonly { readonly path: string }[] };
+}
+
 containerdSuite('crashes at rest', settings, (host) => {
   const nextOneWorks = async (): Promise<void> => {
     expect((await host().run(['echo', 'next'])).stdout.toString()).toBe('next\n');
@@ -137,36 +141,72 @@ containerdSuite('crashes at rest', settings, (host) => {
     expect(next.stdout.toString()).toBe('anew\n');
   });
 
-  siltTest('a Create whose caller goes away is taken back, and the shim ends', async () => {
+  siltTest('a Create whose caller goes away is taken back, before any Delete, and the shim ends', async () => {
+    const directory = join(host().directory, 'tmp/orphan');
+    const bundle = join(directory, 'bundle');
+    mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
+    copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/true'));
     const model = await host().startContainer(['true']);
-    const bundle = join(host().directory, 'tmp/orphan');
-    mkdirSync(join(bundle, 'rootfs'), { recursive: true });
-    const config = readFileSync(join(host().bundle(model), 'config.json'), 'utf8');
-    writeFileSync(join(bundle, 'config.json'), config.replaceAll(model, 'orphan'));
+    const config = readFileSync(join(host().bundle(model), 'config.json'), 'utf8').replaceAll(model, 'orphan');
     await host().remove(model);
-    copyFileSync('/bin/busybox', join(bundle, 'rootfs/true'));
+    // Each says that it has begun, and waits for a word.
+    const hook = (name: string): unknown => {
+      const script = `echo begun >> ${directory}/${name}; cat ${directory}/${name}.go`;
+      return { path: '/bin/sh', args: ['sh', '-c', script] };
+    };
+    for (const name of ['creating', 'deleting']) await mustRun(['mkfifo', join(directory, `${name}.go`)]);
+    const hooks = { createRuntime: [hook('creating')], poststop: [hook('deleting')] };
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify({ ...(JSON.parse(config) as object), hooks }));
 
     const flags = ['-namespace', host().namespace, '-address', host().paths.socket, '-id', 'orphan'];
     const shim = join(binDirectory, 'containerd-shim-silt-v1');
     const options = { cwd: bundle, env: host().environment };
     const address = (await mustRun([shim, ...flags, 'start'], options)).stdout.toString().replace('unix://', '');
     const client = await Client.connect(address);
-    const create = { ...taskMethods.Create, service: taskServiceNames[2], method: 'Create' };
+    const service = taskServiceNames[2];
+    const request = { id: 'orphan', bundle, rootfs: [], checkpoint: '', parentCheckpoint: '' };
     const stdio = { terminal: false, stdin: '', stdout: '', stderr: '' };
-    const request = {
-      id: 'orphan',
-      bundle,
-      rootfs: [],
-      checkpoint: '',
-      parentCheckpoint: '',
-      ...stdio,
-    };
-    let failure = 'Create has not answered';
-    void client.call(create, request).catch((error: unknown) => (failure = String(error)));
+    let answer = 'Create has not answered';
+    client
+      .call({ ...taskMethods.Create, service, method: 'Create' }, { ...request, ...stdio })
+      .then(({ pid }) => (answer = `pid ${pid}`))
+      .catch((error: unknown) => (answer = String(error)));
     const state = join(host().siltRoot, host().namespace, 'orphan');
-    await waitFor('the container to be in the making', () => existsSync(state), { detail: () => failure });
+    const begun = (name: string): Promise<boolean> => {
+      return waitFor(`${name} to begin`, () => existsSync(join(directory, name)), { detail: () => answer });
+    };
+    await begun('creating');
+    expect(existsSync(state)).toBe(true);
     await client.close();
+    writeFileSync(join(directory, 'creating.go'), '');
+    await begun('deleting');
+
+    // What the next containerd asks of a task that it finds.
+    const next = await Client.connect(address);
+    const deletion = next.call({ ...taskMethods.Delete, service, method: 'Delete' }, { id: 'orphan', execId: '' });
+    const heard = expect(deletion).rejects.toThrow('there is no container orphan in this pod');
+    await next.call({ ...taskMethods.Connect, service, method: 'Connect' }, { id: 'orphan' });
+    writeFileSync(join(directory, 'deleting.go'), '');
+    await heard;
     await waitFor('all of it to be gone', () => !existsSync(state) && !existsSync(address));
-    rmSync(bundle, { recursive: true });
+    expect(readFileSync(join(directory, 'deleting'), 'utf8')).toBe('begun\n');
+    await next.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  siltTest('a shim that is told to end takes its containers along, one that is paused too', async () => {
+    const ids = [await host().startContainer(), await host().startContainer()];
+    await host().mustCtr(['tasks', 'pause', ids[1]!]);
+    const states = ids.map((id) => join(host().siltRoot, host().namespace, id));
+    const cgroups = states.flatMap((state, i) => {
+      const record = JSON.parse(readFileSync(join(state, ids[i]!, 'container.json'), 'utf8')) as Record;
+      return record.cgroup.directories.map(({ path }) => path);
+    });
+    expect(cgroups.filter((path) => !existsSync(path))).toEqual([]);
+    const shims = new Set(ids.map((id) => shimPid(host(), id)));
+    for (const shim of shims) process.kill(shim, 'SIGTERM');
+    await waitFor('the shims to end', () => ![...shims].some(isAlive));
+    expect([...states, ...cgroups].filter((path) => existsSync(path))).toEqual([]);
+    for (const id of ids) await host().remove(id);
   });
 });
