@@ -8,6 +8,7 @@ import {
   findCriu,
   mustRun,
   runCommand,
+  testIf,
   tooOldCriu,
   waitFor,
 } from '../harness';
@@ -303,6 +304,24 @@ checkpointCommandSuite('bad input', (host) => {
         /CRIU ended by signal 9 in the middle of its work; CRIU's log is \S+ \(CHECKPOINT_FAILED\)/,
       );
     });
+
+    testIf(/\bcpuid_fault\b/.test(readFileSync('/proc/cpuinfo', 'utf8')), 'needs a CPU with CPUID faulting')(
+      'whose CRIU is killed leaves programs with the CPU features that they were shown',
+      async () => {
+        const features = 'dev.gvisor.internal.cpufeatures';
+        const other = await startCounter(host().bundle(counter, { annotations: { [features]: 'fpu,sse,sse2' } }));
+        const { pid } = JSON.parse(await host().silt.must(['state', other])) as { pid: number };
+        const args = ['checkpoint', '--image-path', target(), other];
+        const result = await host().silt.run(args, accident('Running post-dump', 'kill -9 $$'));
+        expect(await theErrorOf(result, other)).toContain('CRIU ended by signal 9');
+        const tracer = /^TracerPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
+        expect(readFileSync(`/proc/${tracer}/comm`, 'utf8').trim()).toBe('silt-cpuid');
+        const shown = await host().silt.must(['exec', other, 'grep', '-m1', '^flags', '/proc/cpuinfo']);
+        expect(shown.trim().split(/\s+/).slice(2)).toEqual(['fpu', 'sse', 'sse2']);
+        await remove(other);
+      },
+      60_000,
+    );
 
     test.each(['TERM', 'INT'])('that is given up by SIG%s in the middle', async (signal) => {
       await refused(['--leave-running', id], accident('Dumping task', `kill -${signal} $PPID`));
