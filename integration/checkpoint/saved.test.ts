@@ -57,6 +57,39 @@ checkpointCommandSuite('a restored container', (host) => {
     expect(readFileSync(join(work, 'restore.log'), 'utf8')).toContain('Running post-resume scripts');
   }, 60_000);
 
+  const both = ['err line', 'out line'];
+
+  /** Each runs `"$@"` with streams of a kind, one line of input on its way, and prints what comes out of it. */
+  const streams: readonly (readonly [kind: string, commands: string, lines: readonly string[]])[] = [
+    ['pipes', `printf 'line\\n' | "$@" 2>&1 | cat`, both],
+    ['files', `printf 'line\\n' > in; "$@" < in > out 2> err; cat out err`, both],
+    ['fifos', `mkfifo o e; cat o & cat e & printf 'line\\n' | "$@" > o 2> e; wait`, both],
+    ['no input, a log', `printf 'before\\n' > log; "$@" < /dev/null >> log 2>&1; cat log`, ['before']],
+    ['no output', `printf 'line\\n' | "$@" > /dev/null 2> /dev/null; echo $?`, ['7']],
+  ];
+
+  test('has the streams of its restore, of whatever kind they and those before are', async () => {
+    const script = 'echo here > /here; while read word; do echo "out $word"; echo "err $word" >&2; done; exit 7';
+    const bundle = host().bundle(['sh', '-c', script]);
+    for (const [kind, commands, lines] of streams) {
+      const place = join(host().directory, kind);
+      mkdirSync(place);
+      const id = host().newId();
+      const image = join(place, 'image');
+      const before = host().silt.words(['run', '--detach', '--bundle', bundle, id]);
+      // A pipe whose writer has ended is one that can be read no more: this one is open for both.
+      const start = `mkfifo in0; "$@" <> in0 ${kind === 'files' ? '> out0 2> err0' : '2>&1 | sleep 0'}`;
+      await mustRun(['sh', '-c', start, 'sh', ...before], { env: host().environment, cwd: place });
+      await waitFor('it to run', async () => (await host().silt.run(['exec', id, 'cat', '/here'])).code === 0);
+      await host().silt.must(['checkpoint', '--image-path', image, id]);
+      await host().silt.must(['delete', id]);
+      const restore = host().silt.words(['restore', '--bundle', bundle, '--image-path', image, host().newId()]);
+      const words = ['sh', '-c', commands, 'sh', ...restore];
+      const { stdout } = await mustRun(words, { env: host().environment, cwd: place });
+      expect([kind, stdout.toString().split('\n').filter(Boolean).sort()]).toEqual([kind, lines]);
+    }
+  }, 120_000);
+
   test('takes the place of one that was created, which is restored instead of started', async () => {
     const bundle = host().bundle(waiter);
     const image = await save(bundle);
