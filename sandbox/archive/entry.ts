@@ -47,7 +47,8 @@ export interface Entry {
 /** Something that was read or written in a lesser way than asked, but well enough to go on. */
 export interface ArchiveWarning {
   /** Stable, for code. */
-  readonly kind: 'xattr-dropped' | 'end-missing' | 'socket-skipped' | 'mount-skipped' | 'id-unmapped' | 'changed';
+  readonly kind:
+    'xattr-dropped' | 'end-missing' | 'socket-skipped' | 'mount-skipped' | 'id-unmapped' | 'changed' | 'too-deep';
   /** Printable name of the entry; empty for the archive as a whole. */
   readonly name: string;
 }

@@ -19,7 +19,7 @@ export const MAX_COMPONENT = 255;
  * Bytes of a name. The kernel takes 4096 (PATH_MAX), and so do most who write and read archives; those that go from directory to
  * directory, as this one does, reach more.
  */
-const MAX_NAME = 64 << 10;
+export const MAX_NAME = 64 << 10;
 
 const SLASH = 0x2f;
 

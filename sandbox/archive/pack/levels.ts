@@ -45,6 +45,11 @@ export class Levels {
     return this.#levels.at(-1);
   }
 
+  /** Components of the name of the directory that is being read; -1 before the first. */
+  get depth(): number {
+    return this.#levels.length - 1;
+  }
+
   /** Takes over the fds. */
   enter(level: Omit<Level, 'next'>): void {
     this.#levels.push({ ...level, next: 0 });

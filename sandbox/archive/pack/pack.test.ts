@@ -10,7 +10,7 @@ import { withFile } from '../testing/archive-file';
 import { bsdtarTest, withoutBsdtar } from '../testing/bsdtar';
 import { isRoot, look, makeNode, makeTmpfs, setTime, setXattr, type Upper } from '../testing/upper';
 import { unpack } from '../unpack';
-import { performPrivileged } from '../unpack/privileged';
+import { performPrivileged, type PrivilegedRequest } from '../unpack/privileged';
 import { encodeHeaders, type OutEntry } from './headers';
 import { PlainHeaders } from './plain-files';
 import type { IdRange } from './ids';
@@ -129,15 +129,13 @@ describe('headers', () => {
   }
   async function unpacked(data: Buffer): Promise<Upper> {
     const other = makeTmpfs();
-    await withFile(data, (archiveFd) =>
-      unpack({
-        runner,
-        archiveFd,
-        upperFd: other.fd,
-        onWarning,
-        privileged: (request) => performPrivileged(runner, request),
-      }),
-    );
+    const privileged = (request: PrivilegedRequest): void => performPrivileged(runner, request);
+    try {
+      await withFile(data, (archiveFd) => unpack({ runner, archiveFd, upperFd: other.fd, onWarning, privileged }));
+    } catch (error) {
+      other.close();
+      throw error;
+    }
     return other;
   }
   const at = (name: string): string => `${upper.path}/${name}`;
@@ -419,6 +417,27 @@ describe('headers', () => {
     const other = await unpacked(first);
     expect((await packed(other)).equals(first)).toBe(true);
     other.close();
+  });
+
+  test.each([
+    [1025, 'd'],
+    [300, 'd'.repeat(250)],
+  ])('that a tree of %i directories cannot be loaded again is said', async (depth, name) => {
+    let fd = openSync(upper.path, 'r');
+    for (let i = 0; i < depth; i++) {
+      mkdirSync(`/proc/self/fd/${fd}/${name}`);
+      const next = openSync(`/proc/self/fd/${fd}/${name}`, 'r');
+      closeSync(fd);
+      fd = next;
+    }
+    closeSync(fd);
+    const data = await packed();
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^too-deep: \.\/d.*: silt will refuse this archive as a seed where names in it have more than 1024 components and 65536 bytes$/,
+      ),
+    ]);
+    await expect(unpacked(data)).rejects.toThrow(/the limit is/);
   });
 
   test('thousands of entries, many links among them', async () => {

@@ -1,11 +1,13 @@
 /** Walks an upper and writes its archive. */
 import { SiltError } from '../../../errors';
 import { type ByteString, printable } from '../codec/bytes';
+import { MAX_COMPONENT, MAX_NAME } from '../codec/names';
 import { OPAQUE } from '../codec/xattrs';
 import type { ArchiveWarning, OnWarning } from '../entry';
 import type { SyscallRunner } from '../io/batch';
 import { letOthersRun, milliseconds } from '../io/breath';
 import { DT } from '../io/dirents';
+import { DEFAULT_LIMITS } from '../limits';
 import { Contents } from './contents';
 import { encodeHeaders, type OutEntry } from './headers';
 import type { IdMaps } from './ids';
@@ -216,11 +218,21 @@ export class Packer {
     try {
       const names = this.#list(name, over);
       const listing = under ? this.#names.merge(names, this.#list(name, under)) : names;
+      const above = this.#levels.top?.name.length ?? 0;
       this.#levels.enter({ name, over: { fd: over.fd }, under: under && { fd: under.fd }, opaque, listing });
+      if (listing.length > 0) this.#warnWhereTooDeep(name, above);
     } catch (error) {
       this.#inspector.close([over.fd, under?.fd ?? -1]);
       throw error;
     }
+  }
+
+  /** Other readers of archives may take what is beyond silt's own limits: it is written, and said once for each tree. */
+  #warnWhereTooDeep(name: ByteString, above: number): void {
+    const longest = MAX_NAME - MAX_COMPONENT;
+    if (this.#levels.depth !== DEFAULT_LIMITS.maxDepth && (name.length <= longest || above > longest)) return;
+    const limits = `${DEFAULT_LIMITS.maxDepth} components and ${MAX_NAME} bytes`;
+    this.#warn('too-deep', name, `silt will refuse this archive as a seed where names in it have more than ${limits}`);
   }
 
   #list(name: ByteString, { fd }: { fd: number }): Listing {
