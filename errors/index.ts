@@ -61,6 +61,11 @@ export const errorTable = {
   PROCESS_NOT_FOUND: { status: 'NotFound', meaning: 'there is no such process, or it has ended' },
   CONTAINER_EXISTS: { status: 'AlreadyExists', meaning: 'the container or exec id is in use' },
   WRONG_STATE: { status: 'FailedPrecondition', meaning: 'the call does not fit the state that the container is in' },
+  POD_BUSY: {
+    status: 'FailedPrecondition',
+    meaning:
+      'another command holds the pod and waits for this one, as for a hook, or for too long; the message names it',
+  },
   HOST_UNSUPPORTED: {
     status: 'FailedPrecondition',
     meaning: 'this host lacks a kernel feature or a permission that is needed',

@@ -274,3 +274,48 @@ commandLineSuite('hooks that mount', (host) => {
     }
   });
 });
+
+// The pod is the command's that runs the hook until its end.
+commandLineSuite('hooks that call the runtime', (host) => {
+  const calling = (kind: string, calls: readonly string[][]): { hooks: object; log: string } => {
+    const log = join(host().directory, `${kind}.calls`);
+    rmSync(log, { force: true });
+    const lines = calls.map((words) => `${host().silt.words(words).join(' ')} >> ${log} 2>&1; echo "= $?" >> ${log}`);
+    const env = Object.entries({ ...host().environment, PATH: '/usr/bin:/bin' }).map(
+      ([key, value]) => `${key}=${value}`,
+    );
+    return { hooks: { [kind]: [{ path: '/bin/sh', args: ['sh', '-c', lines.join('\n')], env }] }, log };
+  };
+
+  test('for what takes the pod’s lock are told at once who holds it', async () => {
+    const [pod, id] = [host().newId(), host().newId()];
+    const sandbox = host().bundle(['sleep', '1000'], {
+      annotations: { 'io.kubernetes.cri.container-type': 'sandbox' },
+    });
+    await host().silt.must(['run', '--detach', '--bundle', sandbox, pod]);
+    const annotations = { 'io.kubernetes.cri.container-type': 'container', 'io.kubernetes.cri.sandbox-id': pod };
+    const calls = [
+      ['update', '--pids-limit', '77', pod],
+      ['pause', pod],
+      ['delete', '--force', id],
+      ['state', pod],
+    ];
+    const { hooks, log } = calling('createRuntime', calls);
+    const bundle = host().bundle(['true'], { annotations, hooks });
+    await host().silt.must(['run', '--bundle', bundle, id]);
+    const said = readFileSync(log, 'utf8');
+    expect(said.match(/^= .*/gm)).toEqual(['= 1', '= 1', '= 1', '= 0']);
+    const told = said.match(
+      /pod \S+ is held by process \d+ \(.* run --bundle .*\), which waits for this command to end.*POD_BUSY/g,
+    );
+    expect(told).toHaveLength(3);
+    await host().silt.must(['delete', '--force', pod]);
+  });
+
+  test('once it has started may change it, as with runc', async () => {
+    const id = host().newId();
+    const { hooks, log } = calling('poststart', [['update', '--pids-limit', '77', id], ['pause', id], ['resume', id]]); // prettier-ignore
+    await host().silt.must(['run', '--bundle', host().bundle(['sleep', '1'], { hooks }), id]);
+    expect(readFileSync(log, 'utf8')).toBe('= 0\n= 0\n= 0\n');
+  });
+});

@@ -32,11 +32,11 @@ export async function createIndependent(
   workshop: Workshop,
   request: Omit<ContainerRequest, 'lifetime'>,
 ): Promise<{ container: Container; pod: Pod }> {
-  const { kernel, state } = workshop;
+  const { state } = workshop;
   const { id, spec } = request;
   checkContainerId(id);
   const joined = joinedPod(id, spec);
-  const unlock = await lockPod(kernel, state, joined ?? id, joined === undefined);
+  const unlock = await lockPod(workshop, joined ?? id, joined === undefined);
   if (!unlock) throw noSuchPod(id, joined!);
   try {
     const other = state.containerIfAny(id);

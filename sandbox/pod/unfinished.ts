@@ -11,7 +11,7 @@ import type { Workshop } from '../workshop';
 export async function removeUnfinished(workshop: Workshop, id: string): Promise<void> {
   const { kernel, state } = workshop;
   for (const pod of [id, ...state.pods().map((one) => one.id)]) {
-    const unlock = await lockPod(kernel, state, pod);
+    const unlock = await lockPod(workshop, pod);
     if (!unlock) continue;
     try {
       if (state.containerIfAny(id)) return;

@@ -1,8 +1,12 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { refusalOf } from '../../errors/testing/refusal';
 import { loadNative, openInterpreter } from '../../native';
 import { Kernel } from '../../syscall';
+import { bundleForTest } from '../../tools/bundle-for-test';
 import { lockPod } from './lock';
 import { StateDirectory } from './state';
 
@@ -19,8 +23,8 @@ afterEach(() => rmSync(root, { recursive: true }));
 test('who waits for the lock of a pod leaves the event loop to its holder in the same process', async () => {
   const state = new StateDirectory(root);
   const order: string[] = [];
-  const first = (await lockPod(kernel, state, 'pod', true))!;
-  const second = lockPod(kernel, state, 'pod').then((unlock) => {
+  const first = (await lockPod({ kernel, state }, 'pod', true))!;
+  const second = lockPod({ kernel, state }, 'pod').then((unlock) => {
     order.push('second');
     return unlock!;
   });
@@ -33,10 +37,75 @@ test('who waits for the lock of a pod leaves the event loop to its holder in the
 
 test('a pod that is removed meanwhile is there no more', async () => {
   const state = new StateDirectory(root);
-  expect(await lockPod(kernel, state, 'pod')).toBeUndefined();
-  const first = (await lockPod(kernel, state, 'pod', true))!;
-  const second = lockPod(kernel, state, 'pod');
+  expect(await lockPod({ kernel, state }, 'pod')).toBeUndefined();
+  const first = (await lockPod({ kernel, state }, 'pod', true))!;
+  const second = lockPod({ kernel, state }, 'pod');
   rmSync(state.podPath('pod'), { recursive: true });
   first();
   expect(await second).toBeUndefined();
+});
+
+describe('with another process', () => {
+  const bundle = bundleForTest(
+    ...['lock.ts', 'state.ts', '../../native/index.ts', '../../syscall/index.ts'].map((path) => join(__dirname, path)),
+  );
+  afterAll(() => bundle.remove());
+
+  /** A process below a shell, as the command of a hook is: it takes the lock, says what came of it, and lives on. */
+  const run = (): ChildProcess => {
+    const program = `
+      const { lockPod, StateDirectory, Kernel, loadNative, openInterpreter } = require(${JSON.stringify(bundle.file)});
+      const native = loadNative();
+      const kernel = new Kernel(native, openInterpreter(undefined, native));
+      setInterval(() => undefined, 1000);
+      lockPod({ kernel, state: new StateDirectory(${JSON.stringify(root)}) }, 'pod', true)
+        .then(() => console.log('locked', process.pid), (error) => console.log(error.code, error.message));
+    `;
+    const env = { ...process.env, SILT_NATIVE_DIR: join(__dirname, '../../build/native'), PROGRAM: program };
+    const words = ['-c', '"$0" -e "$PROGRAM" & trap "kill $!" TERM; wait', process.execPath];
+    const child = spawn('/bin/sh', words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    children.add(child);
+    return child;
+  };
+  const children = new Set<ChildProcess>();
+  afterEach(async () => {
+    for (const child of children) {
+      const closed = once(child, 'close');
+      child.kill();
+      await closed;
+    }
+    children.clear();
+  });
+  const output = async (child: ChildProcess): Promise<string> => {
+    const [said] = (await once(child.stdout!, 'data')) as [Buffer];
+    return said.toString();
+  };
+
+  test('who waits for a process that waits for its end is told so at once', async () => {
+    const unlock = (await lockPod({ kernel, state: new StateDirectory(root) }, 'pod', true))!;
+    const said = await output(run());
+    unlock();
+    expect(said).toContain(`POD_BUSY pod pod is held by process ${process.pid} (`);
+    expect(said).toContain('which waits for this command to end');
+  });
+
+  test('who waits for long is told for whom, and does not wait for ever', async () => {
+    const [, holder] = (await output(run())).trim().split(' ');
+    const state = new StateDirectory(root);
+    const warnings: string[] = [];
+    const patience = { lookMs: 10, silentMs: 50, mostMs: 300 };
+    const refusal = await refusalOf(lockPod({ kernel, state, patience, warn: (text) => warnings.push(text) }, 'pod'));
+    expect(refusal.code).toBe('POD_BUSY');
+    expect(refusal.message).toContain(`held by process ${holder} (${process.execPath} -e`);
+    expect(warnings).toEqual([expect.stringContaining(`waiting for pod pod, which process ${holder} (`)]);
+  });
+
+  test('this very process is named like any other', async () => {
+    const state = new StateDirectory(root);
+    const unlock = (await lockPod({ kernel, state }, 'pod', true))!;
+    const patience = { lookMs: 10, silentMs: 20, mostMs: 50 };
+    const refusal = await refusalOf(lockPod({ kernel, state, patience }, 'pod'));
+    unlock();
+    expect(refusal.message).toContain(`held by process ${process.pid} (`);
+  });
 });

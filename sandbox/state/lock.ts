@@ -1,10 +1,28 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
+import { commandOf, flockHolder, isAncestor } from './lock-holder';
 import type { StateDirectory } from './state';
 
 /** Between two tries for a lock that is taken: at first as short as what most commands do under it. */
 const RETRY_MS = { first: 1, last: 32 } as const;
+/**
+ * How long it is waited for: at most as a checkpoint of much memory may take, and without a word no longer than somebody looks at a
+ * silent terminal. Who holds it is looked up once in a while.
+ */
+const PATIENCE = { lookMs: 1000, silentMs: 5000, mostMs: 600_000 };
+/** Of a command line an error shows as much of the beginning. */
+const SHOWN_COMMAND = 200;
+
+/** What locks are taken with. */
+export interface LockContext {
+  readonly kernel: Kernel;
+  readonly state: StateDirectory;
+  /** Told of a wait that takes long. */
+  readonly warn?: (message: string) => void;
+  /** Another one than usual. */
+  readonly patience?: typeof PATIENCE;
+}
 
 /**
  * Takes the lock of a pod, under which containers are made, started and removed: an exclusive flock(2) on its directory, which
@@ -12,14 +30,11 @@ const RETRY_MS = { first: 1, last: 32 } as const;
  * very process, in the middle of a checkpoint that takes minutes.
  * @param make make the directory if it is not there
  * @returns what gives the lock back, or undefined when there is no such pod.
+ * @throws SiltError POD_BUSY, naming who holds it: after ten minutes, and at once when that is who waits for this process, as silt does
+ * for a hook.
  */
-export async function lockPod(
-  kernel: Kernel,
-  state: StateDirectory,
-  pod: string,
-  make = false,
-): Promise<(() => void) | undefined> {
-  const path = state.podPath(pod);
+export async function lockPod(context: LockContext, pod: string, make = false): Promise<(() => void) | undefined> {
+  const path = context.state.podPath(pod);
   for (;;) {
     if (make) mkdirSync(path, { recursive: true, mode: 0o711 });
     let fd: number;
@@ -32,7 +47,7 @@ export async function lockPod(
       throw new SiltError('SYSCALL_FAILED', `cannot lock pod ${pod}: ${code}`, { path, errno: code }, { cause: error });
     }
     try {
-      await lockInLoop(kernel, pod, fd);
+      await lockInLoop(context, pod, fd);
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -50,14 +65,14 @@ export async function lockPod(
  * Does what no other process may do to a pod at the same time, such as a checkpoint and what freezes or thaws its containers: CRIU lets a
  * process run for its own purposes while it saves it.
  * @param id of the container that it is done to, or of the pod, for the error; `what` is said to be gone, the pod if nothing else is given
- * @throws SiltError CONTAINER_NOT_FOUND when there is no such pod; what `body` throws.
+ * @throws SiltError CONTAINER_NOT_FOUND when there is no such pod; POD_BUSY as {@link lockPod}; what `body` throws.
  */
 export async function withPodLock<T>(
-  { kernel, state }: { readonly kernel: Kernel; readonly state: StateDirectory },
+  context: LockContext,
   { pod, id, what = `pod ${pod}` }: { readonly pod: string; readonly id: string; readonly what?: string },
   body: () => Promise<T>,
 ): Promise<T> {
-  const unlock = await lockPod(kernel, state, pod);
+  const unlock = await lockPod(context, pod);
   if (!unlock) throw new SiltError('CONTAINER_NOT_FOUND', `${what} does not exist any more`, { id });
   try {
     return await body();
@@ -66,12 +81,43 @@ export async function withPodLock<T>(
   }
 }
 
-async function lockInLoop(kernel: Kernel, pod: string, fd: number): Promise<void> {
+async function lockInLoop({ kernel, warn, patience = PATIENCE }: LockContext, pod: string, fd: number): Promise<void> {
   const p = new ProgramBuilder();
   const result = p.slot('result');
   const how = C.LOCK_EX | C.LOCK_NB;
   p.step(`locking pod ${pod}`).call('flock', [fd, how], { out: result, retry: true, tolerate: ['EAGAIN'] });
   const program = p.build();
-  for (let pause: number = RETRY_MS.first; kernel.run(program).get(result) !== 0; pause *= 2)
+  const began = performance.now();
+  let [nextLook, told] = [began, false];
+  for (let pause: number = RETRY_MS.first; kernel.run(program).get(result) !== 0; pause *= 2) {
+    const now = performance.now();
+    if (now >= nextLook) {
+      const holder = flockHolder(fd);
+      if (holder !== undefined && isAncestor(holder)) throw heldByCaller(pod, holder);
+      const waitedMs = now - began;
+      if (waitedMs >= patience.mostMs) throw heldTooLong(pod, holder, waitedMs);
+      if (waitedMs >= patience.silentMs && !told) warn?.(`waiting for pod ${pod}, which ${describe(holder)} holds`);
+      told = waitedMs >= patience.silentMs;
+      nextLook = now + patience.lookMs;
+    }
     await new Promise((resolve) => setTimeout(resolve, Math.min(pause, RETRY_MS.last)));
+  }
+}
+
+/** A hook's command: its wait would never end. */
+function heldByCaller(pod: string, holder: number): SiltError {
+  const message = `pod ${pod} is held by ${describe(holder)}, which waits for this command to end: a hook that runs before the container has started cannot change or save it; a poststart hook can`;
+  return new SiltError('POD_BUSY', message, { id: pod });
+}
+
+function heldTooLong(pod: string, holder: number | undefined, waitedMs: number): SiltError {
+  const message = `pod ${pod} has been held by ${describe(holder)} for ${Math.round(waitedMs / 1000)} s; try again when it has ended`;
+  return new SiltError('POD_BUSY', message, { id: pod });
+}
+
+function describe(holder: number | undefined): string {
+  if (holder === undefined) return 'a process that cannot be seen from here';
+  const command = commandOf(holder).join(' ');
+  const shown = command.length > SHOWN_COMMAND ? `${command.slice(0, SHOWN_COMMAND)}…` : command;
+  return `process ${holder}${shown === '' ? '' : ` (${shown})`}`;
 }
