@@ -2,7 +2,7 @@ import { SiltError } from '../errors';
 import type { TaskRequest } from '../proto';
 import { cgroups, signalToParked } from '../sandbox';
 import { C } from '../syscall';
-import type { InitTask, Task, TaskProcess } from './task';
+import type { Task, TaskProcess } from './task';
 
 /** @throws SiltError REQUEST_INVALID for what is no signal. */
 export function checkSignal({ id, signal }: TaskRequest<'Kill'>): void {
@@ -12,26 +12,28 @@ export function checkSignal({ id, signal }: TaskRequest<'Kill'>): void {
 
 /** Sends a signal to a process of a container. @throws SiltError WRONG_STATE for an exec that has not been started. */
 export async function killTask(
-  { init, freezer }: Task,
+  task: Task,
   one: TaskProcess,
   { execId, signal, all }: TaskRequest<'Kill'>,
 ): Promise<void> {
+  const { init, freezer } = task;
   if (one !== init) {
     if (!one.process)
       throw new SiltError('WRONG_STATE', `cannot kill exec ${execId}: it has not been started`, { id: execId });
     one.process.signal(signal);
     return;
   }
-  if (all) await signalAll(init, signal);
+  if (all) await signalAll(task, signal);
   else init.process.signal(init.container.status === 'created' ? signalToParked(signal) : signal);
   // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
   if (signal === C.SIGKILL && freezer.frozen) await freezer.resume();
 }
 
 /** The end of the first process is the end of all: SIGKILL needs no list, except in a pid namespace that is shared. */
-async function signalAll({ container }: InitTask, signal: number): Promise<void> {
-  if (signal === C.SIGKILL) await cgroups.killAll(container.cgroup);
-  else await cgroups.signalAll(container.cgroup, signal);
+async function signalAll({ init, freezer: { keepFrozen } }: Task, signal: number): Promise<void> {
+  const { cgroup } = init.container;
+  if (signal === C.SIGKILL) await cgroups.killAll(cgroup, { keepFrozen });
+  else await cgroups.signalAll(cgroup, signal, keepFrozen);
 }
 
 /** @throws SiltError WRONG_STATE for one that has ended. */

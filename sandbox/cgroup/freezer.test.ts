@@ -134,7 +134,10 @@ describe('processes', () => {
     });
     expect((await refusalOf(killAll(locate('v2')))).code).toBe('INTERNAL');
     expect(tree.read('x/cgroup.kill')).toBe('untouched');
-    expect((await refusalOf(signalAll(locate('v1'), 'SIGTERM'))).code).toBe('INTERNAL');
+    expect(
+      (await refusalOf(signalAll(locate('v1'), 'SIGTERM', () => Promise.reject(new Error('asked to freeze silt')))))
+        .code,
+    ).toBe('INTERNAL');
     expect(tree.read('freezer/x/freezer.state')).toBe('THAWED');
   });
 

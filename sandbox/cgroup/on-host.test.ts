@@ -222,7 +222,7 @@ describeOn('a cgroup on v1 controllers', ['v1', 'hybrid'], () => {
     expect(readFreezerState(child.cgroup)).toBe('thawed');
   });
 
-  test('signals reach every process, forks and cgroups beneath too, and leave a paused container paused', async () => {
+  test('signals reach every process, forks and cgroups beneath too, while they are frozen', async () => {
     const cgroup = create({});
     const below = findDirectory(cgroup, 'freezer')!;
     mkdirSync(`${below.path}/below`);
@@ -230,10 +230,16 @@ describeOn('a cgroup on v1 controllers', ['v1', 'hybrid'], () => {
     const tree = startInside(cgroup, `sh -c "echo 0 > ${below.path}/below/tasks; sleep 600 & sleep 600"`);
     await until(() => listPids(cgroup).length >= 3);
     expect(listPids(cgroup)).toContain(tree.pid);
-    await freeze(cgroup);
-    await signalAll(cgroup, 'SIGTERM');
-    expect(isFrozen(cgroup)).toBe(true);
-    thaw(cgroup);
+    let seen: boolean | undefined;
+    await signalAll(cgroup, 'SIGTERM', async () => {
+      await freeze(cgroup);
+      return () => {
+        // The signals wait for the thaw.
+        seen = isFrozen(cgroup) && listPids(cgroup).length >= 3;
+        thaw(cgroup);
+      };
+    });
+    expect(seen).toBe(true);
     await until(() => listPids(cgroup).length === 0);
     await removeCgroup(cgroup);
     expect(existsSync(below.path)).toBe(false);

@@ -65,26 +65,32 @@ function refuseOwnProcess(pids: readonly number[], cgroup: Cgroup): void {
   });
 }
 
+/** Keeps a container frozen until the function that it gives is called. @throws SiltError TIMEOUT when it does not freeze in time. */
+export type KeepFrozen = (timeoutMs: number) => Promise<() => unknown>;
+
 /**
  * Sends a signal to every process of the container. They are frozen meanwhile, so that none forks away from under the
- * list and no pid on it changes hands; a container that was paused before stays paused (SIGKILL waits there until the
- * thaw on v1).
+ * list and no pid on it changes hands (SIGKILL waits there until the thaw on v1).
+ * @param keepFrozen knows of others who want it frozen, and thaws it also when this process dies in between
  * Raises SYSCALL_FAILED, INTERNAL when silt itself is in the cgroup. A container that does not freeze in time is
  * signalled all the same.
  */
-export async function signalAll(cgroup: Cgroup, signal: NodeJS.Signals | number): Promise<void> {
+export async function signalAll(
+  cgroup: Cgroup,
+  signal: NodeJS.Signals | number,
+  keepFrozen: KeepFrozen,
+): Promise<void> {
   // Before the freeze, which would stop silt too.
   refuseOwnProcess(listPids(cgroup), cgroup);
-  const before = readFreezerState(cgroup);
-  if (before === 'thawed' || before === 'freezing') {
-    await freeze(cgroup, { timeoutMs: FREEZE_PATIENCE_MS }).catch((error: unknown) => {
-      if (!(error instanceof SiltError) || error.code !== 'TIMEOUT') throw error;
-    });
-  }
+  // Without a freezer, or a cgroup, as it is.
+  const stands = readFreezerState(cgroup) === undefined ? undefined : keepFrozen(FREEZE_PATIENCE_MS);
+  const goOn = await stands?.catch((error: unknown) => {
+    if (!(error instanceof SiltError) || error.code !== 'TIMEOUT') throw error;
+  });
   try {
     for (const pid of listPids(cgroup)) sendSignal(pid, signal);
   } finally {
-    if (before === 'thawed') thaw(cgroup);
+    await goOn?.();
   }
 }
 
@@ -104,20 +110,35 @@ function killUnified(cgroup: Cgroup): boolean {
   }
 }
 
+/** For who kills and thaws in any case: what dies in between leaves processes that die with the next kill. */
+function frozenHere(cgroup: Cgroup): KeepFrozen {
+  return async (timeoutMs) => {
+    await freeze(cgroup, { timeoutMs });
+    return () => thaw(cgroup);
+  };
+}
+
 /**
- * Kills every process of the container, frozen ones too, and returns when none is left. Without a unified hierarchy,
- * and for what has not entered it, rounds of {@link signalAll} are sent until the cgroup is empty.
+ * Kills every process of the container, frozen ones too, whoever wants them frozen, and returns when none is left. Without a unified
+ * hierarchy, and for what has not entered it, rounds of {@link signalAll} are sent until the cgroup is empty.
  * Raises TIMEOUT naming the pids that are left, SYSCALL_FAILED, INTERNAL when silt itself is in the cgroup.
  */
-export async function killAll(cgroup: Cgroup, { timeoutMs = KILL_TIMEOUT_MS } = {}): Promise<void> {
+export async function killAll(
+  cgroup: Cgroup,
+  {
+    timeoutMs = KILL_TIMEOUT_MS,
+    keepFrozen = frozenHere(cgroup),
+  }: { readonly timeoutMs?: number; readonly keepFrozen?: KeepFrozen } = {},
+): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   const present = listPids(cgroup);
   if (present.length === 0) return;
   refuseOwnProcess(present, cgroup);
-  const killed = killUnified(cgroup);
   const isEmpty = (): boolean => listPids(cgroup).length === 0;
+  let signalled = killUnified(cgroup);
   do {
-    if (!killed || cgroup.mode !== 'v2') await signalAll(cgroup, 'SIGKILL');
+    if (!signalled) await signalAll(cgroup, 'SIGKILL', keepFrozen);
+    signalled = cgroup.mode === 'v2' && signalled;
     // A frozen process of v1 dies only once it is thawed; on v2 the signal ends the freeze by itself.
     if (cgroup.mode !== 'v2' && readFreezerState(cgroup) !== undefined) thaw(cgroup);
     const left = deadline - performance.now();

@@ -170,8 +170,9 @@ export class RecordedContainer {
     // In a pid namespace that is not the container's own, its other processes do not end with the first; nor before it.
     const outlives = signal === C.SIGKILL && pidMode(this.spec) !== 'container' && this.pids.length > 0;
     if (all || outlives) {
-      if (signal === C.SIGKILL) await killAll(this.cgroup);
-      else await signalAll(this.cgroup, signal);
+      const { keepFrozen } = this.#freezer;
+      if (signal === C.SIGKILL) await killAll(this.cgroup, { keepFrozen });
+      else await signalAll(this.cgroup, signal, keepFrozen);
       return;
     }
     const fd = openRecorded(kernel, this.state.init);

@@ -6,7 +6,7 @@ import { refusalOf } from '../../errors/testing/refusal';
 import { loadNative, openInterpreter } from '../../native';
 import { Kernel } from '../../syscall';
 import { bundleForTest } from '../../tools/bundle-for-test';
-import type { Cgroup } from '../cgroup';
+import { type Cgroup, signalAll } from '../cgroup';
 import { makeTree, type Tree } from '../cgroup/tree';
 import { FreezeRecord } from './freeze';
 
@@ -138,6 +138,26 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
     expect([record().paused, isFrozen()]).toEqual([true, true]);
     await record().resume();
     expect(isFrozen()).toBe(false);
+  });
+
+  test('a signal to all finds it frozen, and thaws it for nobody else', async () => {
+    const child = spawn('/bin/sleep', ['600']);
+    const signalled = once(child, 'exit');
+    tree.write('cg/cgroup.procs', `${child.pid}\n`);
+    const release = await lease();
+    await signalAll(cgroup, 'SIGUSR1', record().keepFrozen);
+    expect((await signalled)[1]).toBe('SIGUSR1');
+    expect(isFrozen()).toBe(true);
+    await release();
+    expect(isFrozen()).toBe(false);
+    let within: boolean | undefined;
+    tree.write('cg/cgroup.procs', '');
+    await signalAll(cgroup, 'SIGUSR1', async (timeoutMs) => {
+      const goOn = await record().keepFrozen(timeoutMs);
+      within = isFrozen();
+      return goOn;
+    });
+    expect([within, isFrozen()]).toEqual([true, false]);
   });
 
   test('nothing stays open or runs on after a release', async () => {

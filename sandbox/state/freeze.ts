@@ -2,7 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } fro
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../../syscall';
-import { type Cgroup, freeze, isFrozen, thaw } from '../cgroup';
+import { type Cgroup, freeze, FREEZE_TIMEOUT_MS, isFrozen, type KeepFrozen, thaw } from '../cgroup';
 
 /**
  * Who wants a container frozen: the user, who paused it, and any number of leases, each held by a process that reads the
@@ -66,8 +66,12 @@ export class FreezeRecord {
    * Freezes the container until the returned function is called, or this process ends. A container that the user paused
    * stays paused.
    * @param control a pipe whose end ends the lease, kept: another process that has its second fd prolongs the lease
+   * @throws SiltError TIMEOUT when it does not freeze within `timeoutMs`; there is no lease then.
    */
-  async lease([controlRead, controlWrite] = this.kernel.pipe()): Promise<() => Promise<void>> {
+  async lease(
+    [controlRead, controlWrite] = this.kernel.pipe(),
+    timeoutMs = FREEZE_TIMEOUT_MS,
+  ): Promise<() => Promise<void>> {
     const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
     closeSync(controlRead);
     const release = async (): Promise<void> => {
@@ -78,13 +82,16 @@ export class FreezeRecord {
       if (!(await started.reports.next())) {
         throw new SiltError('INTERNAL', 'cannot freeze: the process that was to hold the lease was killed');
       }
-      await this.#locked(() => freeze(this.cgroup));
+      await this.#locked(() => freeze(this.cgroup, { timeoutMs }));
       return release;
     } catch (error) {
       await release();
       throw error;
     }
   }
+
+  /** For who signals all of it. */
+  readonly keepFrozen: KeepFrozen = (timeoutMs) => this.lease(undefined, timeoutMs);
 
   /** Holds the lease; at the end of the pipe thaws, unless another lease is held or the user has paused. */
   #leaseProgram(): Program {
