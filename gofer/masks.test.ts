@@ -17,7 +17,7 @@ function listingOf(body: (p: ProgramBuilder) => void): { steps: string[]; calls:
 
 describe('masked paths', () => {
   test('are covered by an empty read-only directory, or by the host’s /dev/null when they are none', () => {
-    const { calls } = listingOf((p) => maskPaths(p, 9, ['/proc/kcore'], detached));
+    const { calls } = listingOf((p) => maskPaths(p, 9, ['/proc/kcore'], { overlays: detached }));
     expect(calls).toEqual([
       'fsopen("tmpfs", FSOPEN_CLOEXEC) = $tmpfs_fs',
       'fsconfig($tmpfs_fs, FSCONFIG_SET_STRING, "size", "0", 0)',
@@ -48,7 +48,7 @@ describe('masked paths', () => {
       p,
       9,
       Array.from({ length: 300 }, (_, i) => `/proc/secret${i}`),
-      detached,
+      { overlays: detached },
     );
     const program = p.build();
     expect(listProgram(program).filter(({ call }) => call.startsWith('fsopen'))).toHaveLength(1);
@@ -57,13 +57,13 @@ describe('masked paths', () => {
 
   test('that are none leave no trace', () => {
     const p = new ProgramBuilder();
-    maskPaths(p, 9, [], detached);
+    maskPaths(p, 9, [], { overlays: detached });
     p.call('getpid', []);
     expect(p.build().instructions).toHaveLength(1);
   });
 
   test('are named by their steps', () => {
-    expect(listingOf((p) => maskPaths(p, 9, ['/proc/kcore', '/sys/firmware'], detached)).steps).toEqual([
+    expect(listingOf((p) => maskPaths(p, 9, ['/proc/kcore', '/sys/firmware'], { overlays: detached })).steps).toEqual([
       'preparing the empty directory that masks paths',
       'masking /proc/kcore',
       'masking /sys/firmware',

@@ -11,6 +11,7 @@ import {
   mountSetattr,
 } from '../syscall';
 import type { Fd, ProgramBuilder, Slot } from '../syscall';
+import { contextData } from './mount-label';
 import type { Overlays } from './overlay';
 import { openIfThere } from './target';
 
@@ -27,13 +28,17 @@ export function maskPaths(
   p: ProgramBuilder,
   root: Fd,
   paths: readonly string[],
-  overlays: Pick<Overlays, 'allowClones'>,
+  {
+    overlays,
+    mountLabel,
+  }: { readonly overlays: Pick<Overlays, 'allowClones'>; readonly mountLabel?: string | undefined },
 ): void {
   if (paths.length === 0) return;
   p.step('preparing the empty directory that masks paths');
   const context = fsopen(p, 'tmpfs');
   fsconfigString(p, context, 'size', '0');
   fsconfigString(p, context, 'nr_inodes', '1');
+  for (const [key, value] of contextData(mountLabel)) fsconfigString(p, context, key, value);
   fsconfigFlag(p, context, 'ro');
   fsconfigCreate(p, context);
   const empty = fsmount(p, context, readOnlyAttributes(), 'empty');

@@ -20,6 +20,7 @@ import {
   type Slot,
   type Version,
 } from '../syscall';
+import { contextData } from './mount-label';
 
 /** A stranger's upper: marks in it that lead elsewhere must not be followed, and new ones are not made: it stays a plain layer. */
 const PLAIN = [
@@ -34,6 +35,8 @@ export interface OverlayRequest {
   /** Names in the mount of the uppers; undefined for an overlay that takes no writes. */
   readonly upper?: { readonly fs: string; readonly work: string } | undefined;
   readonly nodev: boolean;
+  /** SELinux's label of everything in it. */
+  readonly mountLabel?: string | undefined;
 }
 
 /** The overlays of one root filesystem: the one place that knows how overlayfs is given its layers. */
@@ -64,7 +67,7 @@ export class DetachedOverlays implements Overlays {
     // Nothing has to be attached.
   }
 
-  make(p: ProgramBuilder, { lowers, upper, nodev }: OverlayRequest): Slot {
+  make(p: ProgramBuilder, { lowers, upper, nodev, mountLabel }: OverlayRequest): Slot {
     p.step('opening the overlay filesystem');
     const context = fsopen(p, 'overlay');
     fsconfigString(p, context, 'source', 'overlay');
@@ -85,7 +88,7 @@ export class DetachedOverlays implements Overlays {
         opened.push(fd);
       }
     }
-    for (const [key, value] of PLAIN) fsconfigString(p, context, key, value);
+    for (const [key, value] of [...PLAIN, ...contextData(mountLabel)]) fsconfigString(p, context, key, value);
     p.step('mounting the overlay');
     fsconfigCreate(p, context);
     const overlay = fsmount(p, context, nodev ? C.MOUNT_ATTR_NODEV : 0, 'overlay');
@@ -124,7 +127,7 @@ export class AttachedOverlays implements Overlays {
     if (this.uppers !== undefined) this.#attach(p, this.uppers, UPPERS);
   }
 
-  make(p: ProgramBuilder, { lowers, upper, nodev }: OverlayRequest): Slot {
+  make(p: ProgramBuilder, { lowers, upper, nodev, mountLabel }: OverlayRequest): Slot {
     const layers = lowers.map(({ mount: lower, step }) => {
       p.step(step);
       return this.#attachNext(p, lower);
@@ -135,6 +138,8 @@ export class AttachedOverlays implements Overlays {
     if (upper) {
       options.push(['upperdir', `${UPPERS}/${escape(upper.fs)}`], ['workdir', `${UPPERS}/${escape(upper.work)}`]);
     }
+    // A label has commas: mount(2) takes it in quotes, which fsconfig(2) would take for a part of it.
+    options.push(...contextData(mountLabel).map(([key, label]) => [key, `"${label}"`]));
     const data = [...options, ...PLAIN].map((option) => option.join('=')).join(',');
     mount(p, 'overlay', target, 'overlay', nodev ? 'MS_NODEV' : 0, data);
     const overlay = p.slot('overlay');

@@ -3,6 +3,7 @@ import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../
 import { C } from '../syscall';
 import { planDevices } from './devices';
 import { type IdMaps, sameMaps, toHost } from './id-map';
+import { labelMount } from './mount-label';
 import { takesDetachedLayers } from './overlay';
 import { hostOwner, invalid, isPodRoots } from './owners';
 import { planBind, type PlannedMount } from './plan-bind';
@@ -51,6 +52,7 @@ export function planRoot(input: RootPlanInput): RootPlan {
     devices: dev?.kind === 'bind' ? [] : planDevices(spec.linux?.devices ?? [], idMaps),
     deviceLinks: dev?.kind !== 'bind',
     terminal: terminal ? hostOwner(idMaps, user?.uid ?? 0, terminalGroup(spec), '$.process.user') : undefined,
+    mountLabel: mountLabelOf(spec),
     maskedPaths: [...new Set(spec.linux?.maskedPaths)],
     readonlyPaths: spec.linux?.readonlyPaths ?? [],
     workingDirectory: spec.process?.cwd ?? '/',
@@ -90,6 +92,10 @@ function groupsThatExist(value: string, { gids }: IdMaps): string {
 /** Absolute and without `.`, `..` and double slashes. */
 export function mountDestination({ destination }: Mount): string {
   return path.posix.resolve('/', destination);
+}
+
+function mountLabelOf({ linux }: Spec): string | undefined {
+  return linux?.mountLabel === '' ? undefined : linux?.mountLabel;
 }
 
 /** The group of terminals is a matter of the devpts: its option `gid`, `tty` as a rule. Without it they are the user's. */
@@ -139,6 +145,7 @@ function planMount(
     if (input.cgroup !== 'v2') return { kind: 'cgroup-v1', destination, options, view: input.cgroup };
     return { kind: 'filesystem', type: 'cgroup2', destination, data: [], options, chown: undefined };
   }
+  const labelled = labelMount(mount.type, options, mountLabelOf(input.spec));
   return {
     kind: 'filesystem',
     type: mount.type,
@@ -146,9 +153,11 @@ function planMount(
     data: [
       ...filesystemData(mount, options, jsonPath, input.idMaps, owner),
       ...modeOfTmpfs(mount, named, options, input),
+      ...labelled.data,
     ],
     options,
     chown: input.idMaps !== null && ROOT_OF_HOST.includes(mount.type) ? owner : undefined,
+    ...(labelled.rootLabel === undefined ? {} : { rootLabel: labelled.rootLabel }),
     ...(options.copyUp ? { given: `copy_up${input.spec.mounts!.indexOf(mount)}` } : {}),
   };
 }

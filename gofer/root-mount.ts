@@ -26,10 +26,10 @@ export function mountRoot(p: ProgramBuilder, plan: RootPlan, overlays: Overlays)
 
 function makeOverlay(
   p: ProgramBuilder,
-  { cover, upper, userns }: RootPlan,
+  { cover, upper, userns, mountLabel }: RootPlan,
   layers: readonly OpenedLayer[],
   overlays: Overlays,
 ): Slot {
   const covers = cover ? [{ mount: p.donated(COVER), step: 'adding the layer that hides the filestore' }] : [];
-  return overlays.make(p, { lowers: [...covers, ...layers], upper: upper!, nodev: userns });
+  return overlays.make(p, { lowers: [...covers, ...layers], upper: upper!, nodev: userns, mountLabel });
 }

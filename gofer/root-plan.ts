@@ -16,6 +16,8 @@ export interface FilesystemStep {
   readonly options: MountOptions;
   /** Whose the filesystem's root directory becomes, where the kernel gives it to the host's root otherwise. */
   readonly chown: Owner | undefined;
+  /** SELinux's label for the filesystem's root directory, where it is no parameter. */
+  readonly rootLabel?: string;
   /** The fd of this name is the mount, made beforehand by {@link makeFilesystem}. */
   readonly given?: string;
 }
@@ -113,6 +115,8 @@ export interface RootPlan {
   readonly terminal: Owner | undefined;
   /** The terminal is in the devpts that is given: only /dev/console is still to be made. */
   readonly terminalGiven?: boolean;
+  /** SELinux's label for what is mounted anew, see {@link labelMount}. */
+  readonly mountLabel: string | undefined;
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly workingDirectory: string;

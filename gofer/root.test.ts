@@ -26,6 +26,7 @@ function planOf(parts: Partial<RootPlan>): RootPlan {
     devices: [],
     deviceLinks: false,
     terminal: undefined,
+    mountLabel: undefined,
     maskedPaths: [],
     readonlyPaths: [],
     workingDirectory: '/',

@@ -35,6 +35,7 @@ import { makeDeviceLinks, makeDevices } from './devices';
 import { UPPER } from './fds';
 import { idmapStep } from './idmap-step';
 import { makeReadOnly, maskPaths } from './masks';
+import { contextData, labelRoot } from './mount-label';
 import type { BindStep, CgroupV1Step, FilesystemStep, MountStep, RemountStep, RootPlan } from './root-plan';
 import { AttachedOverlays, DetachedOverlays, type Overlays } from './overlay';
 import { showOverlayView } from './overlay-view';
@@ -88,7 +89,7 @@ export function buildRoot(p: ProgramBuilder, plan: RootPlan, moments: BuildMomen
     p.step(`making ${destination} read-only`);
     p.scope(() => close(p, setReadOnly(p, root, destination)));
   }
-  maskPaths(p, root, plan.maskedPaths, overlays);
+  maskPaths(p, root, plan.maskedPaths, { overlays, mountLabel: plan.mountLabel });
   makeReadOnly(p, root, plan.readonlyPaths);
   if (plan.readonlyRoot) {
     p.step('making the root filesystem read-only');
@@ -245,6 +246,7 @@ export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
   fsconfigCreate(p, context);
   const tree = fsmount(p, context, step.options.attrSet, step.type);
   if (step.chown) fchownat(p, tree, '', step.chown.uid, step.chown.gid, 'AT_EMPTY_PATH');
+  if (step.rootLabel !== undefined) labelRoot(p, tree, step.rootLabel);
   close(p, context);
   return tree;
 }
@@ -308,7 +310,7 @@ function addBind(p: ProgramBuilder, step: BindStep, { root, plan, shared, overla
 /** runc shows a v1 host's cgroups as a tmpfs with a bind mount per hierarchy; programs look for exactly that. */
 function addCgroupV1(p: ProgramBuilder, root: Fd, step: CgroupV1Step, plan: RootPlan): void {
   const context = fsopen(p, 'tmpfs');
-  fsconfigString(p, context, 'mode', '755');
+  configure(p, context, [['mode', '755'], ...contextData(plan.mountLabel)]);
   fsconfigCreate(p, context);
   const tmpfs = fsmount(p, context, step.options.attrSet & ~C.MOUNT_ATTR_RDONLY, 'cgroups');
   place(p, root, step, tmpfs, 'directory', plan);

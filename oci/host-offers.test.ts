@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { resctrlOfHost, selinuxOfHost } from './host-offers';
+import { resctrlOfHost } from './host-offers';
 
 const roots: string[] = [];
 afterAll(() => roots.forEach((root) => rmSync(root, { recursive: true })));
@@ -27,9 +27,4 @@ test.each<[string, string, string, RegExp]>([
   ],
 ])('of a host with %s', (_, filesystems, mounts, words) => {
   expect(resctrlOfHost(hostWith({ 'proc/filesystems': filesystems, 'proc/self/mounts': mounts }))).toMatch(words);
-});
-
-test('of a host with SELinux, and without', () => {
-  expect(selinuxOfHost(hostWith({}))).toMatch(/has no SELinux .* leave it out$/);
-  expect(selinuxOfHost(hostWith({ 'sys/fs/selinux/enforce': '1' }))).toMatch(/^this host has SELinux, .*label=disable/);
 });

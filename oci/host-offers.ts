@@ -1,5 +1,5 @@
 /** What this host has of things that silt refuses, in words for a refusal. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 /** @param root where /proc and /sys are */
 export function resctrlOfHost(root = ''): string {
@@ -9,11 +9,4 @@ export function resctrlOfHost(root = ''): string {
   const mounted = /^\S+ (\S+) resctrl /m.exec(readFileSync(`${root}/proc/self/mounts`, 'latin1'))?.[1];
   const where = mounted === undefined ? 'not mounted; mount it on /sys/fs/resctrl' : `mounted on ${mounted}`;
   return `this host has it, ${where}: a createRuntime hook, which is given the container’s pid, can write that into a group’s tasks`;
-}
-
-/** @param root where /sys is */
-export function selinuxOfHost(root = ''): string {
-  if (!existsSync(`${root}/sys/fs/selinux/enforce`))
-    return 'this host has no SELinux that would look at a label: there is no /sys/fs/selinux/enforce; leave it out';
-  return 'this host has SELinux, and process.selinuxLabel is honoured: leave mountLabel out and label files beforehand (Docker: --security-opt label=disable)';
 }

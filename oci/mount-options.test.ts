@@ -52,7 +52,7 @@ test.each<[string, Partial<MountOptions>]>([
     'context="a=b",empty=',
     {
       data: [
-        { key: 'context', value: '"a=b"' },
+        { key: 'context', value: 'a=b' },
         { key: 'empty', value: '' },
       ],
     },

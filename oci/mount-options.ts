@@ -173,10 +173,14 @@ export function knownMountOptions(): string[] {
   ].sort();
 }
 
+/** SELinux's. Engines write their values in quotes, as mount(2) takes them and fsconfig(2) does not. */
+const CONTEXTS: readonly string[] = ['context', 'fscontext', 'defcontext', 'rootcontext'];
+
 function toData(option: string): MountData {
   const equals = option.indexOf('=');
   if (equals < 0) return { key: option, value: undefined };
-  return { key: option.slice(0, equals), value: option.slice(equals + 1) };
+  const [key, value] = [option.slice(0, equals), option.slice(equals + 1)];
+  return { key, value: CONTEXTS.includes(key) ? value.replace(/^"(.*)"$/, '$1') : value };
 }
 
 function lookUp<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {

@@ -1,5 +1,5 @@
 import { memberOf, refuse, show } from './checks/shape';
-import { resctrlOfHost, selinuxOfHost } from './host-offers';
+import { resctrlOfHost } from './host-offers';
 
 /** Something in the spec that silt cannot do yet, or never will. */
 export interface Unsupported {
@@ -24,7 +24,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'freebsd', reason: 'it is for another platform' },
   { field: 'vm', reason: 'it is for runtimes that start virtual machines' },
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
-  { field: 'linux.mountLabel', reason: 'silt does not label mounts yet', ofHost: selinuxOfHost },
   { field: 'linux.intelRdt', reason: 'silt does not manage resctrl', ofHost: resctrlOfHost },
   { field: 'linux.personality.flags', reason: 'OCI defines none' },
 ];

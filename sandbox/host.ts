@@ -1,4 +1,13 @@
-import { existsSync, readdirSync, readFileSync, realpathSync, statfsSync, type Stats, statSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statfsSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { SiltError } from '../errors';
 import { type OverlayView, overlayView, type Owner } from '../gofer';
 import { C } from '../syscall';
@@ -10,6 +19,8 @@ export interface SecurityModules {
   readonly selinux: boolean;
 }
 
+/** Where selinuxfs is mounted, which is there only where SELinux was chosen at boot. */
+const SELINUX = '/sys/fs/selinux';
 const APPARMOR = '/sys/module/apparmor/parameters/enabled';
 
 /** What planning has to know of this host. Each thing is looked up once, when it is first asked for. */
@@ -45,8 +56,20 @@ export class Host {
   get securityModules(): SecurityModules {
     return (this.#securityModules ??= {
       apparmor: existsSync(APPARMOR) && readFileSync(APPARMOR, 'latin1').startsWith('Y'),
-      selinux: existsSync('/sys/fs/selinux/enforce'),
+      selinux: existsSync(`${SELINUX}/enforce`) && hasPolicy(readFileSync('/proc/self/attr/current', 'latin1')),
     });
+  }
+
+  /**
+   * Whether SELinux’s policy has such a label. Where that cannot be asked the answer is yes: the kernel looks again when the label is used.
+   */
+  hasSelinuxLabel(label: string): boolean {
+    try {
+      writeFileSync(`${SELINUX}/context`, label, { flag: 'r+' });
+      return true;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code !== 'EINVAL';
+    }
   }
 
   /** The text of /proc/cpuinfo, which does not change but for its frequencies. */
@@ -92,6 +115,11 @@ export class Host {
     const found = look(path);
     return found && (found.isDirectory() ? 'directory' : found.isFile() ? 'file' : 'other');
   }
+}
+
+/** Before a policy is loaded every process has this label, and any label is taken and means nothing. */
+function hasPolicy(ownLabel: string): boolean {
+  return ownLabel.replace(/[\0\n]/g, '') !== 'kernel';
 }
 
 function look(path: string): Stats | undefined {

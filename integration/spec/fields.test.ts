@@ -181,23 +181,19 @@ commandLineSuite('fields of the spec', (host) => {
     });
   };
   refusedIn(
-    'linux.mountLabel',
-    { linux: { mountLabel: 'a:b:c:s0' } },
-    /this host has (no )?SELinux.*\(SPEC_UNSUPPORTED\)/,
-  );
-  refusedIn(
     'linux.intelRdt',
     { linux: { intelRdt: { closID: 'x' } } },
     /this host has (none|it).*\(SPEC_UNSUPPORTED\)/,
   );
-  for (const [name, module, value, offer] of [
-    ['apparmorProfile', 'AppArmor', 'some', '/sys/kernel/security/apparmor'],
-    ['selinuxLabel', 'SELinux', 'a:b:c:s0', '/sys/fs/selinux/enforce'],
+  for (const [name, module, changes, offer] of [
+    ['process.apparmorProfile', 'AppArmor', { process: { apparmorProfile: 'some' } }, '/sys/kernel/security/apparmor'],
+    ['process.selinuxLabel', 'SELinux', { process: { selinuxLabel: 'a:b:c:s0' } }, '/sys/fs/selinux/enforce'],
+    ['linux.mountLabel', 'SELinux', { linux: { mountLabel: 'a:b:c:s0' } }, '/sys/fs/selinux/enforce'],
   ] as const) {
     const words = new RegExp(
       `needs ${module}, which the kernel of this host does not have enabled; .*\\(HOST_UNSUPPORTED\\)`,
     );
-    if (existsSync(offer)) test.skip(`process.${name} is refused [skipped: this host has ${module}]`, () => undefined);
-    else refusedIn(`process.${name}`, { process: { [name]: value } }, words);
+    if (existsSync(offer)) test.skip(`${name} is refused [skipped: this host has ${module}]`, () => undefined);
+    else refusedIn(name, changes, words);
   }
 });

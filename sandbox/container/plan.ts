@@ -18,6 +18,7 @@ import type { CheckpointImage } from '../checkpoint';
 import { type ContainerCgroupPlan, planContainerCgroup } from './cgroup';
 import { containerIdMaps, refuseForeignUser } from '../pod/container-ids';
 import { CPUINFO, type CpuView, planCpuView } from '../cpuid';
+import { checkMountLabel } from '../exec/exec-labels';
 import { namespaceSource, pidMode } from '../exec/exec-plan';
 import { withFlagAnnotations } from '../config/flag-annotations';
 import { refuseAnnotations } from '../config/gvisor-annotations';
@@ -126,6 +127,7 @@ export function planContainer(
   });
   view.close();
   const cpu = planCpuView(spec.annotations ?? {}, () => host.cpuinfo);
+  checkMountLabel(spec, host);
   const ownMounts = [...(cpu ? cpuinfoMount(spec, mountPoint) : []), ...(request.ownMounts ?? [])];
   const process = spec.process;
   if (!process)

@@ -34,9 +34,9 @@ export interface CapabilityPlan {
   readonly ambient: bigint;
 }
 
-/** What a security module is to make of the process at its exec: a file below /proc/self/attr, and the text for it. */
+/** What a security module is to make of the process at its exec, and of its keyring: a file below /proc/self/attr, and the text for it. */
 export interface ExecLabel {
-  readonly file: 'exec' | 'apparmor/exec';
+  readonly file: 'exec' | 'keycreate' | 'apparmor/exec';
   readonly text: string;
 }
 
