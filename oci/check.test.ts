@@ -426,5 +426,5 @@ test('warnings', () => {
 test('a name in another case is the field, as for Go programs, unless the field is there itself', () => {
   const text = JSON.stringify({ hugepagelimits: [{ pagesize: '2MB', limit: 4096 }], pids: { Limit: 3, limit: 4 } });
   expect(parseResources(text, 'x')).toEqual({ hugepageLimits: [{ pageSize: '2MB', limit: 4096 }], pids: { limit: 4 } });
-  expect(refusal(document({ linux: { INTELRDT: { closID: 'x' } } }))).toMatchObject({ code: 'SPEC_UNSUPPORTED' });
+  expect(refusal(document({ WINDOWS: { layerFolders: ['x'] } }))).toMatchObject({ code: 'SPEC_UNSUPPORTED' });
 });

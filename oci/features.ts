@@ -38,7 +38,7 @@ export function features(build: { version: string; commit: string }): object {
       apparmor: { enabled: supports('process.apparmorProfile') },
       selinux: { enabled: supports('process.selinuxLabel') },
       memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
-      intelRdt: { enabled: supports('linux.intelRdt') },
+      intelRdt: { enabled: true, schemata: true, monitoring: true },
       netDevices: { enabled: true },
       mountExtensions: { idmap: { enabled: true } },
     },

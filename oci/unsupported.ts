@@ -1,5 +1,4 @@
 import { memberOf, refuse, show } from './checks/shape';
-import { resctrlOfHost } from './host-offers';
 
 /** Something in the spec that silt cannot do yet, or never will. */
 export interface Unsupported {
@@ -9,8 +8,6 @@ export interface Unsupported {
   readonly value?: string;
   /** Goes on after "is not supported:". */
   readonly reason: string;
-  /** What there is of it on this host, and what can be done; looked up when the field is refused. */
-  readonly ofHost?: () => string;
 }
 
 /**
@@ -24,7 +21,6 @@ export const unsupportedFields: readonly Unsupported[] = [
   { field: 'freebsd', reason: 'it is for another platform' },
   { field: 'vm', reason: 'it is for runtimes that start virtual machines' },
   { field: 'process.commandLine', reason: 'it is for another platform; give process.args' },
-  { field: 'linux.intelRdt', reason: 'silt does not manage resctrl', ofHost: resctrlOfHost },
   { field: 'linux.personality.flags', reason: 'OCI defines none' },
 ];
 
@@ -46,8 +42,7 @@ function visit(value: unknown, path: string, field: string, row: Unsupported): v
   if (field === '') {
     if (row.value === undefined ? isSet(value) : value === row.value) {
       const what = row.value === undefined ? '' : `${show(row.value)} `;
-      const ofHost = row.ofHost ? `; ${row.ofHost()}` : '';
-      throw refuse(path, `${what}is not supported: ${row.reason}${ofHost}`, 'SPEC_UNSUPPORTED');
+      throw refuse(path, `${what}is not supported: ${row.reason}`, 'SPEC_UNSUPPORTED');
     }
     return;
   }

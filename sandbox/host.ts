@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { SiltError } from '../errors';
-import { type OverlayView, overlayView, type Owner } from '../gofer';
+import { type OverlayView, overlayView, type Owner, readMounts } from '../gofer';
 import { C } from '../syscall';
 import { type Hierarchies, readHierarchies } from './cgroup';
 import { systemdRuns } from './systemd';
@@ -40,6 +40,11 @@ export class Host {
   /** systemd is this host's process 1. */
   get systemdRuns(): boolean {
     return systemdRuns();
+  }
+
+  /** Where a resctrl filesystem is mounted; undefined without one. */
+  get resctrlMount(): string | undefined {
+    return readMounts().find(({ type }) => type === 'resctrl')?.point;
   }
 
   /** The highest capability that the kernel knows. */

@@ -29,6 +29,6 @@ export { checkMaster, keepNewlines, resizeTerminal, sendMaster, type TerminalSiz
 export { type PendingOutput, Pump } from './terminal/pump';
 export { DEFAULT_ROOT } from './state/root';
 export { removeUnfinished } from './pod/unfinished';
-export { updateContainer } from './container/update';
+export { updateContainer, updateSchemata } from './container/update';
 export type { Workshop } from './workshop';
 export { allowCheckpointPath, type CheckpointFile } from './application';

@@ -46,24 +46,22 @@ export function registerUpdate(silt: Command, frame: Frame): void {
     .option('-r, --resources <file>', 'the resources as JSON, - for standard input; other flags are ignored then');
   for (const { flag, help } of FLAGS) update.option(`--${flag} <value>`, help);
   update
-    .option('--l3-cache-schema <schema>', 'not supported')
-    .option('--mem-bw-schema <schema>', 'not supported')
+    .option('--l3-cache-schema <schema>', 'shares of L3 caches, such as L3:0=7f0;1=1f')
+    .option('--mem-bw-schema <schema>', 'shares of the memory bandwidth, such as MB:0=20;1=70')
     .action((id: string, options: Readonly<Record<string, string>>) => change(frame, id, options));
 }
 
 async function change(frame: Frame, id: string, options: Readonly<Record<string, string>>): Promise<void> {
-  const { RecordedContainer, updateContainer } = await import('../../sandbox');
+  const { RecordedContainer, updateContainer, updateSchemata } = await import('../../sandbox');
   const { openWorkshop } = await import('../workshop');
-  for (const flag of ['l3-cache-schema', 'mem-bw-schema']) {
-    if (options[camel(flag)] !== undefined)
-      throw new SiltError('UNIMPLEMENTED', `--${flag}: silt does not manage resctrl`);
-  }
   const resources = await wantedResources(options);
   const workshop = openWorkshop(frame);
   const container = RecordedContainer.find(workshop, id);
   if (container.status === 'stopped') {
     throw new SiltError('WRONG_STATE', `cannot update container ${id}: container not running`, { id });
   }
+  const schemata = ['l3CacheSchema', 'memBwSchema'].flatMap((name) => options[name] || []);
+  if (schemata.length > 0) await updateSchemata(workshop, container.state, schemata);
   await updateContainer(workshop, container.state, resources);
   process.exit(0);
 }

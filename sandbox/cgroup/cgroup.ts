@@ -1,3 +1,4 @@
+import { type ResctrlGroup, resctrlTasks } from './resctrl';
 import type { Mode } from './hierarchies';
 import { SiltError } from '../../errors';
 
@@ -25,6 +26,8 @@ export interface Cgroup {
   readonly directories: readonly CgroupDirectory[];
   /** systemd makes it, and has to be told of its changes and its end. */
   readonly unit?: Unit;
+  /** A class of the resctrl filesystem that goes with it. */
+  readonly resctrl?: ResctrlGroup;
 }
 
 /** The directory in which this controller's files are, or undefined when the host has no such controller. */
@@ -68,7 +71,7 @@ export function membershipDirectory(cgroup: Cgroup): CgroupDirectory {
 export interface CgroupEntry {
   /** The unified hierarchy's directory, which a process is cloned into; undefined on a host of v1 alone. */
   readonly into: string | undefined;
-  /** Files of v1 hierarchies: a process that writes `0` to each is in. */
+  /** Files of v1 hierarchies and of resctrl: a process that writes `0` to each is in. */
   readonly files: readonly string[];
 }
 
@@ -81,5 +84,7 @@ export function cgroupEntry(cgroup: Cgroup): CgroupEntry {
   const v1 = cgroup.directories.filter((directory) => directory.version === 1);
   const isFreezer = (directory: CgroupDirectory): boolean => directory.controllers.includes('freezer');
   const ordered = [...v1.filter((directory) => !isFreezer(directory)), ...v1.filter(isFreezer)];
-  return { into: findUnifiedDirectory(cgroup)?.path, files: ordered.map(({ path }) => `${path}/tasks`) };
+  const files = ordered.map(({ path }) => `${path}/tasks`);
+  const classes = cgroup.resctrl === undefined ? [] : resctrlTasks(cgroup.resctrl);
+  return { into: findUnifiedDirectory(cgroup)?.path, files: [...classes, ...files] };
 }

@@ -7,9 +7,13 @@ import {
   type CgroupPlan,
   createCgroup,
   delegateCgroup,
+  makeResctrl,
   planCgroup,
+  planResctrl,
   removeCgroup,
   removeCreated,
+  removeResctrl,
+  type ResctrlPlan,
   type Write,
 } from '../cgroup';
 import type { Config } from '../config/config';
@@ -18,21 +22,27 @@ import type { Property } from '../systemd';
 import { ownerOf } from './cgroup-owner';
 import { attachDeviceFilter } from './device-filter';
 
-/** A container's cgroup with all that belongs to it: its files, what its owner is told, the program that filters devices. */
+/** A container's cgroup with all that belongs to it: its files, what its owner is told, the program that filters devices, the class of resctrl. */
 export interface ContainerCgroupPlan extends CgroupPlan {
   readonly properties: readonly Property[];
+  readonly resctrl: ResctrlPlan | undefined;
 }
 
-/** Pure but for looking at the host. @throws SiltError for what can be refused beforehand, see planCgroup. */
+/** Pure but for looking at the host. @throws SiltError for what can be refused beforehand, see planCgroup, planResctrl. */
 export function planContainerCgroup(
-  host: Pick<Host, 'hierarchies' | 'systemdRuns'>,
+  host: Pick<Host, 'hierarchies' | 'systemdRuns' | 'resctrlMount'>,
   { cgroupDriver: driver }: Pick<Config, 'cgroupDriver'>,
   { id, spec: { linux = {}, annotations = {} } }: { readonly id: string; readonly spec: Spec },
 ): ContainerCgroupPlan {
-  const { cgroupsPath, resources } = linux;
+  const { cgroupsPath, resources, intelRdt } = linux;
   const { hierarchies, systemdRuns } = host;
   const plan = planCgroup({ id, cgroupsPath, resources, hierarchies, driver, systemdRuns });
-  return { ...plan, properties: ownerOf(plan.cgroup).plan(plan.writes, annotations) };
+  const properties = ownerOf(plan.cgroup).plan(plan.writes, annotations);
+  if (intelRdt === undefined) return { ...plan, properties, resctrl: undefined };
+  const resctrl = planResctrl(intelRdt, id, host.resctrlMount);
+  const { path, own, monitor } = resctrl;
+  const group = { path, own, ...(monitor !== undefined && { monitor }) };
+  return { ...plan, cgroup: { ...plan.cgroup, resctrl: group }, properties, resctrl };
 }
 
 /** A cgroup that waits for its container. */
@@ -81,6 +91,7 @@ function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | und
   try {
     if (delegateTo) delegateCgroup(plan.cgroup, delegateTo);
     if (plan.deviceProgram) attachDeviceFilter(kernel, plan.cgroup, plan.deviceProgram);
+    if (plan.resctrl) makeResctrl(plan.resctrl);
   } catch (error) {
     removeCreated(created);
     throw error;
@@ -91,4 +102,5 @@ function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | und
 export async function removeContainerCgroup(cgroup: Cgroup): Promise<void> {
   await ownerOf(cgroup).end();
   await removeCgroup(cgroup);
+  if (cgroup.resctrl) removeResctrl(cgroup.resctrl);
 }

@@ -1,5 +1,6 @@
+import { SiltError } from '../../errors';
 import type { Resources } from '../../oci';
-import { applyWrites, planChange } from '../cgroup';
+import { applyWrites, planChange, writeSchemata } from '../cgroup';
 import { FreezeRecord } from '../state/freeze';
 import { withPodLock } from '../state/lock';
 import type { ContainerState } from '../state/state';
@@ -19,6 +20,28 @@ export type Updated = Pick<ContainerState, 'id' | 'pod' | 'bundle' | 'cgroup'>;
 export async function updateContainer(workshop: Workshop, container: Updated, resources: Resources): Promise<void> {
   const { pod, id } = container;
   await withPodLock(workshop, { pod, id, what: `container ${id}` }, () => change(workshop, container, resources));
+}
+
+/**
+ * Gives the class of resctrl that a container has other shares, under its pod's lock.
+ * @param schemata lines such as `L3:0=f`
+ * @throws SiltError WRONG_STATE for a container without one; SYSCALL_FAILED.
+ */
+export async function updateSchemata(
+  workshop: Workshop,
+  container: Updated,
+  schemata: readonly string[],
+): Promise<void> {
+  const { id, pod, cgroup } = container;
+  const { resctrl } = cgroup;
+  if (resctrl === undefined) {
+    const message = `cannot update the schemata of container ${id}: it has no class of resctrl; give it one by linux.intelRdt of its spec`;
+    throw new SiltError('WRONG_STATE', message, { id });
+  }
+  await withPodLock(workshop, { pod, id, what: `container ${id}` }, () => {
+    writeSchemata(resctrl, schemata);
+    return Promise.resolve();
+  });
 }
 
 async function change({ kernel, state }: Workshop, container: Updated, resources: Resources): Promise<void> {
