@@ -372,18 +372,19 @@ describe('headers', () => {
     other.close();
   });
 
-  test('sockets are left out with a warning, and so is what an overlay has under another name; whatever else overlayfs notes silently', async () => {
+  test('sockets are left out with a warning, and so is what an overlay has under another name; whatever else overlayfs notes silently, and labels', async () => {
     const server = createServer().listen(at('socket'));
     await once(server, 'listening');
     mkdirSync(at('d'));
     setXattr(at('d'), 'trusted.overlay.redirect', latin('/x'));
     setXattr(at('d'), 'trusted.overlay.opaque', latin('x'));
     setXattr(at('d'), 'trusted.other', latin('kept'));
+    setXattr(at('d'), 'security.selinux', latin('a:b:c:s0'));
     const data = await packed();
     server.close();
     await once(server, 'close');
     expect(list(data)).toEqual(['./', './d/']);
-    expect(data.toString('latin1')).not.toContain('trusted.overlay');
+    expect(data.toString('latin1')).not.toMatch(/trusted\.overlay|security\.selinux/);
     expect(data.toString('latin1')).toContain('SCHILY.xattr.trusted.other=kept\n');
     expect(warnings).toEqual([
       'xattr-dropped: ./d/: the extended attribute "trusted.overlay.redirect" is left out: what it stands for is in a lower layer under another name, and not in the archive',

@@ -11,6 +11,8 @@ import type { Inspected } from './inspector';
 const OVERLAY = 'trusted.overlay.';
 /** What silt notes about an upper, see seed/mark. */
 const OWN = 'trusted.silt.';
+/** A label of the host's policy, which the kernel gives to every file that is made. What a container's files are labelled its spec says. */
+const LABEL = 'security.selinux';
 /** An engine's overlay may have been mounted so that it makes these (overlayfs.rst, "redirect_dir", "metacopy"). */
 const LEADING_ELSEWHERE = ['trusted.overlay.redirect', 'trusted.overlay.metacopy'];
 
@@ -61,7 +63,7 @@ export class Translator {
         entry,
         'what it stands for is in a lower layer under another name, and not in the archive',
       );
-    if (name.startsWith(OWN)) return [];
+    if (name.startsWith(OWN) || (name as string) === LABEL) return [];
     if (name.startsWith(OVERLAY))
       return (name as string) === OPAQUE && value.toString('latin1') === 'y' ? [{ name, value }] : [];
     if ((name as string) === CAPABILITY) return this.#capability({ name, value }, entry);
