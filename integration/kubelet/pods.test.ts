@@ -1,25 +1,16 @@
 /** Pods of a real kubelet, from their manifests: what it asks of a runtime, in its order and its time. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { imageName, isSilt, peerRelease, shimPid, siltTest, testIf, waitFor, writeNamedSeed } from '../harness';
-import type { KubeletProcess, PodObject } from '../harness/cri/kubelet-process';
-import { kubeletSuite } from '../harness/cri/kubelet-suite';
+import { imageName, peerRelease, shimPid, siltTest, testIf, waitFor, writeNamedSeed } from '../harness';
+import type { PodObject } from '../harness/cri/kubelet-process';
+import { kubeletSuites } from '../harness/cri/kubelet-suite';
+import { image, noGrace, sh, sleeping } from '../harness/cri/manifests';
 
-const image = { image: imageName, imagePullPolicy: 'Never' };
-const sh = (script: string): object => ({ command: ['sh', '-c', script] });
-const sleeping = { ...image, command: ['sleep', '1000'], name: 'main' };
 /** A program that ends when it is told to. */
 const service = (script = ''): string => `trap 'exit 0' TERM; ${script} while :; do sleep 0.1; done`;
-const noGrace = { terminationGracePeriodSeconds: 0 };
 const exec = (script: string): object => ({ exec: { command: ['sh', '-c', script] } });
 
-// From 2.0 on containerd tells a kubelet which cgroup driver it is to use, which this one asks for.
-kubeletSuite('pods of a kubelet', { needs: 2, sandboxer: 'podsandbox' }, podsOfKubelet);
-// Before 2.2 a pod without a pause container and with the host's network is the end of containerd.
-if (isSilt)
-  kubeletSuite('pods of a kubelet without pause containers', { needs: 2.2, sandboxer: 'shim' }, podsOfKubelet);
-
-function podsOfKubelet(kubelet: () => KubeletProcess): void {
+kubeletSuites('pods of a kubelet', (kubelet) => {
   test('init containers run one after the other, then all others, a sidecar through all of it', async () => {
     const mounts = { volumeMounts: [{ name: 'disk', mountPath: '/disk' }] };
     kubelet().add('init', {
@@ -470,7 +461,7 @@ function podsOfKubelet(kubelet: () => KubeletProcess): void {
     expect(lines.map((line) => line.split(' ').at(-1))).toEqual(Array.from({ length: 3000 }, (_, i) => `${i}`));
     await kubelet().remove('talks');
   });
-}
+});
 
 function idOf({ status }: PodObject): string {
   return (status.containerStatuses?.[0]?.containerID ?? '').replace('containerd://', '');

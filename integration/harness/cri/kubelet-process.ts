@@ -18,11 +18,13 @@ import {
 import { Agent, request } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import type { Containerd } from '../containerd';
 import { gunzipSync } from 'node:zlib';
 import { waitFor } from '../deadline';
 import { findProgram } from '../peers';
 import { CriClient } from './client';
+import { StreamingSession } from './streaming';
 
 /** The kubelet of this machine: `SILT_TEST_KUBELET`, or the one on PATH. */
 export function findKubelet(): string | undefined {
@@ -211,6 +213,35 @@ export class KubeletProcess {
     const encoded = Buffer.from(script).toString('base64');
     const query = new URLSearchParams({ cmd: `sh -c echo\${IFS}${encoded}|base64\${IFS}-d|sh` }).toString();
     return (await this.#call('POST', `/run/default/${this.nameOf(pod)}/${container}?${query}`)).trim();
+  }
+
+  /**
+   * What kubectl does by way of the API server. A WebSocket here cannot be told to take the kubelet's own certificate, so it goes
+   * by a relay without TLS.
+   * @param path such as `exec/default/POD/CONTAINER`
+   * @param use the session ends with it
+   */
+  async stream(
+    path: string,
+    query: readonly (readonly [string, string])[],
+    use: (session: StreamingSession) => Promise<void>,
+  ): Promise<void> {
+    const relay = createServer((socket) => {
+      const kubelet = connectTls({ host: '127.0.0.1', port: this.#port, rejectUnauthorized: false });
+      socket.pipe(kubelet).pipe(socket);
+      socket.on('error', () => kubelet.destroy());
+      kubelet.on('error', () => socket.destroy());
+    });
+    await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+    const { port } = relay.address() as { port: number };
+    const words = new URLSearchParams(query.map(([key, value]): [string, string] => [key, value])).toString();
+    try {
+      const session = await StreamingSession.open(`http://127.0.0.1:${port}/${path}?${words}`);
+      await use(session);
+      session.close();
+    } finally {
+      relay.close();
+    }
   }
 
   async logs(pod: string, container: string, query = ''): Promise<string> {

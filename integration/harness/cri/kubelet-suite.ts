@@ -1,17 +1,24 @@
 /** How suites with a real kubelet are declared. */
 import { type Containerd } from '../containerd';
 import { containerdSuite, isSilt, testIf } from '../suite';
-import { imageName } from '../image';
 import { findKubelet, KubeletProcess } from './kubelet-process';
+import { noGrace, sleeping } from './manifests';
 
-export interface KubeletSuiteSettings {
+interface KubeletSuiteSettings {
   /** The least version of containerd, as in SuiteSettings. */
   readonly needs: number;
   readonly sandboxer: 'podsandbox' | 'shim';
 }
 
-/** Like {@link containerdSuite}; skipped, with the reason, on a machine without a kubelet. */
-export function kubeletSuite(
+/** The tests with pause containers and, of silt, without; skipped, with the reason, on a machine without a kubelet. */
+export function kubeletSuites(name: string, define: (kubelet: () => KubeletProcess) => void): void {
+  // From 2.0 on containerd tells a kubelet which cgroup driver it is to use, which this one asks for.
+  kubeletSuite(name, { needs: 2, sandboxer: 'podsandbox' }, define);
+  // Before 2.2 a pod without a pause container and with the host's network is the end of containerd.
+  if (isSilt) kubeletSuite(`${name} without pause containers`, { needs: 2.2, sandboxer: 'shim' }, define);
+}
+
+function kubeletSuite(
   name: string,
   { needs, sandboxer }: KubeletSuiteSettings,
   define: (kubelet: () => KubeletProcess) => void,
@@ -31,10 +38,7 @@ export function kubeletSuite(
   const warmUp = async (containerd: Containerd): Promise<void> => {
     current = new KubeletProcess(program, containerd);
     await current.start();
-    current.add('first', {
-      terminationGracePeriodSeconds: 0,
-      containers: [{ name: 'main', image: imageName, imagePullPolicy: 'Never', command: ['sleep', '1000'] }],
-    });
+    current.add('first', { ...noGrace, containers: [sleeping] });
     await current.ready('first');
     await current.remove('first');
   };

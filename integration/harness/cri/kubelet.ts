@@ -237,6 +237,15 @@ export class TestPod {
     return (await this.client.call<{ status: ContainerStatus }>('ContainerStatus', { id: container })).status;
   }
 
+  /** The pid of a container's first process. */
+  async pid(container: string): Promise<number> {
+    const { info } = await this.client.call<{ info: Record<string, string> }>('ContainerStatus', {
+      id: container,
+      verbose: true,
+    });
+    return (JSON.parse(info['info'] ?? '{}') as { pid: number }).pid;
+  }
+
   /** The status of a container once it has ended. */
   async exited(container: string): Promise<ContainerStatus> {
     return waitFor(`${container} to end`, async () => {
