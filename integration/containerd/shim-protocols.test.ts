@@ -1,67 +1,73 @@
-/** Both services of a shim over either protocol, by a client that does what containerd 2 does for a pod without a pause container. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+/** Every method of both services of a shim over either protocol, by a client that does what containerd 2 does for a pod without a pause container. */
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { Client as GrpcClient, credentials } from '@grpc/grpc-js';
-import { Client as TtrpcClient } from 'ttrpc';
-import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../../proto';
-import { binDirectory, type Containerd, containerdSuite, isAlive, mustRun, siltTest, waitFor } from '../harness';
+import {
+  CgroupV1Metrics,
+  CgroupV2Metrics,
+  packAny,
+  packSpec,
+  PodSandboxConfig,
+  sandboxMethods,
+  taskMethods,
+  TaskStatus,
+  unpackAny,
+  type Any,
+} from '../../proto';
+import { type Containerd, containerdSuite, findCriu, isAlive, mustRun, siltTest, waitFor } from '../harness';
+import { ShimClient, type ShimProtocol } from '../harness/shim-client';
 
-const services = { sandbox: sandboxMethods, task: taskMethods } as const;
-const names = { sandbox: sandboxServiceName, task: taskServiceNames[3] } as const;
+/** Numbers of gRPC's statuses, which ttrpc has too. */
+const status = { notFound: 5, exists: 6, precondition: 9, unimplemented: 12 } as const;
+const process = (...args: string[]): object => ({
+  cwd: '/',
+  args: ['/bin/busybox', ...args],
+  user: { uid: 0, gid: 0 },
+});
 
-interface ShimClient {
-  readonly call: (service: keyof typeof services, method: string, request: object) => Promise<Answer>;
-  readonly close: () => void;
-}
-type Answer = Record<string, unknown> & { readonly pid: number; readonly exitStatus: number };
-type Messages = Record<
-  string,
-  { request: { encode(m: object): Uint8Array }; response: { decode(b: Buffer): unknown } }
->;
+/** A fifo as containerd makes them, and its own end of it. */
+class Fifo {
+  readonly #fd: number;
+  #text = '';
 
-const clients: Record<'ttrpc' | 'grpc', (path: string) => Promise<ShimClient>> = {
-  async ttrpc(path) {
-    const client = await TtrpcClient.connect(path);
-    return {
-      call: (service, method, request) => {
-        const messages = (services[service] as Record<string, object>)[method];
-        return client.call({ service: names[service], method, ...messages } as never, request as never);
-      },
-      close: () => void client.close(),
-    };
-  },
-  grpc(path) {
-    const client = new GrpcClient(`unix:${path}`, credentials.createInsecure());
-    const call: ShimClient['call'] = (service, method, request) =>
-      new Promise((resolve, reject) => {
-        const messages = (services[service] as unknown as Messages)[method]!;
-        client.makeUnaryRequest(
-          `/${names[service]}/${method}`,
-          (message: object) => Buffer.from(messages.request.encode(message)),
-          (bytes: Buffer) => messages.response.decode(bytes) as Answer,
-          request,
-          (error, answer) => (error ? reject(new Error(error.details)) : resolve(answer!)),
-        );
-      });
-    return Promise.resolve({ call, close: () => client.close() });
-  },
-};
+  private constructor(readonly path: string) {
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  }
 
-/** A shim that was started as containerd does it; the protocol is the one of its answer. */
-async function startShim(
-  host: Containerd,
-  id: string,
-  wanted: string,
-): Promise<ShimClient & { readonly path: string }> {
-  const bundle = mkdtempSync(join(host.directory, 'bundle-'));
-  const flags = ['-namespace', host.namespace, '-address', host.paths.socket, '-publish-binary', host.peer.containerd];
-  const env = { ...host.environment, SILT_SHIM_PROTOCOL: wanted };
-  const shim = join(binDirectory, 'containerd-shim-silt-v1');
-  const { stdout } = await mustRun([shim, ...flags, '-id', id, 'start'], { cwd: bundle, env });
-  const { address, protocol } = JSON.parse(stdout.toString()) as { address: string; protocol: 'ttrpc' | 'grpc' };
-  expect(protocol).toBe(wanted);
-  const path = address.replace('unix://', '');
-  return { ...(await clients[protocol](path)), path };
+  static async make(directory: string): Promise<Fifo> {
+    const path = join(mkdtempSync(join(directory, 'fifo-')), 'fifo');
+    await mustRun(['mkfifo', path]);
+    return new Fifo(path);
+  }
+
+  write(text: string): void {
+    writeSync(this.#fd, text);
+  }
+
+  /** All that has come. */
+  read(): string {
+    const bytes = Buffer.alloc(65536);
+    try {
+      this.#text += bytes.toString('latin1', 0, readSync(this.#fd, bytes));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+    return this.#text;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
 }
 
 /** The bundle of a container that belongs to a pod, with busybox alone. */
@@ -74,8 +80,18 @@ function makeBundle(host: Containerd, pod: string, sandbox: number): string {
   });
   const spec = {
     ociVersion: '1.1.0',
-    process: { cwd: '/', args: ['/bin/busybox', 'sleep', '1000'], user: { uid: 0, gid: 0 } },
+    process: process('sleep', '1000'),
     root: { path: 'rootfs' },
+    mounts: [
+      { destination: '/proc', type: 'proc', source: 'proc' },
+      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
+      {
+        destination: '/dev/pts',
+        type: 'devpts',
+        source: 'devpts',
+        options: ['newinstance', 'ptmxmode=0666', 'mode=0620'],
+      },
+    ],
     annotations: { 'io.kubernetes.cri.sandbox-id': pod, 'io.kubernetes.cri.container-type': 'container' },
     linux: { cgroupsPath: `/${host.mark}/${pod}`, namespaces: [{ type: 'mount' }, { type: 'pid' }, ...joined] },
   };
@@ -83,43 +99,152 @@ function makeBundle(host: Containerd, pod: string, sandbox: number): string {
   return bundle;
 }
 
-containerdSuite('the services of a shim', { onlyPeer: 'system' }, (host) => {
-  for (const protocol of ['ttrpc', 'grpc'] as const) {
-    siltTest(`over ${protocol}: a pod from CreateSandbox to ShutdownSandbox, a container in it`, async () => {
-      const sandboxId = host().newId('pod');
-      const { call, close, path } = await startShim(host(), sandboxId, protocol);
-      await call('sandbox', 'CreateSandbox', { sandboxId });
-      await expect(call('sandbox', 'CreateSandbox', { sandboxId })).rejects.toThrow(`${sandboxId} exists already`);
-      await expect(call('sandbox', 'SandboxStatus', { sandboxId: 'none' })).rejects.toThrow('there is no sandbox none');
-      const { pid: sandbox } = await call('sandbox', 'StartSandbox', { sandboxId });
-      expect(isAlive(sandbox)).toBe(true);
-      expect(await call('sandbox', 'Platform', { sandboxId })).toMatchObject({ platform: { os: 'linux' } });
-      await call('sandbox', 'PingSandbox', { sandboxId });
-      expect(await call('sandbox', 'SandboxStatus', { sandboxId, verbose: true })).toMatchObject({
-        pid: sandbox,
-        state: 'SANDBOX_READY',
-      });
-      const ended = call('sandbox', 'WaitSandbox', { sandboxId });
-      const id = host().newId();
-      const { pid } = await call('task', 'Create', { id, bundle: makeBundle(host(), sandboxId, sandbox) });
-      await expect(call('task', 'Create', { id, bundle: '/none' })).rejects.toThrow(`container ${id} exists already`);
-      expect((await call('task', 'Start', { id })).pid).toBe(pid);
-      expect(await call('task', 'Pids', { id })).toMatchObject({ processes: [{ pid }] });
-      expect(await call('task', 'State', { id })).toMatchObject({ id, pid, status: 2 });
-      expect((await call('task', 'Stats', { id }))['stats']).toBeDefined();
-      await call('task', 'Pause', { id });
-      await call('task', 'Resume', { id });
-      const exit = call('task', 'Wait', { id });
-      await call('task', 'Kill', { id, signal: 9 });
-      expect((await exit).exitStatus).toBe(137);
-      expect(await call('task', 'Delete', { id })).toMatchObject({ pid, exitStatus: 137 });
-      await call('sandbox', 'StopSandbox', { sandboxId });
-      await ended;
-      expect(await call('sandbox', 'SandboxStatus', { sandboxId })).toMatchObject({ state: 'SANDBOX_NOTREADY' });
-      await call('sandbox', 'ShutdownSandbox', { sandboxId });
-      close();
-      await waitFor('the shim’s socket to be gone', () => !existsSync(path));
-      expect(isAlive(sandbox)).toBe(false);
-    });
-  }
+const criu = findCriu();
+const settings = { onlyPeer: 'system', ...('path' in criu ? { criu: criu.path } : {}) } as const;
+containerdSuite('the services of a shim', settings, (host) => {
+  for (const protocol of ['ttrpc', 'grpc'] as const) describe(`over ${protocol}`, () => servicesOver(protocol, host));
 });
+
+function servicesOver(protocol: ShimProtocol, host: () => Containerd): void {
+  let shim: ShimClient;
+  let sandboxId = '';
+  let sandbox = 0;
+  let id = '';
+  let pid = 0;
+  const exec = async (execId: string, request: object, ...args: string[]): Promise<void> => {
+    await shim.task('Exec', { id, execId, ...request, spec: packSpec('process', process(...args)) });
+  };
+  /** Deletes an exec that has ended with this status. */
+  const ended = async (execId: string, exitStatus: number): Promise<void> => {
+    expect(await shim.task('Wait', { id, execId })).toMatchObject({ exitStatus });
+    expect(await shim.task('Delete', { id, execId })).toMatchObject({ exitStatus });
+    await expect(shim.task('State', { id, execId })).rejects.toMatchObject({ status: status.notFound });
+  };
+
+  siltTest('a pod is made, and is there', async () => {
+    sandboxId = host().newId('pod');
+    shim = await ShimClient.start(host(), sandboxId, protocol);
+    const options = packAny(PodSandboxConfig, { linux: { cgroupParent: `/${host().mark}` } });
+    await shim.sandbox('CreateSandbox', { sandboxId, options });
+    await expect(shim.sandbox('CreateSandbox', { sandboxId })).rejects.toMatchObject({
+      status: status.exists,
+      message: `sandbox ${sandboxId} exists already`,
+    });
+    await expect(shim.sandbox('SandboxStatus', { sandboxId: 'none' })).rejects.toMatchObject({
+      status: status.notFound,
+      message: 'there is no sandbox none in this shim',
+    });
+    sandbox = (await shim.sandbox('StartSandbox', { sandboxId })).pid;
+    expect(isAlive(sandbox)).toBe(true);
+    expect(await shim.sandbox('Platform', { sandboxId })).toMatchObject({ platform: { os: 'linux' } });
+    await shim.sandbox('PingSandbox', { sandboxId });
+    expect(await shim.sandbox('SandboxStatus', { sandboxId, verbose: true })).toMatchObject({
+      pid: sandbox,
+      state: 'SANDBOX_READY',
+    });
+  });
+
+  siltTest('a container is made and runs', async () => {
+    id = host().newId();
+    pid = (await shim.task('Create', { id, bundle: makeBundle(host(), sandboxId, sandbox) })).pid;
+    await expect(shim.task('Create', { id, bundle: '/none' })).rejects.toMatchObject({
+      status: status.exists,
+      message: `container ${id} exists already`,
+    });
+    expect((await shim.task('Start', { id })).pid).toBe(pid);
+    await expect(shim.task('Start', { id })).rejects.toMatchObject({ status: status.precondition });
+    expect(await shim.task('State', { id })).toMatchObject({ id, pid, status: TaskStatus.RUNNING });
+    expect(await shim.task('Connect', { id })).toMatchObject({ taskPid: pid });
+    await expect(shim.task('State', { id: 'none' })).rejects.toMatchObject({ status: status.notFound });
+  });
+
+  siltTest('exec: input to its end, which CloseIO is, and a terminal that is resized', async () => {
+    const [input, output] = [await Fifo.make(host().directory), await Fifo.make(host().directory)];
+    await exec('reads', { stdin: input.path, stdout: output.path }, 'cat');
+    const { pid: reader } = await shim.task('Start', { id, execId: 'reads' });
+    expect((await shim.task('Pids', { id }))['processes']).toMatchObject([{ pid }, { pid: reader }]);
+    input.write('words\n');
+    await waitFor('the words', () => output.read() === 'words\n');
+    // The shim holds the fifo, so that writers may come and go.
+    input.close();
+    expect(await shim.task('State', { id, execId: 'reads' })).toMatchObject({ status: TaskStatus.RUNNING });
+    await shim.task('CloseIO', { id, execId: 'reads', stdin: true });
+    await ended('reads', 0);
+    output.close();
+
+    const [keys, screen] = [await Fifo.make(host().directory), await Fifo.make(host().directory)];
+    await exec('types', { terminal: true, stdin: keys.path, stdout: screen.path }, 'sh');
+    await shim.task('Start', { id, execId: 'types' });
+    await shim.task('ResizePty', { id, execId: 'types', width: 101, height: 33 });
+    await waitFor('the terminal to have its size', () => {
+      keys.write('/bin/busybox stty size\n');
+      return screen.read().includes('33 101');
+    });
+    keys.write('exit 5\n');
+    await ended('types', 5);
+    for (const fifo of [keys, screen]) fifo.close();
+    await exec('broken', {}, 'true');
+    await expect(exec('broken', {}, 'true')).rejects.toMatchObject({ status: status.exists });
+    await shim.task('Delete', { id, execId: 'broken' });
+  });
+
+  siltTest('limits are changed and told; a container that is paused runs nothing', async () => {
+    const limit = 96 << 20;
+    await shim.task('Update', { id, resources: packSpec('linuxResources', { memory: { limit } }) });
+    const stats = (await shim.task('Stats', { id }))['stats'] as Any;
+    const limits = [
+      unpackAny(CgroupV1Metrics, stats)?.memory?.usage?.limit,
+      unpackAny(CgroupV2Metrics, stats)?.memory?.usageLimit,
+    ];
+    expect(limits.map(Number)).toContain(limit);
+    const { metrics } = (await shim.sandbox('SandboxMetrics', { sandboxId })) as { metrics?: { data?: Any } };
+    expect(metrics?.data?.typeUrl).toBe(stats.typeUrl);
+    await expect(shim.sandbox('SandboxMetrics', { sandboxId: 'none' })).rejects.toMatchObject({
+      status: status.notFound,
+    });
+    await shim.task('Pause', { id });
+    expect(await shim.task('State', { id })).toMatchObject({ status: TaskStatus.PAUSED });
+    await expect(exec('late', {}, 'true')).rejects.toMatchObject({ status: status.precondition });
+    await shim.task('Resume', { id });
+    expect(await shim.task('State', { id })).toMatchObject({ status: TaskStatus.RUNNING });
+  });
+
+  siltTest('a checkpoint is made, or refused in words where there is no CRIU', async () => {
+    const path = join(mkdtempSync(join(host().directory, 'checkpoint-')), 'image');
+    const outcome = await shim.task('Checkpoint', { id, path }).then(
+      () => 'made',
+      (error: unknown) => (error as Error).message,
+    );
+    const hasCriu = 'path' in criu;
+    expect(outcome).toMatch(hasCriu ? /^made$/ : /CRIU/);
+    expect(existsSync(join(path, 'checkpoint.json'))).toBe(hasCriu);
+    expect(await shim.task('State', { id })).toMatchObject({ status: TaskStatus.RUNNING });
+  });
+
+  siltTest('what no service has is not implemented', async () => {
+    // sandbox.proto has the messages of UpdateSandbox, and no method that takes them.
+    await expect(shim.call('sandbox', 'UpdateSandbox')).rejects.toMatchObject({ status: status.unimplemented });
+    await expect(shim.call('task', 'Fly')).rejects.toMatchObject({ status: status.unimplemented });
+    shim.called.delete('UpdateSandbox');
+    shim.called.delete('Fly');
+  });
+
+  siltTest('container, pod and shim end in turn; nothing of the services is left untried', async () => {
+    const podEnd = shim.sandbox('WaitSandbox', { sandboxId });
+    const exit = shim.task('Wait', { id });
+    await shim.task('Kill', { id, signal: 9 });
+    expect((await exit).exitStatus).toBe(137);
+    expect(await shim.task('Delete', { id })).toMatchObject({ pid, exitStatus: 137 });
+    // Of the Task service's Shutdown nothing comes while there is a pod.
+    await shim.task('Shutdown', { id: sandboxId });
+    await shim.sandbox('StopSandbox', { sandboxId });
+    await podEnd;
+    expect(await shim.sandbox('SandboxStatus', { sandboxId })).toMatchObject({ state: 'SANDBOX_NOTREADY' });
+    await shim.sandbox('ShutdownSandbox', { sandboxId });
+    shim.close();
+    await waitFor('the shim’s socket to be gone', () => !existsSync(shim.path));
+    expect(isAlive(sandbox)).toBe(false);
+    const methods = [...Object.keys(taskMethods), ...Object.keys(sandboxMethods)];
+    expect([...shim.called].sort()).toEqual(methods.sort());
+  });
+}

@@ -65,7 +65,6 @@ for (const sandboxer of ['podsandbox', 'shim'] as const) {
         expect(await pod.sh(await pod.run(['sleep', '1000'], { security }), look)).toMatch(ofSilts);
       });
       await kubelet().withPod({ ...noKubelets, ...hostUsers }, async (pod) => {
-        // Before 2.2 the mode does not reach containerd’s record.
         expect(await pod.sh(await pod.run(), look)).toMatch(/^ *0 +0\nSeccomp:\t0$/);
       });
     });
