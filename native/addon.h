@@ -1,6 +1,6 @@
 /*
  * silt.node, the part of silt that runs in Node's process: short syscall programs (addon-programs.c), an archive's plain files, to be
- * packed (addon-archive.c) and to be made (addon-make.c), a thread for both (addon-thread.c), starting silt-interp (addon-spawn.c),
+ * packed (addon-archive.c) and unpacked (addon-unpack.c), a thread for both (addon-thread.c), starting silt-interp (addon-spawn.c),
  * waiting for fds in Node's event loop (addon-watch.c), and digests (addon-digest.c). index.ts is its only caller and documents each
  * function.
  */
@@ -61,9 +61,7 @@ napi_value addon_plain_headers(napi_env env, napi_callback_info info);
 napi_value addon_plain_files(napi_env env, napi_callback_info info);
 napi_value addon_plain_directory(napi_env env, napi_callback_info info);
 napi_value addon_read_names(napi_env env, napi_callback_info info);
-napi_value addon_make_files(napi_env env, napi_callback_info info);
-napi_value addon_start_making(napi_env env, napi_callback_info info);
-napi_value addon_finish_making(napi_env env, napi_callback_info info);
+napi_value addon_unpack_plain(napi_env env, napi_callback_info info);
 napi_value addon_memfd(napi_env env, napi_callback_info info);
 napi_value addon_spawn(napi_env env, napi_callback_info info);
 napi_value addon_watch(napi_env env, napi_callback_info info);

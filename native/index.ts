@@ -106,28 +106,15 @@ export interface NativeAddon {
   readNames(directory: number, bytes: Uint8Array, places: Uint32Array, used: Uint32Array): number;
 
   /**
-   * Makes files, directories and symbolic links, and closes directories, as records say (make-files.h, which has their layout). `job` has
-   * the archive's fd, and the indices of the first record and behind the last. Names are in `names`, contents in `data`, the fds of
-   * directories in `directories`, where those that are opened and closed are noted. Returns -1, or of the first record that
-   * failed (index * 16 + step) * 4096 + errno: those before it have been made whole, and with step 0 nothing of those from it on; with another step
-   * those behind it may have been begun. Throws for a job that is none.
+   * Applies entries like most of a tar archive to a directory, on this thread and a second one, until one is different in any way
+   * (unpack-plain.h). `job` has the fd of the directory; the archive's, or -1 when it is in `memory`; the archive's offset at which the first
+   * entry begins, which is `memory`'s, too; the archive's size, or where what is in memory ends; an offset, no later than that in memory, from which
+   * on no entry is begun; the most entries, bytes of contents, and components of a name; and room for three more numbers. Afterwards it says
+   * at what offset the first entry begins that was not applied, how many were, and the bytes of their contents; and if one failed, what was being done
+   * (enum silt_unpack_step), the errno, and where it begins: its name is in `name`, which has at least 1027 bytes. Returns that
+   * name's length. Borrows the fds, and closes all others. Throws for a job that is none.
    */
-  makeFiles(
-    job: Uint32Array,
-    records: Uint32Array,
-    names: Uint8Array,
-    data: Uint8Array,
-    directories: Int32Array,
-  ): number;
-
-  /**
-   * {@link makeFiles} on the second thread, which {@link start} says more about. Until `finishMaking` all of the arrays but `job` are
-   * its. False, and nothing is made, when that thread has something else to do or cannot be made.
-   */
-  startMaking(...given: Parameters<NativeAddon['makeFiles']>): boolean;
-
-  /** Makes what is left of what `startMaking` began together with the second thread, and returns what `makeFiles` would. */
-  finishMaking(): number;
+  unpackPlain(job: Float64Array, memory: Uint8Array, name: Uint8Array): number;
 
   /**
    * Starts the interpreter in `exeFd` (see `openInterpreter`) with the program at its fd 3, `reportFd` at 4 and

@@ -57,9 +57,7 @@ export class Kernel {
   /** Runs encoded programs as they are, for those that build thousands of them. */
   get runner(): Pick<
     NativeAddon,
-    | ('run' | 'start' | 'finish')
-    | ('plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames')
-    | ('makeFiles' | 'startMaking' | 'finishMaking')
+    ('run' | 'start' | 'finish') | ('plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames') | 'unpackPlain'
   > {
     return this.native;
   }

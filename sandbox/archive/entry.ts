@@ -15,7 +15,7 @@ export interface Body {
   readonly stored: number;
   /** Where the stored bytes belong; without a map they are the file. */
   readonly map?: SparseMap;
-  /** The stored bytes themselves when they are few: they lie at `inlineAt` in this buffer, for how long {@link ArchiveReader.onReuse} says. */
+  /** The stored bytes themselves when they are few: they lie at `inlineAt` in this buffer until the reader's next call. */
   readonly inline?: Buffer;
   readonly inlineAt?: number;
 }

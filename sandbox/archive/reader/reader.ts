@@ -3,13 +3,11 @@ import { printable, upToNul } from '../codec/bytes';
 import { BLOCK, decodeHeader, type Header, isZeroBlock } from '../codec/header';
 import { parsePath } from '../codec/names';
 import { parsePax, type PaxRecord } from '../codec/pax';
-import type { Xattr } from '../codec/xattrs';
 import type { Body, Entry, OnWarning } from '../entry';
 import { archiveInvalid, archiveTruncated, type Place } from '../faults';
 import { DEFAULT_LIMITS, type Limits } from '../limits';
 import { assemble, effectiveName, hasBody, kindOf } from './assemble';
 import { type Extended, keepGlobals, readExtended } from './extended';
-import { PlainEntries } from './plain';
 import type { Source } from './source';
 import { readLayout } from './sparse-body';
 import { Window } from './window';
@@ -31,16 +29,14 @@ interface Pending {
   longLink?: Buffer;
 }
 
-/** Told of an entry like most: where its contents are, in `data` or in the archive, and the offset of its first header. */
-export type ApplyPlain = (
-  plain: PlainEntries,
-  data: Buffer,
-  contents: number,
-  offset: number,
-  isInMemory: boolean,
-) => void;
+/** The archive from the next entry on: its offset there, and the bytes between `at` and `end` of `data`, as many as are in memory. */
+export type Ahead = Pick<Window, 'offset' | 'data' | 'at' | 'end'>;
 
-const NO_XATTRS: readonly Xattr[] = [];
+/** What was applied of an archive without being read here: so many entries, with contents of so many bytes. */
+export interface Taken {
+  readonly entries: number;
+  readonly contents: number;
+}
 
 const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK;
 
@@ -57,7 +53,6 @@ export class ArchiveReader {
   #bodyLeft = 0;
   #paddingLeft = 0;
   #atEnd = false;
-  readonly #plain: PlainEntries;
 
   constructor(
     readonly source: Source,
@@ -66,19 +61,15 @@ export class ArchiveReader {
   ) {
     this.#window = new Window(source);
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
-    this.#plain = new PlainEntries(this.#limits.maxDepth);
     this.#onWarning = onWarning;
   }
 
-  /**
-   * Bodies that were handed out stay as they are until this has been called twice: {@link fill} is about to write to the other of its
-   * two buffers.
-   */
-  onReuse(callback: () => void): void {
-    this.#window.beforeReuse = callback;
+  /** Entries so far. */
+  get entries(): number {
+    return this.#entries;
   }
 
-  /** Bytes of the contents of all entries so far. */
+  /** Bytes of the contents of all of them. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -97,8 +88,6 @@ export class ArchiveReader {
   tryNext(): Entry | 'more' | 'end' {
     if (this.#atEnd) return 'end';
     this.#passBody();
-    const plain = this.#globals.length === 0 ? this.#readPlain() : undefined;
-    if (plain) return plain;
     const pending: Pending = { records: [] };
     for (let at = 0; ;) {
       const place = { name: nameSoFar(pending), offset: this.#window.offset };
@@ -124,24 +113,36 @@ export class ArchiveReader {
   }
 
   /**
-   * The next entry if it is like most, without an object for it: `apply` is told the offset of its first header, and where its contents are:
-   * in `data` or in the archive. @returns whether there was one; {@link tryNext} knows all others.
-   * @param largest size of contents that are left in the archive, where that is a file; larger ones are others
+   * For whoever applies entries that need nothing but their own headers: what is ahead, behind which {@link take} moves. Good until the next call;
+   * `undefined` when there are no more, or global headers count.
    */
-  tryPlain(apply: ApplyPlain, largest: number): boolean {
-    if (this.#atEnd || this.#globals.length > 0) return false;
+  get ahead(): Ahead | undefined {
+    if (this.#atEnd || this.#globals.length > 0) return undefined;
     this.#passBody();
-    const offset = this.#takePlain(this.source.fd === undefined ? 0 : largest);
-    if (offset < 0) return false;
-    const window = this.#window;
-    const isInMemory = this.#plain.size <= INLINE_LIMIT;
-    apply(this.#plain, window.data, isInMemory ? window.at : window.offset, offset, isInMemory);
-    return true;
+    return this.#window.missing > 0 ? undefined : this.#window;
   }
 
-  /** Reads on; when it gives a promise the source is not a plain file. */
-  fill(): void | Promise<void> {
-    return this.#window.fill(this.#wanted);
+  /** What there may still be, as exact numbers. */
+  get allowance(): Taken {
+    const { maxEntries, maxBytes } = this.#limits;
+    const most = Number.MAX_SAFE_INTEGER;
+    return { entries: Math.min(maxEntries - this.#entries, most), contents: Math.min(maxBytes - this.#bytes, most) };
+  }
+
+  get maxDepth(): number {
+    return this.#limits.maxDepth;
+  }
+
+  /** Moves on by so many bytes, which were taken. */
+  take(bytes: number, { entries, contents }: Taken): void {
+    this.#window.skip(bytes);
+    this.#entries += entries;
+    this.#bytes += contents;
+  }
+
+  /** Reads on, up to so many bytes or the archive's end; when it gives a promise the source is not a plain file. */
+  fill(atLeast = 0): void | Promise<void> {
+    return this.#window.fill(Math.max(this.#wanted, atLeast));
   }
 
   /** The next bytes of the body of the entry that came last: a view that is good until the next call. */
@@ -236,51 +237,6 @@ export class ArchiveReader {
       throw archiveInvalid(place, `its global headers add up to ${size} bytes; the limit is ${MAX_GLOBALS}`);
   }
 
-  /**
-   * Takes the headers of an entry like most that is in memory as a whole, or has its contents, if they are not small and no larger than
-   * this, in the archive. @returns the offset of the first; -1 for any other.
-   */
-  #takePlain(largest = 0): number {
-    const window = this.#window;
-    const plain = this.#plain;
-    const length = plain.read(window.data, window.at, window.end);
-    if (length === 0) return -1;
-    const { size } = plain;
-    const whole = length + padded(size);
-    if (size <= INLINE_LIMIT ? !this.#has(whole) : size > largest || window.offset + whole > this.source.size!)
-      return -1;
-    const { offset } = window;
-    this.#countEntry(size, () => ({ name: plain.name(window.data), offset }));
-    this.#bodyLeft = size;
-    this.#paddingLeft = padded(size) - size;
-    window.skip(length);
-    return offset;
-  }
-
-  #readPlain(): Entry | undefined {
-    const offset = this.#takePlain();
-    if (offset < 0) return undefined;
-    const { data, at, offset: bodyOffset } = this.#window;
-    const { size: stored, mode, uid, gid, seconds, nanoseconds } = this.#plain;
-    const name = this.#plain.name(data);
-    this.#current = { name, offset };
-    return {
-      kind: 'file',
-      name,
-      path: this.#plain.path(data),
-      offset,
-      mode: mode & 0o7777,
-      uid,
-      gid,
-      mtime: { seconds, nanoseconds },
-      size: stored,
-      body: { offset: bodyOffset, stored, inline: data, inlineAt: at },
-      major: 0,
-      minor: 0,
-      xattrs: NO_XATTRS,
-    };
-  }
-
   #readEntry(header: Header, at: number, pending: Pending): Entry | 'more' {
     const window = this.#window;
     const extended = this.#extendedOf(pending);
@@ -307,7 +263,7 @@ export class ArchiveReader {
     const inline = stored <= INLINE_LIMIT;
     if (inline && !this.#has(bodyAt + stored)) return this.#need(bodyAt + stored, place, 'in its contents');
 
-    this.#countEntry(stored, () => place);
+    this.#countEntry(stored, place);
     const bodyIndex = window.at + bodyAt;
     const body: Body | undefined =
       kind !== 'file'
@@ -361,14 +317,14 @@ export class ArchiveReader {
     );
   }
 
-  #countEntry(stored: number, place: () => Place): void {
+  #countEntry(stored: number, place: Place): void {
     this.#entries++;
     this.#bytes += stored;
     if (this.#bytes > this.#limits.maxBytes) {
-      throw archiveInvalid(place(), `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
+      throw archiveInvalid(place, `the archive holds more than ${this.#limits.maxBytes} bytes, which is the limit`);
     }
     if (this.#entries > this.#limits.maxEntries) {
-      throw archiveInvalid(place(), `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
+      throw archiveInvalid(place, `the archive has more than ${this.#limits.maxEntries} entries, which is the limit`);
     }
   }
 }

@@ -1,17 +1,11 @@
-/**
- * The part of an archive that is in memory: headers and small bodies are parsed in it, large bodies never enter it. It is in one of two
- * buffers, and what is behind it is read to the rest of that one. When there is no room left it goes on in the other: what was
- * handed out of the first one stays as it is until the other one is full, too.
- */
+/** The part of an archive that is in memory: headers and small bodies are parsed in it, large bodies never enter it. */
 import type { Source } from './source';
 
 const SMALLEST_READ = 64 << 10;
 const LARGEST_READ = 1 << 20;
-const BUFFER = 2 << 20;
 
 export class Window {
-  #data = Buffer.allocUnsafeSlow(BUFFER);
-  #other: Buffer<ArrayBuffer> | undefined;
+  #data = Buffer.allocUnsafeSlow(LARGEST_READ);
   #at = 0;
   #end = 0;
   #offset = 0;
@@ -19,9 +13,6 @@ export class Window {
   #ended = false;
   /** Grows while everything that was read is wanted, so that neither small files nor large ones cost much. */
   #readSize = SMALLEST_READ;
-
-  /** Called before the other buffer is written to. */
-  beforeReuse: () => void = () => undefined;
 
   constructor(readonly source: Source) {}
 
@@ -64,9 +55,9 @@ export class Window {
 
   /** Reads until `wanted` bytes are there or the archive ends; what was there may move. */
   fill(wanted: number): void | Promise<void> {
+    this.#makeRoom(wanted);
     for (;;) {
       if (this.#ended || (this.#skipping === 0 && this.#end - this.#at >= wanted)) return undefined;
-      this.#makeRoom(wanted);
       const got = this.#read();
       if (typeof got !== 'number') return this.#fillLater(got, wanted);
       this.#took(got);
@@ -79,13 +70,10 @@ export class Window {
   }
 
   #makeRoom(wanted: number): void {
-    if (this.#at + wanted <= this.#data.length && this.#data.length - this.#end >= SMALLEST_READ) return;
-    this.beforeReuse();
-    const size = Math.max(wanted + LARGEST_READ, BUFFER);
-    const old = this.#data;
-    this.#data = this.#other && this.#other.length >= size ? this.#other : Buffer.allocUnsafeSlow(size);
-    this.#other = old;
-    old.copy(this.#data, 0, this.#at, this.#end);
+    const size = Math.max(wanted, LARGEST_READ);
+    const data = size > this.#data.length ? Buffer.allocUnsafeSlow(size) : this.#data;
+    this.#data.copy(data, 0, this.#at, this.#end);
+    this.#data = data;
     this.#end -= this.#at;
     this.#at = 0;
   }
@@ -101,9 +89,8 @@ export class Window {
     const skipped = Math.min(this.#skipping, count);
     this.#skipping -= skipped;
     this.#offset += skipped;
-    // While skipping the window is empty. What was only skipped need not stay, and what follows it is where the window begins.
-    if (skipped === count) return;
-    this.#at += skipped;
-    this.#end += count;
+    // While skipping the window is empty, so what follows the skipped bytes moves to its front.
+    if (skipped > 0) this.#data.copyWithin(0, skipped, count);
+    this.#end += count - skipped;
   }
 }

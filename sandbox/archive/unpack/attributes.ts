@@ -23,9 +23,9 @@ export class Attributes {
   }
 
   /** Sets an attribute of an open file. */
-  set(fd: () => Arg, xattr: Xattr, place: Place): void {
+  set(fd: Arg, xattr: Xattr, place: Place): void {
     this.#ops.reserve(1, sizeOf(xattr));
-    this.add(fd(), xattr, place);
+    this.add(fd, xattr, place);
   }
 
   /** {@link set} where room was made before: the batch does not run in between. */

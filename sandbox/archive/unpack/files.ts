@@ -18,7 +18,7 @@ const MAX_RUNS = 32;
 const MAX_XATTRS = 32;
 const MAX_XATTR_BYTES = 128 << 10;
 /** How much is moved before other things in this process have their turn. */
-export const PIECE = 64 << 20;
+const PIECE = 64 << 20;
 
 const CREATING = 'creating the file';
 const WRITING = 'writing its contents';
@@ -44,11 +44,6 @@ export class Files {
     this.#ops = ops;
     this.#attributes = attributes;
     this.#reader = reader;
-  }
-
-  /** Is it a file without holes whose contents are in memory, or are moved at once? */
-  isLikeMost({ body }: Entry): boolean {
-    return body!.map === undefined && this.#isMovable(body!);
   }
 
   #isMovable({ inline, stored }: Body): boolean {
@@ -160,7 +155,7 @@ export class Files {
       this.#ops.reserve(2, 0);
       this.#ops.begin(place);
       this.#own(fd, entry);
-      for (const xattr of entry.xattrs) this.#attributes.set(() => fd, xattr, place);
+      for (const xattr of entry.xattrs) this.#attributes.set(fd, xattr, place);
       this.#alone(place, 'setting its time', (batch) => futimens(batch, fd, entry.mtime));
       this.#ops.flush();
     } finally {

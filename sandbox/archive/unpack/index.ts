@@ -3,16 +3,15 @@ import type { OnWarning } from '../entry';
 import type { SyscallRunner } from '../io/batch';
 import { letOthersRun } from '../io/breath';
 import type { Limits } from '../limits';
-import { type ApplyPlain, ArchiveReader } from '../reader/reader';
+import { ArchiveReader } from '../reader/reader';
 import { openSource } from '../reader/source';
-import { PIECE } from './files';
-import type { MakeRunner } from './maker';
+import { PlainEntries, type PlainRunner } from './plain';
 import type { Privileged } from './privileged';
 import { type AllowDevice, Unpacker } from './unpacker';
 
 export interface UnpackOptions {
   /** The native addon. */
-  readonly runner: SyscallRunner & MakeRunner;
+  readonly runner: SyscallRunner & PlainRunner;
   /** A regular file, read from its beginning, or a stream in blocking mode. Plain, gzip or zstd. Borrowed. */
   readonly archiveFd: number;
   /** The upper's directory. Nothing else may change it meanwhile. Borrowed. */
@@ -38,6 +37,9 @@ export interface UnpackResult {
   readonly hasRoot: boolean;
 }
 
+/** How much of a stream is awaited before entries are made of it. */
+const STREAM_PIECE = 512 << 10;
+
 /**
  * Applies the archive. Must have the rights of root in the user namespace whose ids the archive's are. What is
  * made when it fails stays there: the caller throws the upper away. The process's umask is 0 meanwhile.
@@ -53,33 +55,27 @@ export async function unpack(options: UnpackOptions): Promise<UnpackResult> {
   // Files are made with the modes that they are to have.
   const umask = process.umask(0);
   try {
-    const made = (unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning, merged }));
-    reader.onReuse(() => made.submit());
-    let entries = 0;
+    unpacker = new Unpacker({ ...options, reader, allowDevice, onWarning, merged });
+    // A merged root wants to know of each entry.
+    const plain = merged ? undefined : new PlainEntries(options.runner, reader, unpacker);
     let hasRoot = false;
-    const applyPlain: ApplyPlain = (...entry) => made.applyPlain(...entry);
     for (;;) {
-      // A merged root wants to know of each entry.
-      if (!merged && reader.tryPlain(applyPlain, PIECE)) {
-        entries++;
-        continue;
-      }
-      const entry = reader.tryNext();
+      const isForOthers = plain?.apply() ?? true;
+      const entry = isForOthers ? reader.tryNext() : 'more';
       if (entry === 'end') break;
       if (entry === 'more') {
-        await reader.fill();
+        if (isForOthers) await reader.fill(reader.source.seekable ? 0 : STREAM_PIECE);
         await letOthersRun();
         signal?.throwIfAborted();
         continue;
       }
-      entries++;
       hasRoot ||= entry.path.base === '';
       const later = unpacker.apply(entry);
       if (later) await later;
     }
     await reader.finish();
     await unpacker.finish();
-    return { entries, bytes: reader.bytes, hasRoot };
+    return { entries: reader.entries, bytes: reader.bytes, hasRoot };
   } finally {
     unpacker?.close();
     process.umask(umask);

@@ -43,8 +43,6 @@ export class Operations {
   readonly file: Arg;
   /** The open_how of a fifo in the image. */
   readonly fifo: number;
-  /** Called before calls are added: makes what else is to be made before them. */
-  before: () => void = () => undefined;
 
   constructor(runner: SyscallRunner) {
     const queues = [newQueue(runner), newQueue(runner)] as const;
@@ -68,14 +66,8 @@ export class Operations {
     return this.#filling.batch;
   }
 
-  /** Are there calls that have not been made? */
-  get isBusy(): boolean {
-    return this.#running !== undefined || this.#filling.batch.calls > 0;
-  }
-
   /** Makes room, if need be by beginning to make the calls that are there. @returns the batch that has it. */
   reserve(calls: number, bytes: number, slots = 0): Batch {
-    this.before();
     const { batch, namesKept } = this.#filling;
     if (namesKept > KEPT_NAMES || !batch.hasRoom(calls, bytes, slots)) this.#submit();
     return this.#filling.batch;
@@ -100,7 +92,6 @@ export class Operations {
 
   /** Makes all calls. @throws SiltError for the first that fails and cannot be recovered from. */
   flush(): void {
-    this.before();
     this.#submit();
     this.settle();
   }

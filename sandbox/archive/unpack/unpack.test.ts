@@ -151,23 +151,6 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
     closeSync(at);
   });
 
-  test('few records wait at one time when their paths are long', async () => {
-    const counts: number[] = [];
-    const counted: typeof runner = {
-      ...runner,
-      startMaking: (...args) => {
-        counts.push(args[0][2]!);
-        return runner.startMaking(...args);
-      },
-    };
-    const path = Array.from({ length: 900 }, () => 'd'.repeat(60)).join('/');
-    await load(archive(pax([['path', `${path}/f`]]), file('f')), { runner: counted });
-    // Of 900 directories, with 25 MB of paths: no more than 1 MiB at the longest ones.
-    expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(900);
-    expect(counts.length).toBeGreaterThan(20);
-    expect(counts.at(-2)).toBeLessThan(40);
-  });
-
   test('few calls wait at one time when the names of their entries are long', async () => {
     let batches = 0;
     const counted: typeof runner = {

@@ -5,12 +5,11 @@ import { ACL_ACCESS, ACL_DEFAULT, OPAQUE, type Xattr } from '../codec/xattrs';
 import type { Entry, OnWarning } from '../entry';
 import { archiveInvalid, type Place } from '../faults';
 import type { SyscallRunner } from '../io/batch';
-import type { ApplyPlain, ArchiveReader } from '../reader/reader';
+import type { ArchiveReader } from '../reader/reader';
 import { Attributes } from './attributes';
 import { type Directory, DirectoryTable } from './directories';
 import { Files } from './files';
 import { Links } from './links';
-import { Maker, type MakeRunner } from './maker';
 import { Operations } from './operations';
 import { type Privileged, requestName } from './privileged';
 import { removeTree } from './remove';
@@ -21,7 +20,7 @@ import { Specials } from './specials';
 export type AllowDevice = (device: { type: 'char' | 'block'; major: number; minor: number }) => boolean;
 
 export interface UnpackerOptions {
-  readonly runner: SyscallRunner & MakeRunner;
+  readonly runner: SyscallRunner;
   readonly reader: ArchiveReader;
   readonly upperFd: number;
   readonly privileged: Privileged;
@@ -36,7 +35,6 @@ const MAX_OPAQUE = 32;
 
 export class Unpacker {
   readonly #ops: Operations;
-  readonly #maker: Maker;
   readonly #directories: DirectoryTable;
   readonly #attributes: Attributes;
   readonly #files: Files;
@@ -51,15 +49,7 @@ export class Unpacker {
     this.#merged = options.merged ? new MergedRoot() : undefined;
     const ops = (this.#ops = new Operations(options.runner));
     const attributes = (this.#attributes = new Attributes(ops, options.onWarning));
-    const maker = (this.#maker = new Maker({
-      native: options.runner,
-      operations: ops,
-      archiveFd: options.reader.source.fd ?? -1,
-      makeWay: (directory, base, place) => this.#remove(directory, base, place),
-    }));
-    this.#directories = new DirectoryTable(ops, maker, options.upperFd, (fd, acl, place) =>
-      attributes.set(() => fd, acl, place),
-    );
+    this.#directories = new DirectoryTable(ops, options.upperFd, (fd, acl, place) => attributes.set(fd, acl, place));
     this.#files = new Files(ops, attributes, options.reader);
     this.#specials = new Specials(ops, attributes);
     this.#links = new Links(ops, this.#directories, (directory, base, place) => this.#remove(directory, base, place));
@@ -83,7 +73,6 @@ export class Unpacker {
     }
     const directory = this.#directories.at(dir, place);
     this.#makeRoom(directory, base, place);
-    if (entry.xattrs.length === 0 && this.#makeLikeMost(entry, directory, place)) return undefined;
     const kept = entry.xattrs.length === 0 ? entry : { ...entry, xattrs: this.#wanted(entry, place) };
     const makeWay = (): void => this.#remove(directory, base, place);
     if (kept.kind === 'file') return this.#files.make(kept, directory, place, makeWay);
@@ -106,28 +95,13 @@ export class Unpacker {
     this.#directories.abandon();
   }
 
-  /** Applies a file of an entry like most, of which there is no {@link Entry}. */
-  applyPlain(...[plain, data, contents, offset, isInMemory]: Parameters<ApplyPlain>): void {
-    const { dir } = plain;
-    const directory = this.#directories.find(dir) ?? this.#directories.at(dir, { name: plain.name(data), offset });
-    if (directory.branch.below.size > 0)
-      this.#makeRoom(directory, plain.base(data), { name: plain.name(data), offset });
-    this.#maker.plainFile(directory, plain, data, { contents, offset, isInMemory });
-  }
-
-  /** What was read of the archive may be written over once this was called twice: begins to make what is there. */
-  submit(): void {
-    this.#maker.submit();
-  }
-
-  /** Files without holes and symbolic links go to the maker. @returns whether it was one. */
-  #makeLikeMost(entry: Entry, directory: Directory, place: Place): boolean {
-    const { base } = entry.path;
-    if (entry.kind === 'symlink') this.#maker.symlink(directory, base, entry, entry.target!, place);
-    else if (entry.kind === 'file' && this.#files.isLikeMost(entry))
-      this.#maker.file(directory, base, entry, entry.body!, place); // prettier-ignore
-    else return false;
-    return true;
+  /**
+   * Makes all that was applied so far: what has its name is there then, and the same whoever makes something beside it. Directories that are open
+   * keep their times and modes for when they are closed. @returns the fd of the upper
+   */
+  settle(): number {
+    this.#ops.flush();
+    return this.#directories.root.fd;
   }
 
   #applyDirectory(entry: Entry, place: Place): void | Promise<void> {
@@ -146,7 +120,7 @@ export class Unpacker {
     directory.owner = { uid: entry.uid, gid: entry.gid };
     for (const xattr of this.#wanted(entry, place)) {
       if (xattr.name === ACL_ACCESS || xattr.name === ACL_DEFAULT) setAcl(directory, xattr);
-      else this.#attributes.set(directoryRef(directory), xattr, place);
+      else this.#attributes.set(directory.fd, xattr, place);
     }
     if (this.#merged || !isReplaced || this.#opaque.includes(directory)) return undefined;
     directory.pinned = true;
@@ -222,15 +196,13 @@ export class Unpacker {
   /** Removes what has this name, now. */
   #remove(directory: Directory, base: ByteString, place: Place): void {
     removeTree(this.#ops, directory.fd, base, place);
-    const path = joinPath(directory.path, base);
-    this.#directories.removed(path);
-    this.#links.forget(path);
+    this.#links.forget(joinPath(directory.path, base));
   }
 
   /** Closes the directories that were removed; there is nothing to mark in their stead. */
   #forget(path: ByteString): void {
     this.#directories.forget(path);
-    this.#opaque = this.#opaque.filter(({ isClosing }) => !isClosing);
+    this.#opaque = this.#opaque.filter(({ fd }) => fd >= 0);
   }
 
   /** The attributes that an unpacker may set. */
@@ -250,9 +222,4 @@ function isOpaque({ name, value }: Xattr): boolean {
 
 function setAcl(directory: Directory, acl: Xattr): void {
   directory.acls = [...directory.acls.filter(({ name }) => name !== acl.name), acl];
-}
-
-/** The directory's fd as it is once room was made, before which it is opened. */
-function directoryRef(directory: Directory): () => number {
-  return () => directory.fd;
 }
