@@ -62,6 +62,31 @@ commandLineSuite('the life of a container', (host) => {
     }
   });
 
+  // process 1 of its pid namespace, which gets no signal that it does not wait for. runc's is a Go program, whose status is 2.
+  test('so it does when they come from elsewhere, and its program starts with none of them blocked', async () => {
+    const prctl = process.arch === 'x64' ? 157 : 167;
+    for (const [signal, number] of [
+      ['TERM', 15],
+      ['INT', 2],
+      ['HUP', 1],
+      ['QUIT', 3],
+    ] as const) {
+      for (const runtime of both()) {
+        const id = host().newId();
+        const pidFile = join(host().directory, `${id}.pid`);
+        const words = (args: string[]): string => `${runtime.words(args).join(' ')} </dev/null >/dev/null 2>&1`;
+        const create = words(['create', '--bundle', host().sleeper(), '--pid-file', pidFile, id]);
+        const script = `syscall(${prctl}, 36, 1, 0, 0, 0); system("${create}") and die "create"; open(F, "${pidFile}"); my $pid = <F>;
+          kill "${signal}", $pid; print waitpid($pid, 0) == $pid ? "status " . ($? >> 8) : "not mine";
+          system("${words(['delete', id])}") and die "delete"; 1 while waitpid(-1, 0) > 0;`;
+        const said = await runCommand(['perl', '-e', script], { env: host().environment, timeoutMs: 30_000 });
+        expect(said.stdout.toString()).toBe(`status ${runtime === host().silt ? 128 + number : 2}`);
+      }
+    }
+    const bundle = host().bundle(['grep', 'SigBlk', '/proc/self/status']);
+    expect(await host().silt.must(['run', '--bundle', bundle, host().newId()])).toBe('SigBlk:\t0000000000000000\n');
+  });
+
   test('fails as with runc where a command does not fit the state', async () => {
     const outcomes = [];
     for (const runtime of both()) {

@@ -12,7 +12,7 @@ import { openOwnNamespaces } from '../pod/namespace-paths';
 import type { Pod } from '../pod/pod';
 import { Process, pidOf } from '../process/process';
 import { launchProgram } from '../programs/launch';
-import { START_SOCKET, START_STEP } from '../programs/process';
+import { START_SOCKET, START_STEP } from '../programs/parking';
 import { REPORTS } from '../programs/reports';
 import { handOverListener } from '../exec/seccomp-listener';
 import { allowedDevices } from './seeding';

@@ -1,18 +1,16 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { C, type ExitStatus, type Kernel, ProgramBuilder } from '../../syscall';
+import { ENDING_SIGNALS } from '../programs/parking';
 
 const READABLE = 1;
-
-/** Signals by which engines ask a program to end, which they do by default (signal(7)). */
-const ENDING: readonly number[] = [C.SIGHUP, C.SIGINT, C.SIGQUIT, C.SIGTERM];
 
 /**
  * What ends a first process that waits for its start. It is process 1 of its pid namespace and handles no signal: the kernel drops all but
  * SIGKILL (pid_namespaces(7)), where runc's, a Go program, ends.
  */
 export function signalToParked(signal: number): number {
-  return ENDING.includes(signal) ? C.SIGKILL : signal;
+  return (ENDING_SIGNALS as readonly number[]).includes(signal) ? C.SIGKILL : signal;
 }
 
 /**

@@ -75,9 +75,8 @@ function enter(p: ProgramBuilder, plan: EnterPlan, join?: () => void): void {
       p.call('setresgid', [0, 0, 0]);
       p.call('setresuid', [0, 0, 0]);
     }
-    becomeProcess(p, plan.process, plan.process.terminal ? () => newTerminal(p, plan.process) : undefined, () =>
-      report(p, 'ready'),
-    );
+    const terminal = plan.process.terminal ? () => newTerminal(p, plan.process) : undefined;
+    becomeProcess(p, plan.process, terminal, { wait: () => report(p, 'ready') });
   });
   p.step('reporting the process');
   report(p, 'process', [p.keep(child.pidfd, 'process')]);

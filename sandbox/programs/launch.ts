@@ -24,17 +24,8 @@ import {
   waitForChild,
   type Word,
 } from '../../syscall';
-import {
-  becomeProcess,
-  parkUntilStart,
-  prepareAsHostRoot,
-  type ProcessPlan,
-  setAffinity,
-  START,
-  START_SOCKET,
-  type StartGate,
-  STDIO,
-} from './process';
+import { parkUntilStart, START, START_SOCKET, type StartGate } from './parking';
+import { becomeProcess, prepareAsHostRoot, type ProcessPlan, setAffinity, STDIO } from './process';
 import type { CgroupEntry } from '../cgroup';
 import { forkInto } from './cgroup-entry';
 import { capabilityMask, confine, keepOnly } from './confine';
@@ -170,7 +161,7 @@ function launcherProcess(p: ProgramBuilder, plan: LaunchPlan, mine: Word, theirs
   for (const name of joinedFds(plan)) close(p, p.donated(name));
   const terminal = plan.process.terminal ? () => open(p, '/dev/pts/0', 'O_RDWR|O_NOCTTY') : undefined;
   if (plan.pid === 'host' || plan.pid === 'apart') dieWithParent(p);
-  becomeProcess(p, plan.process, terminal, () => parkUntilStart(p, plan.gate));
+  becomeProcess(p, plan.process, terminal, parkUntilStart(p, plan.gate));
 }
 
 /** Without a pid namespace the sandbox's end does not end the container, so the shim's end must, or that of the creation. */

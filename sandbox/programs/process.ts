@@ -11,7 +11,6 @@ import {
   Named,
   prctl,
   type ProgramBuilder,
-  read,
   receiveMessage,
   setIds,
   setRlimit,
@@ -24,6 +23,7 @@ import {
 } from '../../syscall';
 import type { SeccompFilter } from '../../oci';
 import type { TerminalSize } from '../terminal/master';
+import type { Parking } from './parking';
 import { report } from './reports';
 
 export interface CapabilityPlan {
@@ -104,11 +104,6 @@ export function passedName(number: number): string {
   return `pass${number}`;
 }
 
-/** The read end of the pipe that lets a parked launcher go. */
-export const START = 'start';
-/** The listening socket of a launcher that is started through its state directory. */
-export const START_SOCKET = 'start_socket';
-
 /** What host root must do for a process before it enters the pod: raise hard limits, set the OOM score. */
 export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
   for (const limit of plan.rlimits.filter((one) => one.raise)) {
@@ -136,13 +131,13 @@ export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
  * (keeping them over setresuid), the filter last: a profile need not allow what silt does. Without `no_new_privs` that takes
  * CAP_SYS_ADMIN (seccomp(2)), which goes right after it: of capset(2) and execve(2) nobody can be spared.
  *
- * `park` adds what the process does once all is checked and before exec.
+ * `parking` is what the process does once all is checked and before exec.
  */
 export function becomeProcess(
   p: ProgramBuilder,
   plan: ProcessPlan,
   openTerminal: (() => Slot) | undefined,
-  park: () => void,
+  parking: Parking,
 ): void {
   p.step('starting a session');
   p.call('setsid', []);
@@ -172,12 +167,13 @@ export function becomeProcess(
     if (plan.traced) askToBeTraced(p);
     const early = listens(plan);
     if (early) applySeccomp(p, plan);
-    park();
+    parking.wait(early);
     const report = plan.passFds.includes(REPORT_FD) ? duplicate(p, p.report, 'report') : undefined;
     for (const [number, fd] of passed) dupTo(p, fd, number);
     if (!early) applySeccomp(p, plan);
     return report;
   });
+  parking.finish?.();
 }
 
 function askToBeTraced(p: ProgramBuilder): void {
@@ -366,34 +362,4 @@ function execFirst(p: ProgramBuilder, plan: ProcessPlan, before: () => Slot | un
     });
     execve(p, path, plan.argv, plan.env);
   }
-}
-
-/** The step in which a process is parked. */
-export const START_STEP = 'waiting for the start';
-
-/**
- * What lets a parked process go: a byte in the start pipe; or, where the start comes from another process than the
- * creation, a connection to a socket, once the byte has said that the creation is complete.
- */
-export type StartGate = 'pipe' | 'socket';
-
-/**
- * Reports that the process is ready and waits until the start pipe has a byte; its end means that it will never come.
- * Behind a socket the process is on its own from then on: what fails is reported to whoever connected.
- */
-export function parkUntilStart(p: ProgramBuilder, gate: StartGate): void {
-  p.step(START_STEP);
-  // Before it is let go: whoever does that is gone a moment later. Until then the end of the pipe is that of the creation.
-  if (gate === 'socket') prctl(p, 'PR_SET_PDEATHSIG', 0);
-  report(p, 'ready');
-  const start = read(p, p.donated(START), 1);
-  const go = p.label();
-  p.jumpIfNotZero(start.count, go);
-  p.call('exit_group', [0]);
-  p.place(go);
-  if (gate === 'pipe') return;
-  const connection = p.slot('starter');
-  p.call('accept4', [p.donated(START_SOCKET), 0, 0, flags('SOCK_CLOEXEC')], { out: connection, retry: true });
-  dupTo(p, connection, REPORT_FD, true);
-  close(p, connection);
 }
