@@ -63,6 +63,7 @@ NAPI_MODULE_INIT()
 		{ .utf8name = "spawn", .method = addon_spawn, .attributes = napi_enumerable },
 		{ .utf8name = "watch", .method = addon_watch, .attributes = napi_enumerable },
 		{ .utf8name = "sha256", .method = addon_sha256, .attributes = napi_enumerable },
+		{ .utf8name = "gmac", .method = addon_gmac, .attributes = napi_enumerable },
 		{ .utf8name = "digestChunks", .method = addon_digest_chunks, .attributes = napi_enumerable },
 		{ .utf8name = "reasons", .value = addon_reasons(env), .attributes = napi_enumerable },
 	};

@@ -66,6 +66,7 @@ napi_value addon_memfd(napi_env env, napi_callback_info info);
 napi_value addon_spawn(napi_env env, napi_callback_info info);
 napi_value addon_watch(napi_env env, napi_callback_info info);
 napi_value addon_sha256(napi_env env, napi_callback_info info);
+napi_value addon_gmac(napi_env env, napi_callback_info info);
 napi_value addon_digest_chunks(napi_env env, napi_callback_info info);
 
 /* The sentences of why programs are refused, by number. */

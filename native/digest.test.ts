@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,25 +16,41 @@ afterAll(() => {
 
 const known = (part: Buffer): string => createHash('sha256').update(part).digest('hex');
 
-function digests(file: number, start: number, end: number, chunk: number): Promise<{ found: string[]; error: number }> {
-  const out = Buffer.alloc(Math.ceil((end - start) / chunk) * 32);
+function knownMac(part: Buffer): string {
+  const cipher = createCipheriv('aes-128-gcm', Buffer.alloc(16), Buffer.alloc(12)).setAAD(part);
+  cipher.final();
+  return cipher.getAuthTag().toString('hex');
+}
+
+type Found = { found: string[]; error: number };
+
+function digests(file: number, start: number, end: number, chunk: number, isGmac = false): Promise<Found> {
+  const size = isGmac ? 16 : 32;
+  const out = Buffer.alloc(Math.ceil((end - start) / chunk) * size);
   return new Promise((resolve) =>
-    native.digestChunks(file, start, end, chunk, out, true, (count, error) => {
-      const found = Array.from({ length: count }, (_, i) => out.toString('hex', i * 32, i * 32 + 32));
+    native.digestChunks(file, start, end, chunk, out, isGmac, (count, error) => {
+      const found = Array.from({ length: count }, (_, i) => out.toString('hex', i * size, (i + 1) * size));
       resolve({ found, error });
     }),
   );
 }
 
-test('bytes have the digest that everybody else gets', () => {
-  for (const size of [0, 1, 55, 56, 64, 1000])
-    expect(Buffer.from(native.sha256(bytes.subarray(0, size))).toString('hex')).toBe(known(bytes.subarray(0, size)));
-});
+test.each([0, 1, 15, 16, 17, 55, 56, 64, 1000, 262_144, 262_145, 700_000])(
+  '%i bytes have the digests that everybody else gets',
+  (size) => {
+    const part = bytes.subarray(0, size);
+    expect(Buffer.from(native.sha256(part)).toString('hex')).toBe(known(part));
+    expect(Buffer.from(native.gmac(part)).toString('hex')).toBe(knownMac(part));
+  },
+);
 
-test('each chunk of a file has its digest, the last one too', async () => {
-  const { found, error } = await digests(fd, 0, bytes.length, 300_000);
+test.each([
+  [false, known],
+  [true, knownMac],
+])('each chunk of a file has its digest, the last one too (GMAC: %p)', async (isGmac, wanted) => {
+  const { found, error } = await digests(fd, 0, bytes.length, 300_000, isGmac);
   expect(error).toBe(0);
-  expect(found).toEqual([0, 300_000, 600_000].map((at) => known(bytes.subarray(at, at + 300_000))));
+  expect(found).toEqual([0, 300_000, 600_000].map((at) => wanted(bytes.subarray(at, at + 300_000))));
 });
 
 test('only what lies between the offsets is read', async () => {

@@ -143,10 +143,16 @@ export interface NativeAddon {
   sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
 
   /**
-   * SHA-256 of the chunks, of so many bytes each and the last one shorter, between two offsets of a file: on a thread of libuv's pool, and
-   * without bringing the bytes to JavaScript. `out` has 32 bytes for each and must not be used before the callback. That is told how many
-   * were made: fewer than there are for a file that ends sooner (error 0) or cannot be read (a positive errno). `writeOut` has each chunk written to
-   * disk, without waiting for that. Borrows the fd until then.
+   * GMAC (NIST SP 800-38D, AES-128) under a key and nonce of zeros: 16 bytes. Damage it finds like any sum of 128 bits, in a tenth of the time
+   * that SHA-256 takes; on purpose anyone can make other bytes with the same one.
+   */
+  gmac(bytes: Uint8Array): Uint8Array<ArrayBuffer>;
+
+  /**
+   * SHA-256, or GMAC, of the chunks, of so many bytes each and the last one shorter, between two offsets of a file: on a thread of libuv's pool,
+   * and without bringing the bytes to JavaScript. `out` has 32 bytes (16) for each and must not be used before the callback. That is told how many
+   * were made: fewer than there are for a file that ends sooner (error 0) or cannot be read (a positive errno). Borrows the fd until
+   * then.
    */
   digestChunks(
     fd: number,
@@ -154,7 +160,7 @@ export interface NativeAddon {
     end: number,
     chunk: number,
     out: Uint8Array,
-    writeOut: boolean,
+    isGmac: boolean,
     callback: (count: number, error: number) => void,
   ): void;
 

@@ -125,9 +125,9 @@ checkpointCommandSuite('bad input', (host) => {
         .split('\n')
         .slice(0, -2)
         .join('\n')
-        .replace('"version": 2', '"version": 99');
+        .replace('"version": 3', '"version": 99');
       writeFileSync(path, `${body}\n${createHash('sha256').update(body).digest('hex')}\n`);
-      expect(await refusedRestore(copy)).toMatch(/is of format 99, and this silt knows 2; .* \(CHECKPOINT_INVALID\)/);
+      expect(await refusedRestore(copy)).toMatch(/is of format 99, and this silt knows 3; .* \(CHECKPOINT_INVALID\)/);
     });
 
     test('into other mounts, with the list of what is missing, different and new', async () => {

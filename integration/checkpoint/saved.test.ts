@@ -142,13 +142,21 @@ function asFormat1(image: string): void {
   const path = join(image, 'checkpoint.json');
   const manifest = JSON.parse(readFileSync(path, 'utf8').split('\n').slice(0, -2).join('\n')) as {
     version: number;
-    files: { path: string }[];
+    files: { path: string; chunk: number; gmac?: string[]; sha256?: string[] }[];
   };
   mkdirSync(join(image, 'process'), { mode: 0o755 });
   for (const file of manifest.files.filter((one) => one.path.endsWith('.img'))) {
     const moved = join('process', file.path);
     renameSync(join(image, file.path), join(image, moved));
     file.path = moved;
+    if (file.gmac === undefined) continue;
+    const bytes = readFileSync(join(image, moved));
+    file.sha256 = file.gmac.map((_, i) =>
+      createHash('sha256')
+        .update(bytes.subarray(i * file.chunk, (i + 1) * file.chunk))
+        .digest('hex'),
+    );
+    delete file.gmac;
   }
   manifest.version = 1;
   const body = JSON.stringify(manifest, undefined, 1);

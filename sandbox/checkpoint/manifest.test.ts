@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,6 +81,32 @@ describe('the digests of a file', () => {
   });
 });
 
+describe('memory', () => {
+  test.each(['gmac', 'sha256'] as const)('is found right or damaged by its %s', async (algorithm) => {
+    const path = join(directory, 'pages-1.img');
+    const bytes = randomBytes((2 << 20) + 100);
+    writeFileSync(path, bytes);
+    const described = await describeFile(directory, 'pages-1.img');
+    expect(described.sha256).toBeUndefined();
+    // As formats 1 and 2 have it.
+    const sha256 = [0, 1, 2].map((i) =>
+      createHash('sha256')
+        .update(bytes.subarray(i << 20, (i + 1) << 20))
+        .digest('hex'),
+    );
+    const file = algorithm === 'gmac' ? described : { path: 'pages-1.img', size: bytes.length, chunk: 1 << 20, sha256 };
+    await verifyFile(directory, file);
+    for (const at of [0, (1 << 20) + 77, bytes.length - 1]) {
+      const other = Buffer.from(bytes);
+      other[at]! ^= 0x80;
+      writeFileSync(path, other);
+      await expect(verifyFile(directory, file)).rejects.toMatchObject(invalid(/pages-1.img has changed between/));
+      expect(thrown(() => readVerified(directory, file))).toMatchObject(invalid(/pages-1.img has changed between/));
+    }
+    rmSync(path);
+  });
+});
+
 describe('the manifest', () => {
   const path = (): string => join(directory, 'checkpoint.json');
 
@@ -135,6 +161,15 @@ describe('the manifest', () => {
     await writeManifest(directory, manifest(files));
     expect(thrown(() => readManifest(directory))).toMatchObject(invalid(message));
   });
+
+  test.each<object>([{ sha256: [] }, {}, { gmac: ['x', 'y', 'z'] }, { sha256: ['x', 'y'], chunk: 0 }, { gmac: 'xy' }])(
+    'with a file whose digests are %j is refused',
+    async (digests) => {
+      const files = [{ path: 'a', size: 3, chunk: 2, ...digests }] as unknown as Manifest['files'];
+      await writeManifest(directory, manifest(files));
+      expect(thrown(() => readManifest(directory))).toMatchObject(invalid(/has not all digests of the file a;/));
+    },
+  );
 
   test('that names another archive than those it lists is refused', async () => {
     const filesystems = [{ destination: '/data', file: '../tmpfs-0.tar' }];

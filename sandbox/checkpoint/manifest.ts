@@ -16,16 +16,17 @@ import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { Breath } from './breath';
-import { digest, eachDigest } from './digests';
+import { type Algorithm, digest, eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
 import type { SavedTerminal } from './terminals';
 
 /**
  * Format of checkpoints. A silt reads every format up to its own and refuses newer ones by name. In format 1 CRIU's images are in a
- * directory of their own, `process`; since then a checkpoint is flat, as tools for CRIU's images and containerd's CRI want it.
+ * directory of their own, `process`; since then a checkpoint is flat, as tools for CRIU's images and containerd's CRI want it. Up to
+ * format 2 memory had SHA-256 like all else.
  */
-export const CHECKPOINT_VERSION = 2;
+export const CHECKPOINT_VERSION = 3;
 export const MANIFEST = 'checkpoint.json';
 /** The archive of the container's writable layer. */
 export const UPPER = 'upper.tar';
@@ -42,9 +43,23 @@ export interface CheckpointFile {
   /** Relative to the checkpoint's directory. */
   readonly path: string;
   readonly size: number;
-  /** SHA-256 of each part of `chunk` bytes, the last one shorter. */
+  /** Each part of so many bytes, the last one shorter, has its digest in the one of the two lists that there is. */
   readonly chunk: number;
-  readonly sha256: readonly string[];
+  readonly sha256?: readonly string[];
+  readonly gmac?: readonly string[];
+}
+
+/** Digests of a file's chunks, and how they were made. */
+export function digestsOf({ sha256, gmac }: CheckpointFile): {
+  readonly algorithm: Algorithm;
+  readonly digests: readonly string[];
+} {
+  return sha256 === undefined ? { algorithm: 'gmac', digests: gmac ?? [] } : { algorithm: 'sha256', digests: sha256 };
+}
+
+/** How the digests of a new checkpoint's file are made, and of how many bytes each. */
+export function chunking(path: string): { readonly algorithm: Algorithm; readonly chunk: number } {
+  return isMemory({ path }) ? { algorithm: 'gmac', chunk: MEMORY_CHUNK } : { algorithm: 'sha256', chunk: CHUNK };
 }
 
 /** A filesystem whose contents are saved beside the upper. */
@@ -98,14 +113,14 @@ export interface Manifest {
 
 /** Reads a file whole and makes its digests. */
 export async function describeFile(directory: string, path: string): Promise<CheckpointFile> {
-  const sha256: string[] = [];
-  const chunk = isMemory({ path }) ? MEMORY_CHUNK : CHUNK;
+  const digests: string[] = [];
+  const { algorithm, chunk } = chunking(path);
   const file = openSync(join(directory, path), 'r');
   try {
     const { size } = fstatSync(file);
     const all = Array.from({ length: Math.ceil(size / chunk) }, (_, i) => i);
-    await eachDigest(file, { path, size, chunk }, all, (index, found) => (sha256[index] = found));
-    return { path, size, chunk, sha256 };
+    await eachDigest(file, { path, size, chunk, algorithm }, all, (index, found) => (digests[index] = found));
+    return { path, size, chunk, [algorithm]: digests };
   } finally {
     closeSync(file);
   }
@@ -203,6 +218,7 @@ export function readManifest(directory: string): Manifest {
   if (!Array.isArray(files) || !files.every((file) => typeof file === 'object' && file !== null))
     throw invalid(`${path} has no list of files; take the checkpoint anew`, path);
   checkPaths(path, manifest);
+  checkDigests(path, manifest);
   return manifest;
 }
 
@@ -243,6 +259,20 @@ function checkPaths(
     throw invalid(`${manifestPath} does not list the file ${unlisted.file} of ${unlisted.destination}`, unlisted.file);
 }
 
+/** A digest for every byte: what has none would be believed. */
+function checkDigests(manifestPath: string, { files }: Pick<Manifest, 'files'>): void {
+  for (const file of files) {
+    const { size, chunk } = file;
+    const { digests } = digestsOf(file);
+    const isWhole = Number.isSafeInteger(size) && size >= 0 && Number.isSafeInteger(chunk) && chunk > 0;
+    if (!isWhole || !Array.isArray(digests) || digests.length !== Math.ceil(size / chunk))
+      throw invalid(
+        `${manifestPath} has not all digests of the file ${file.path}; take the checkpoint anew`,
+        file.path,
+      );
+  }
+}
+
 /**
  * Sizes of all files are right, none is missing, and each is a regular file that no symlink leads to.
  * @throws SiltError CHECKPOINT_INVALID naming the first that is not.
@@ -281,15 +311,12 @@ export function openListed(directory: string, { path }: Pick<CheckpointFile, 'pa
  * Reads a file, or some of its chunks, and compares the digests.
  * @throws SiltError CHECKPOINT_INVALID naming file and place.
  */
-export async function verifyFile(
-  directory: string,
-  file: CheckpointFile,
-  chunks: Iterable<number> = file.sha256.keys(),
-): Promise<void> {
+export async function verifyFile(directory: string, file: CheckpointFile, chunks?: Iterable<number>): Promise<void> {
+  const { algorithm, digests } = digestsOf(file);
   const opened = openListed(directory, file);
   try {
-    await eachDigest(opened, file, [...chunks], (index, found) => {
-      if (found !== file.sha256[index]) throw damaged(directory, file, index);
+    await eachDigest(opened, { ...file, algorithm }, [...(chunks ?? digests.keys())], (index, found) => {
+      if (found !== digests[index]) throw damaged(directory, file, index);
     });
   } finally {
     closeSync(opened);
@@ -305,8 +332,9 @@ export function readVerified(directory: string, file: CheckpointFile): Buffer {
   } finally {
     closeSync(opened);
   }
-  file.sha256.forEach((wanted, index) => {
-    const found = digest(bytes.subarray(index * file.chunk, (index + 1) * file.chunk));
+  const { algorithm, digests } = digestsOf(file);
+  digests.forEach((wanted, index) => {
+    const found = digest(bytes.subarray(index * file.chunk, (index + 1) * file.chunk), algorithm);
     if (found !== wanted) throw damaged(directory, file, index);
   });
   return bytes.subarray(0, file.size);

@@ -1,11 +1,12 @@
 /**
  * Digests of the contents of memory, made while CRIU writes them: they are still in the processor's reach then, and a second processor
- * has nothing else to do. CRIU only adds to the end of these files. What is hashed is also on its way to the disk.
+ * has nothing else to do. CRIU only adds to the end of these files. Writing them to disk begins when the processes go on: it takes CRIU
+ * processor time and pages.
  */
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestRun, eachDigest, SHARE, tooShort } from './digests';
-import { type CheckpointFile, describeFile, isMemory, MEMORY_CHUNK as CHUNK } from './manifest';
+import { type CheckpointFile, chunking, describeFile, isMemory, MEMORY_CHUNK as CHUNK } from './manifest';
 
 /** How often it is looked what there is, in milliseconds. */
 const LOOK_EVERY = 10;
@@ -14,7 +15,7 @@ const AT_ONCE = SHARE / CHUNK;
 interface Growing {
   readonly path: string;
   readonly fd: number;
-  readonly sha256: string[];
+  readonly digests: string[];
   /** Set while a thread is at it. */
   working?: Promise<void> | undefined;
 }
@@ -35,12 +36,14 @@ export class MemoryDigests {
     if (!isMemory({ path })) return describeFile(this.directory, path);
     const file = this.#open(path);
     await this.#stop();
-    const { fd, sha256 } = file;
+    const { fd, digests } = file;
+    const { algorithm } = chunking(path);
     const { size } = fstatSync(fd);
-    if (size < sha256.length * CHUNK) throw tooShort(path);
-    const rest = Array.from({ length: Math.ceil(size / CHUNK) - sha256.length }, (_, i) => sha256.length + i);
-    await eachDigest(fd, { path, size, chunk: CHUNK }, rest, (index, found) => (sha256[index] = found));
-    return { path, size, chunk: CHUNK, sha256 };
+    if (size < digests.length * CHUNK) throw tooShort(path);
+    const rest = Array.from({ length: Math.ceil(size / CHUNK) - digests.length }, (_, i) => digests.length + i);
+    const chunks = { path, size, chunk: CHUNK, algorithm };
+    await eachDigest(fd, chunks, rest, (index, found) => (digests[index] = found));
+    return { path, size, chunk: CHUNK, [algorithm]: digests };
   }
 
   /** Frees everything. */
@@ -60,7 +63,7 @@ export class MemoryDigests {
   #open(path: string): Growing {
     const known = this.#files.get(path);
     if (known !== undefined) return known;
-    const opened = { path, fd: openSync(join(this.directory, path), 'r'), sha256: [] };
+    const opened = { path, fd: openSync(join(this.directory, path), 'r'), digests: [] };
     this.#files.set(path, opened);
     return opened;
   }
@@ -76,14 +79,14 @@ export class MemoryDigests {
 
   /** Has a thread digest the next part that is complete, if none is at it. */
   #follow(file: Growing): void {
-    const { fd, path, sha256 } = file;
-    const first = sha256.length;
+    const { fd, path, digests } = file;
+    const first = digests.length;
     if (this.#stopped || file.working || fstatSync(fd).size < (first + AT_ONCE) * CHUNK) return;
-    const part = { path, size: (first + AT_ONCE) * CHUNK, chunk: CHUNK };
+    const part = { path, size: (first + AT_ONCE) * CHUNK, ...chunking(path) };
     const found: string[] = [];
-    file.working = digestRun(fd, part, { first, count: AT_ONCE }, (_, one) => found.push(one), true)
+    file.working = digestRun(fd, part, { first, count: AT_ONCE }, (_, one) => found.push(one))
       .then(
-        () => void sha256.push(...found),
+        () => void digests.push(...found),
         // Whoever describes it reads it again, and is told.
         () => undefined,
       )

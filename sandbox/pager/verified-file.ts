@@ -1,6 +1,6 @@
 import { closeSync, readSync } from 'node:fs';
 import { digest } from '../checkpoint/digests';
-import { type CheckpointFile, damaged } from '../checkpoint/manifest';
+import { type CheckpointFile, damaged, digestsOf } from '../checkpoint/manifest';
 
 /** How many bytes of chunks that were read stay, since the next fault is often close to the last one. */
 const KEPT_BYTES = 16 << 20;
@@ -41,7 +41,8 @@ export class VerifiedFile {
   }
 
   #load(index: number): Buffer {
-    const { chunk, size, sha256 } = this.file;
+    const { chunk, size } = this.file;
+    const { algorithm, digests } = digestsOf(this.file);
     const start = index * chunk;
     const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunk, size - start)));
     let filled = 0;
@@ -50,8 +51,8 @@ export class VerifiedFile {
       if (count === 0) break;
       filled += count;
     }
-    const found = digest(bytes.subarray(0, filled));
-    if (found !== sha256[index]) throw damaged(this.directory, this.file, index);
+    const found = digest(bytes.subarray(0, filled), algorithm);
+    if (found !== digests[index]) throw damaged(this.directory, this.file, index);
     return bytes;
   }
 }
