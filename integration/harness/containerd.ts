@@ -35,6 +35,7 @@ import { buildImage, imageName } from './image';
 import type { Ownership } from './leak-check';
 import type { Peer } from './peers';
 import { clearUp } from './clear-up';
+import { Systemd, type SystemdLayout } from './systemd';
 
 export interface ContainerdOptions {
   readonly peer: Peer;
@@ -43,6 +44,8 @@ export interface ContainerdOptions {
   readonly runtime: string;
   /** With CRI: the namespace is then k8s.io, and pods have a network of this run's own. */
   readonly cri?: CriSettings;
+  /** Starts it beside a systemd of its own, with hierarchies so laid out. */
+  readonly systemd?: SystemdLayout;
 }
 
 /** How `run` starts a container; further `ctr run` flags go to `flags`. */
@@ -82,6 +85,8 @@ export class Containerd {
   private readonly criu: string | undefined;
   /** In a network namespace of its own. */
   private readonly apart: boolean;
+  private readonly systemdLayout: SystemdLayout | undefined;
+  private ownSystemd: Systemd | undefined;
   private child: ChildProcess | undefined;
   private nextId = 0;
 
@@ -95,6 +100,7 @@ export class Containerd {
     this.kernelVersion = options.silt?.kernelVersion;
     this.criu = options.silt?.criu;
     this.network = options.cri && new PodNetwork(this.directory, this.mark, options.cri.hostPorts);
+    this.systemdLayout = options.systemd;
     this.apart = options.cri?.hostPorts === true;
     const { version } = this.peer;
     const cri =
@@ -122,6 +128,12 @@ export class Containerd {
       ...(this.shimProtocol === undefined ? {} : { SILT_SHIM_PROTOCOL: this.shimProtocol }),
       ...(this.kernelVersion === undefined ? {} : { SILT_TEST_KERNEL_VERSION: this.kernelVersion }),
     };
+  }
+
+  /** The one that it was started beside. */
+  get systemd(): Systemd {
+    if (this.ownSystemd === undefined) throw new Error('this containerd has no systemd of its own');
+    return this.ownSystemd;
   }
 
   get pid(): number | undefined {
@@ -154,6 +166,8 @@ export class Containerd {
 
   /** Starts it and waits until it answers. */
   async start(): Promise<void> {
+    if (this.systemdLayout !== undefined)
+      this.ownSystemd ??= await Systemd.start(`${this.mark}-systemd`, this.systemdLayout);
     const log = openSync(this.logPath, 'a');
     // setpriv: containerd must not outlive a test runner that is killed. A session of its own: Ctrl-C reaches only us.
     const words = [
@@ -165,7 +179,8 @@ export class Containerd {
       join(this.directory, 'config.toml'),
     ];
     const apart = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
-    const [program, ...args] = this.apart ? [...apart, ...words] : words;
+    const placed = this.ownSystemd?.words(words) ?? words;
+    const [program, ...args] = this.apart ? [...apart, ...placed] : placed;
     const child = spawn(program!, args, { stdio: ['ignore', log, log], detached: true, env: this.environment });
     closeSync(log);
     this.child = child;
@@ -331,6 +346,7 @@ export class Containerd {
   /** Ends everything that is left of this containerd, containers first, and deletes its directory. */
   async destroy(): Promise<void> {
     await this.stop();
+    await this.ownSystemd?.stop();
     await clearUp(this.ownership);
     await this.network?.remove();
     if (process.env['SILT_TEST_KEEP'] === undefined) rmSync(this.directory, { recursive: true, force: true });

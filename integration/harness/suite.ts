@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { takeInventory, waitForNoLeaks, type Inventory } from './leak-check';
 import { ownerOfSocket } from './processes';
+import { type SystemdLayout, whyNoSystemd } from './systemd';
 import { findPeer, findPeerProgram, type MissingPeer, type Peer } from './peers';
 
 type TestBody = () => Promise<void>;
@@ -50,6 +51,8 @@ export interface SuiteSettings extends SiltSettings {
   readonly onlyRelease?: number;
   /** Starts containerd with CRI. */
   readonly cri?: CriSettings;
+  /** Starts containerd beside a systemd of its own, with hierarchies so laid out. */
+  readonly systemd?: SystemdLayout;
   /** What is done once before the inventory that the closing check compares with; a first container unless told. */
   readonly warmUp?: (containerd: Containerd) => Promise<void>;
 }
@@ -75,7 +78,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
           ? `needs containerd ${needs}`
           : onlyRelease !== undefined && peerRelease() !== onlyRelease
             ? `is for containerd ${onlyRelease}`
-            : undefined;
+            : settings.systemd && whyNoSystemd(settings.systemd);
   const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
   if (unavailable !== undefined && unavailable !== '') {
     describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));
@@ -87,9 +90,15 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
     const host = (): Containerd => containerd ?? neverStarted();
 
     beforeAll(async () => {
-      const { cri } = settings;
+      const { cri, systemd } = settings;
       const peer = requirePeer(await findPeer(peerName));
-      containerd = await startContainerd({ peer, silt: settings, runtime, ...(cri ? { cri } : {}) });
+      containerd = await startContainerd({
+        peer,
+        silt: settings,
+        runtime,
+        ...(cri && { cri }),
+        ...(systemd && { systemd }),
+      });
       await (settings.warmUp ?? runFirstContainer)(containerd);
       before = takeInventory(containerd.ownership);
       before = await settle(containerd, before);

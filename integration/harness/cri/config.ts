@@ -14,6 +14,8 @@ export interface CriSettings {
   readonly hostPorts?: boolean;
   /** The runtime of pods that name none, such as those of a kubelet without an API server; silt unless told. */
   readonly defaultRuntime?: 'silt' | 'runc';
+  /** Has systemd make the cgroups, by the options of each runtime. */
+  readonly systemdCgroup?: boolean;
   /** Takes plugins of NRI, at a socket of its own (see {@link Containerd}). */
   readonly nri?: boolean;
 }
@@ -27,6 +29,8 @@ interface Places {
 
 /** For format 2 of the configuration, or for 3, where CRI is three plugins. */
 export function criConfig(format: 2 | 3, places: Places, settings: CriSettings): string {
+  const options = (plugin: string, name: string): string =>
+    settings.systemdCgroup ? `[plugins.'${plugin}'.containerd.runtimes.${name}.options]\nSystemdCgroup = true\n` : '';
   const runtimes = (plugin: string): string => `
 [plugins.'${plugin}'.containerd]
 default_runtime_name = "${settings.defaultRuntime ?? 'silt'}"
@@ -36,11 +40,11 @@ runtime_type = "io.containerd.silt.v1"
 pod_annotations = ["dev.gvisor.*"]
 container_annotations = ["dev.gvisor.*"]
 ${format === 3 ? `sandboxer = "${settings.sandboxer ?? 'podsandbox'}"` : ''}
-[plugins.'${plugin}'.containerd.runtimes.runc]
+${options(plugin, 'silt')}[plugins.'${plugin}'.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 pod_annotations = ["dev.gvisor.*"]
 container_annotations = ["dev.gvisor.*"]
-[plugins.'${plugin}'.cni]
+${options(plugin, 'runc')}[plugins.'${plugin}'.cni]
 bin_dir = "${cniPlugins}"
 conf_dir = ${JSON.stringify(places.network)}
 `;

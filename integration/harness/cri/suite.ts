@@ -2,10 +2,12 @@
 import { containerdSuite, isSilt, type SuiteSettings } from '../suite';
 import type { Containerd } from '../containerd';
 import type { CriSettings } from './config';
-import { Kubelet } from './kubelet';
+import { Kubelet, type PodOptions } from './kubelet';
 
 export interface CriSuiteSettings extends Omit<SuiteSettings, 'cri' | 'warmUp'> {
   readonly cri?: CriSettings;
+  /** What the pod has that is run before the inventory for the closing check. */
+  readonly first?: PodOptions;
 }
 
 const handler = isSilt ? 'silt' : 'runc';
@@ -16,7 +18,7 @@ export function criSuite(name: string, settings: CriSuiteSettings, define: (kube
   const warmUp = async (containerd: Containerd): Promise<void> => {
     current = new Kubelet(containerd, handler);
     await current.ready();
-    await current.withPod({ name: 'first' }, (pod) => pod.runToEnd(['true']));
+    await current.withPod({ name: 'first', ...settings.first }, (pod) => pod.runToEnd(['true']));
   };
   containerdSuite(name, { cri: {}, ...settings, warmUp }, () => {
     afterAll(() => current?.close());
