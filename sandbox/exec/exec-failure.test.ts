@@ -1,6 +1,6 @@
 import { type ErrorCode, SiltError } from '../../errors';
 import { execFailure } from './exec-failure';
-import { LOOKUP_STEP, type ProcessPlan } from '../programs/process';
+import { LABEL_STEP, LOOKUP_STEP, type ProcessPlan } from '../programs/process';
 
 const process = (name: string, cwd = '/work'): ProcessPlan => ({ argv: [name, '-x'], cwd }) as unknown as ProcessPlan;
 
@@ -98,9 +98,19 @@ describe('in the words of runc', () => {
   });
 });
 
+test('a profile of AppArmor’s that is not loaded', () => {
+  const error = new SiltError('SYSCALL_FAILED', `${LABEL_STEP}exec local: tests (helper): write: ENOENT`, {
+    errno: 'ENOENT',
+  });
+  const result = execFailure(error, process('sh'));
+  expect(result).toMatchObject({ code: 'HOST_UNSUPPORTED', details: { jsonPath: '$.process.apparmorProfile' } });
+  expect((result as SiltError).message).toContain('no profile "local: tests": load it');
+});
+
 describe('as it is', () => {
   test.each<[string, unknown]>([
     ['a failure of another step', failed('setting the umask', 'EPERM')],
+    ['a label that is refused', failed(`${LABEL_STEP}exec local`, 'EINVAL')],
     ['an error with another code', failed(LOOKUP_STEP, 'ENOENT', 'INTERNAL')],
     ['what is no error of silt’s', new Error(LOOKUP_STEP)],
     ['what is no error at all', 'text'],

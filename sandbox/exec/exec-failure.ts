@@ -1,6 +1,6 @@
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
-import { LOOKUP_STEP, type ProcessPlan, SCHEDULER_STEP } from '../programs/process';
+import { LABEL_STEP, LOOKUP_STEP, type ProcessPlan, SCHEDULER_STEP } from '../programs/process';
 
 /**
  * The error of a program that is not there or cannot be executed, in the words that runc (Go's os/exec) has for it and that
@@ -37,7 +37,16 @@ export function execFailure(error: unknown, process: Pick<ProcessPlan, 'argv' | 
       `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed: ${words[errno] ?? errno}`,
     );
   }
+  if (error.message.startsWith(LABEL_STEP) && errno === 'ENOENT') return profileFailure(error);
   return error;
+}
+
+/** The kernel’s word for a profile of AppArmor’s that is not loaded. */
+function profileFailure(error: SiltError): SiltError {
+  const [, profile = ''] = /exec (.+?)(?: \(\w+\))?: write: \w+$/.exec(error.message) ?? [];
+  const message = `$.process.apparmorProfile: AppArmor has no profile ${JSON.stringify(profile)}: load it (apparmor_parser --replace FILE), or leave it out`;
+  const jsonPath = '$.process.apparmorProfile';
+  return new SiltError('HOST_UNSUPPORTED', message, { ...error.details, jsonPath }, { cause: error });
 }
 
 /**

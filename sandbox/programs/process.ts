@@ -104,6 +104,9 @@ export function passedName(number: number): string {
   return `pass${number}`;
 }
 
+/** Begins the step that asks for a label; behind it stands what is written. */
+export const LABEL_STEP = 'asking for the security label ';
+
 /** What host root must do for a process before it enters the pod: raise hard limits, set the OOM score. */
 export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
   for (const limit of plan.rlimits.filter((one) => one.raise)) {
@@ -112,7 +115,7 @@ export function prepareAsHostRoot(p: ProgramBuilder, plan: ProcessPlan): void {
   }
   // While the host's /proc is in sight: the container's could be anything. Children inherit it, until one executes something.
   for (const { file, text } of plan.labels) {
-    p.step(`asking for the security label ${text}`);
+    p.step(`${LABEL_STEP}${text}`);
     const fd = open(p, `/proc/self/attr/${file}`, 'O_WRONLY');
     write(p, fd, text);
     close(p, fd);
