@@ -1,5 +1,5 @@
 import type { Device } from '../oci';
-import { type Fd, fchmodat, fchownat, makedev, mknodat, type ProgramBuilder, symlinkat } from '../syscall';
+import { type Fd, fchownat, makedev, mknodat, type ProgramBuilder, symlinkat } from '../syscall';
 import { type IdMaps, toHost } from './id-map';
 import { openTarget, type Owner } from './target';
 
@@ -54,8 +54,16 @@ export function planDevices(devices: readonly Device[], idMaps: IdMaps | null): 
   return [...nodes.values()];
 }
 
-/** Makes each node. The gofer is host root, so these are real devices on a tmpfs of the initial user namespace. */
+/**
+ * Makes each node, with exactly its mode. The gofer is host root, so these are real devices on a tmpfs of the initial user namespace.
+ *
+ * No mode is set afterwards: by then the name may be a symlink, where somebody else writes to a volume that it lies in, and chmod(2) would
+ * follow that out of the root.
+ */
 export function makeDevices(p: ProgramBuilder, root: Fd, nodes: readonly DeviceNode[], podRoot: Owner): void {
+  if (nodes.length === 0) return;
+  const umask = p.slot('umask');
+  p.step('setting the umask aside for devices').call('umask', [0], { out: umask });
   for (const node of nodes) {
     p.step(`making the device ${node.path}`);
     p.scope(() => {
@@ -66,13 +74,12 @@ export function makeDevices(p: ProgramBuilder, root: Fd, nodes: readonly DeviceN
       mknodat(p, dir, name, node.type, node.mode, makedev(node.major, node.minor), { out: made, tolerate: ['EEXIST'] });
       const there = p.label();
       p.jumpIfNotZero(made, there);
-      // mknod(2) applies the umask, chmod does not.
-      fchmodat(p, dir, name, node.mode);
       if (node.owner.uid !== 0 || node.owner.gid !== 0) fchownat(p, dir, name, node.owner.uid, node.owner.gid);
       p.place(there);
       p.call('close', [dir], { tolerate: 'all' });
     });
   }
+  p.step('restoring the umask').call('umask', [umask]);
 }
 
 /** Makes the usual symlinks of /dev; what is there already stays. */
