@@ -1,5 +1,5 @@
 /** What runc's published vulnerabilities taught, tried on silt. docs/security.md lists them by number. */
-import { chmodSync, closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
+import { chmodSync, closeSync, cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
 import { loadNative } from '../../native';
 import { Kernel, ProgramBuilder } from '../../syscall';
@@ -7,6 +7,7 @@ import {
   commandLineSuite,
   containerdSuite,
   type Json,
+  mustRun,
   sandboxPid,
   shellSpec,
   siltTest,
@@ -16,6 +17,8 @@ import {
 
 /** fcntl(2), Linux 3.17. */
 const [F_GET_SEALS, F_SEAL_WRITE] = [1034, 8];
+
+const RIGHTS = ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_KILL', 'CAP_SETUID', 'CAP_SETGID'];
 
 for (const userns of ['none', 'auto'] as const) {
   containerdSuite(`runc’s lessons, user namespaces ${userns}`, { onlyPeer: 'system', userns }, (host) => {
@@ -134,6 +137,41 @@ for (const userns of ['none', 'auto'] as const) {
         expect(await bench.output(spec)).toBe('77');
       },
     );
+
+    siltTest('CVE-2026-41579: an image whose /dev leads away has nothing made or removed on the host', async () => {
+      const away = join(bench.directory, `away-${userns}`);
+      mkdirSync(away, { mode: 0o777 });
+      writeFileSync(join(away, 'ptmx'), 'kept');
+      const rootfs = bench.makeRootfs(`dev-${userns}`);
+      rmSync(join(rootfs, 'dev'), { recursive: true, force: true });
+      symlinkSync(away, join(rootfs, 'dev'));
+      mkdirSync(join(rootfs, away), { recursive: true });
+      const spec = shellSpec('readlink /dev/fd; stat -c %t:%T /dev/zero', (it) => {
+        (it['root'] as Json)['path'] = `dev-${userns}`;
+        it['mounts'] = (it['mounts'] as Json[]).filter(({ destination }) => !/^\/dev/.test(destination as string));
+      });
+      expect(await bench.output(spec)).toBe('/proc/self/fd\n1:5');
+      expect(readdirSync(away)).toEqual(['ptmx']);
+    });
+
+    siltTest('CVE-2025-52881: a volume over /proc takes no sysctl', async () => {
+      const volume = join(bench.directory, `sysctl-${userns}`);
+      const file = 'sys/net/ipv4/ip_default_ttl';
+      mkdirSync(join(volume, 'sys/net/ipv4'), { recursive: true });
+      writeFileSync(join(volume, file), 'untouched');
+      chmodSync(join(volume, file), 0o666);
+      const spec = shellSpec('sleep 1000', (it) => {
+        Object.assign(it['linux'] as Json, { sysctl: { 'net.ipv4.ip_default_ttl': '77' } });
+        const options = ['rbind', 'rw'];
+        (it['mounts'] as Json[]).push({ destination: '/proc', type: 'bind', source: volume, options });
+      });
+      const id = await bench.start(spec);
+      // The kernel shows each reader the sysctls of its own network.
+      const words = ['nsenter', '--net', '--target', `${await taskPid(host(), id)}`, 'cat', `/proc/${file}`];
+      expect((await mustRun(words)).stdout.toString()).toBe('77\n');
+      expect(readFileSync(join(volume, file), 'utf8')).toBe('untouched');
+      await host().remove(id);
+    });
   });
 }
 
@@ -163,6 +201,30 @@ commandLineSuite('runc’s lessons on the command line', (host) => {
     },
   );
 
+  test('CVE-2016-9962: who shares the pid namespace sees nothing of a process before its exec', async () => {
+    const [pod, id] = [host().newId(), host().newId()];
+    const annotations = (type: string): Record<string, string> => ({
+      'io.kubernetes.cri.container-type': type,
+      'io.kubernetes.cri.sandbox-id': pod,
+    });
+    // Root with every right over its siblings.
+    const process = { capabilities: { bounding: RIGHTS, effective: RIGHTS, permitted: RIGHTS } };
+    const sandbox = host().sleeper({ annotations: annotations('sandbox'), process });
+    await host().silt.must(['run', '--detach', '--bundle', sandbox, pod]);
+    const { pid } = JSON.parse(await host().silt.must(['state', pod])) as { pid: number };
+    const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) =>
+      type === 'pid' ? { type, path: `/proc/${pid}/ns/pid` } : { type },
+    );
+    const member = host().sleeper({ annotations: annotations('container'), namespaces });
+    await host().silt.must(['create', '--bundle', member, id]);
+    const look = async (): Promise<string> =>
+      host().silt.must(['exec', pod, 'sh', '-c', 'for p in /proc/[0-9]*; do ls $p/fd/ 2>&1 ; done']);
+    expect(await look()).toContain('Permission denied');
+    await host().silt.must(['start', id]);
+    expect(await look()).not.toContain('Permission denied');
+    for (const one of [id, pod]) await host().silt.must(['delete', '--force', one]);
+  });
+
   test('CVE-2022-29162: what exec --cap gives is not inheritable', async () => {
     const id = host().newId();
     await host().silt.must(['run', '--detach', '--bundle', host().sleeper(), id]);
@@ -172,10 +234,35 @@ commandLineSuite('runc’s lessons on the command line', (host) => {
     await host().silt.must(['delete', '--force', id]);
   });
 
+  test('CVE-2024-21626: nor does an fd lead the working directory of an exec out', async () => {
+    const id = host().newId();
+    await host().silt.must(['run', '--detach', '--bundle', host().sleeper(), id]);
+    const inside = await host().silt.must(['exec', id, 'ls', '/']);
+    for (let fd = 0; fd <= 12; fd++) {
+      const { code, stdout } = await host().silt.run(['exec', '--cwd', `/proc/self/fd/${fd}`, id, 'ls', '../../../..']);
+      expect([fd, code === 0, stdout.toString()]).toEqual([fd, false, '']);
+    }
+    expect(await host().silt.must(['exec', '--cwd', '/proc/self/cwd', id, 'ls'])).toBe(inside);
+    await host().silt.must(['delete', '--force', id]);
+  });
+
   test('CVE-2023-25809: without a cgroup namespace, too, the host’s cgroups cannot be written to', async () => {
-    const mounts = [{ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro', 'nosuid'] }];
     const script = 'for at in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $at/made 2>/dev/null && echo $at; done; true';
-    const bundle = host().bundle(['sh', '-c', script], { mounts });
-    expect(await host().silt.must(['run', '--bundle', bundle, host().newId()])).toBe('');
+    const made = async (userns: string, writable: string): Promise<string[]> => {
+      const options = [writable, 'nosuid'];
+      const mounts = [{ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options }];
+      const bundle = host().bundle(['sh', '-c', script], { mounts });
+      const said = await host().silt.must([`--userns=${userns}`, 'run', '--bundle', bundle, host().newId()]);
+      return said.split('\n').filter(Boolean);
+    };
+    expect([await made('auto', 'ro'), await made('none', 'ro')]).toEqual([[], []]);
+    // As the host's root it could otherwise, in what is its own alone.
+    expect((await made('none', 'rw')).length).toBeGreaterThan(0);
+    const own = host().bundle(['sh', '-c', 'cat /sys/fs/cgroup/*/cgroup.procs /sys/fs/cgroup/cgroup.procs; true'], {
+      mounts: [{ destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro'] }],
+    });
+    const pids = (await host().silt.must(['--userns=none', 'run', '--bundle', own, host().newId()])).split('\n');
+    // Its own two processes, by the numbers of its pid namespace: 0 would be one of the host's.
+    expect(new Set(pids.filter(Boolean).map((pid) => Number(pid) > 0 && Number(pid) < 10))).toEqual(new Set([true]));
   });
 });
