@@ -76,8 +76,8 @@ export interface NativeAddon {
   plainHeaders(out: Uint8Array, name: string, fields: Float64Array): number;
 
   /**
-   * Reads files of a directory and writes them to `out` as tar entries, until one is not like most or has no room. `places` says where in
-   * `names` each name is: behind two bytes, the second of which is its length, and with a NUL behind it. `prefix` is the directory's name in the
+   * Reads files and symbolic links of a directory and writes them to `out` as tar entries, until one is not like most or has no room. `places`
+   * says where in `names` each name is: behind its DT_* and its length, and with a NUL behind it. `prefix` is the directory's name in the
    * archive. `ids` has three numbers (container's, host's, size) for each range of user ids, then of group ids. `job` has the directory's
    * fd, the index of the first place and how many there are, the size of the largest contents to read, the number of ranges of user ids, and
    * where to write in `out` and up to where; afterwards it says which is the first file that was not written, and where writing has

@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "plain-files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -104,6 +106,14 @@ static void write_pax(uint8_t *out, const uint8_t *name, uint32_t length, const 
 	seal(header);
 }
 
+static int is_ascii(const uint8_t *text, uint32_t length)
+{
+	for (uint32_t i = 0; i < length; i++)
+		if (text[i] == 0 || text[i] > 0x7f)
+			return 0;
+	return 1;
+}
+
 uint32_t silt_plain_headers(uint8_t *out, const uint8_t *name, uint32_t length, const struct silt_plain_fields *fields)
 {
 	struct header *header;
@@ -111,9 +121,8 @@ uint32_t silt_plain_headers(uint8_t *out, const uint8_t *name, uint32_t length, 
 
 	if (length < 2 || length > NAME_LENGTH - PAX_DIRECTORY_LENGTH || name[0] != '.' || name[1] != '/')
 		return 0;
-	for (uint32_t i = 0; i < length; i++)
-		if (name[i] == 0 || name[i] > 0x7f)
-			return 0;
+	if (!is_ascii(name, length) || fields->target_length > NAME_LENGTH || !is_ascii(fields->target, fields->target_length))
+		return 0;
 	if (fields->uid > LARGEST_ID || fields->gid > LARGEST_ID || fields->size > LARGEST_NUMBER || fields->seconds < 0 ||
 	    fields->seconds > (int64_t)LARGEST_NUMBER)
 		return 0;
@@ -132,6 +141,8 @@ uint32_t silt_plain_headers(uint8_t *out, const uint8_t *name, uint32_t length, 
 	write_octal(header->devmajor, sizeof header->devmajor, 0);
 	write_octal(header->devminor, sizeof header->devminor, 0);
 	header->type = fields->type;
+	if (fields->target_length > 0)
+		memcpy(header->linkname, fields->target, fields->target_length);
 	seal(header);
 	return before + BLOCK;
 }
@@ -203,6 +214,40 @@ static enum silt_plain_end add_file(struct silt_plain_files *job, int fd, const 
 	return SILT_PLAIN_ALL;
 }
 
+/* As has_attributes, of what cannot be opened: the calls that take a directory's fd are newer than Linux 6.12. */
+static int link_has_attributes(int directory, const uint8_t *name)
+{
+	char path[sizeof "/proc/self/fd//" + 10 + 255];
+	ssize_t length;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d/%s", directory, (const char *)name);
+	length = llistxattr(path, NULL, 0);
+	return length > 0 || (length < 0 && errno != EOPNOTSUPP);
+}
+
+/* The entry of a symbolic link. */
+static enum silt_plain_end add_link(struct silt_plain_files *job, const uint8_t *name, const uint8_t *whole, uint32_t length)
+{
+	struct silt_plain_fields fields = { .type = '2' };
+	uint8_t target[NAME_LENGTH + 1];
+	struct stat stat;
+	uint32_t headers;
+
+	if (fstatat(job->directory, (const char *)name, &stat, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(stat.st_mode) ||
+	    stat.st_nlink != 1 || link_has_attributes(job->directory, name) || !describe(job, &stat, &fields))
+		return SILT_PLAIN_OTHER;
+	if (SILT_PLAIN_HEADERS_MAX > job->room - job->used)
+		return SILT_PLAIN_ROOM;
+	ssize_t count = readlinkat(job->directory, (const char *)name, (char *)target, sizeof target);
+	if (count <= 0)
+		return SILT_PLAIN_OTHER;
+	fields.target = target;
+	fields.target_length = (uint32_t)count;
+	headers = silt_plain_headers(job->out + job->used, whole, length, &fields);
+	job->used += headers;
+	return headers == 0 ? SILT_PLAIN_OTHER : SILT_PLAIN_ALL;
+}
+
 /* What the container runs meanwhile, or a mount in its upper, must not lead out of the directory. */
 static int open_inside(int directory, const uint8_t *name, uint64_t flags)
 {
@@ -230,22 +275,31 @@ static const uint8_t *name_at(const struct silt_plain_files *job, uint32_t index
 	return job->names + place + 2;
 }
 
+/* The entry of the file of this name. */
+static enum silt_plain_end open_file(struct silt_plain_files *job, const uint8_t *name, const uint8_t *whole, uint32_t length)
+{
+	int fd = open_inside(job->directory, name, 0);
+	enum silt_plain_end end = fd < 0 ? SILT_PLAIN_OTHER : add_file(job, fd, whole, length);
+
+	if (fd >= 0)
+		close(fd);
+	return end;
+}
+
 enum silt_plain_end silt_plain_files(struct silt_plain_files *job)
 {
 	enum silt_plain_end end = SILT_PLAIN_ALL;
 	uint8_t whole[NAME_LENGTH];
 	uint32_t length;
 
-	for (job->done = job->used = 0; job->done < job->count; job->done++) {
+	for (job->done = job->used = 0; job->done < job->count && end == SILT_PLAIN_ALL;) {
 		const uint8_t *name = name_at(job, job->done, whole, &length);
-		int fd = name == NULL ? -1 : open_inside(job->directory, name, 0);
 
-		if (fd < 0)
+		if (name == NULL)
 			return SILT_PLAIN_OTHER;
-		end = add_file(job, fd, whole, length);
-		close(fd);
-		if (end != SILT_PLAIN_ALL)
-			break;
+		end = job->names[job->places[job->done]] == DT_LNK ? add_link(job, name, whole, length) :
+								     open_file(job, name, whole, length);
+		job->done += end == SILT_PLAIN_ALL;
 	}
 	return end;
 }

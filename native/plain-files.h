@@ -1,6 +1,6 @@
 /*
  * Tar entries of files that are like most: regular, with one name, no extended attributes and no holes, an ASCII name that a ustar
- * header has room for, ids and times that its fields hold; and of such directories. What is different in any way is left to TypeScript (sandbox/archive/pack),
+ * header has room for, ids and times that its fields hold; of such symbolic links, and of such directories. What is different in any way is left to TypeScript (sandbox/archive/pack),
  * which can write every entry; so nothing here needs to report an error. It knows nothing of archives but what such an entry's
  * bytes are, and parses nothing.
  */
@@ -16,7 +16,11 @@ struct silt_plain_fields {
 	uint64_t size;
 	int64_t seconds;
 	uint32_t nanoseconds;
+	/* Where a symbolic link leads; no bytes for anything else. */
+	const uint8_t *target;
+	uint32_t target_length;
 };
+/* Those that are numbers. */
 #define SILT_PLAIN_FIELDS 7
 
 /* The most that silt_plain_headers writes: a pax header, its record of the time, the entry's own header. */
@@ -38,7 +42,7 @@ struct silt_plain_files {
 	/* Its name as the archive has it, `./a/`. */
 	const uint8_t *prefix;
 	uint32_t prefix_length;
-	/* Names in it: at each place in `names` one byte that is not looked at, one for the length, so many bytes, and a NUL. */
+	/* Names in it: at each place in `names` the DT_* of a file or symbolic link, a byte for the length, so many bytes, and a NUL. */
 	const uint8_t *names;
 	uint64_t names_size;
 	const uint32_t *places;

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, closeSync, constants, linkSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'; // prettier-ignore
+import { chmodSync, chownSync, closeSync, constants, lchownSync, linkSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'; // prettier-ignore
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -262,6 +262,14 @@ describe('headers', () => {
         if (f === 13) linkSync(name, `${name}.link`);
         if (f === 14) setXattr(name, 'user.a', Buffer.from('b'));
         if (f === 15) truncateSync(name, 70_000);
+      }
+      for (const [l, target] of ['f', '../..', '/'.repeat(99), 't'.repeat(100), 't'.repeat(101), 'é', ' '].entries()) {
+        const name = at(`${directory}/l${'l'.repeat(9 * l)}`);
+        symlinkSync(target, name);
+        lchownSync(name, 100_000 + d * l, 100_000);
+        if (l % 2 === 0) setTime(name, 1_700_000_000 + l, l * d);
+        if (l === 1) setXattr(name, 'trusted.a', Buffer.from('b'));
+        if (l === 6) linkSync(name, `${name}.link`);
       }
     }
     const other = { plainFiles: () => 2, plainDirectory: () => -1, plainHeaders: () => 0 };

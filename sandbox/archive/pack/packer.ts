@@ -165,11 +165,11 @@ export class Packer {
     }
   }
 
-  /** How many names of one side, from one on, are of regular files. */
+  /** How many names of one side, from one on, are of regular files and symbolic links. */
   #filesFrom(listing: Names, first: number, side: Side): number {
     const end = Math.min(listing.length, first + FILES_AT_ONCE);
     let next = first;
-    while (next < end && listing.type(next) === DT.file && listing.side(next) === side) next++;
+    while (next < end && isFileOrLink(listing.type(next)) && listing.side(next) === side) next++;
     return next - first;
   }
 
@@ -347,6 +347,10 @@ export class Packer {
     this.#options.signal?.throwIfAborted();
     this.#breath = milliseconds();
   }
+}
+
+function isFileOrLink(type: number): boolean {
+  return type === DT.file || type === DT.symlink;
 }
 
 function isOpaque({ xattrs }: Inspected): boolean {

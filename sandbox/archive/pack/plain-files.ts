@@ -51,7 +51,7 @@ export class PlainHeaders {
   }
 }
 
-/** Regular files with one name, without attributes and holes, that are not large. */
+/** Regular files that are not large and have no holes, and symbolic links: with one name and without attributes. */
 export class PlainFiles {
   readonly #runner: PlainRunner;
   readonly #output: Output;
@@ -73,7 +73,7 @@ export class PlainFiles {
   }
 
   /**
-   * Writes the entries of regular files in a directory whose name in the archive is `prefix`, up to the first that is not like most.
+   * Writes the entries of regular files and symbolic links in a directory whose name in the archive is `prefix`, up to the first that is not like most.
    * @returns how many were written.
    */
   write(directory: number, prefix: ByteString, listing: Names, from: number, count: number): number {
