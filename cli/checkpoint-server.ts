@@ -9,7 +9,7 @@ export function serveInBackground({ state }: Workshop, id: string, file: Checkpo
   const { master, slave, events } = file.fds;
   // Loading it takes longer than most commands' own work, and few start a program.
   const { spawn } = process.getBuiltinModule('node:child_process');
-  spawn(process.execPath, [...process.execArgv, process.argv[1]!, '--root', resolve(state.root), SERVE_COMMAND, id], {
+  spawn(process.execPath, [process.argv[1]!, '--root', resolve(state.root), SERVE_COMMAND, id], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', master, slave, events],

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { SiltError } from '../errors';
+import { TIMED_COMMANDS } from './code-use';
 import { registerCheck } from './commands/check';
 import { registerCompletion } from './commands/completion';
 import { registerCpuFeatures } from './commands/cpu-features';
@@ -29,58 +30,73 @@ import { registerUpdate } from './commands/update';
 import { registerWait } from './commands/wait';
 import { Frame } from './frame';
 import { addGlobalFlags, refuseUnsupported } from './global-flags';
-import { fromGoFlags, type IgnoredFlag } from './go-flags';
+import { fromGoFlags, type IgnoredFlag, isHelpFlag } from './go-flags';
 import { useGoHelp } from './help';
 import { print } from './print';
 import { VERSION_TEXT } from './version';
 
-/** Each adds its command (a file of cli/commands is one command); in the order of the help. */
-const COMMANDS: readonly ((silt: Command, frame: Frame) => void)[] = [
-  registerRun,
-  registerCreate,
-  registerStart,
-  registerExec,
-  registerKill,
-  registerDelete,
-  registerState,
-  registerList,
-  registerPs,
-  registerEvents,
-  registerCheckpoint,
-  registerRestore,
-  registerPause,
-  registerResume,
-  registerWait,
-  registerUpdate,
-  registerDo,
-  registerSpec,
-  registerTar,
-  registerProgram,
-  registerFeatures,
-  registerCpuFeatures,
-  registerCheck,
-  registerInstall,
-  registerUninstall,
-  registerCompletion,
-  registerServeCheckpointFile,
-];
+/** Each adds the command of its name (a file of cli/commands is one command); in the order of the help. */
+const COMMANDS: Readonly<Record<string, (silt: Command, frame: Frame) => void>> = {
+  run: registerRun,
+  create: registerCreate,
+  start: registerStart,
+  exec: registerExec,
+  kill: registerKill,
+  delete: registerDelete,
+  state: registerState,
+  list: registerList,
+  ps: registerPs,
+  events: registerEvents,
+  checkpoint: registerCheckpoint,
+  restore: registerRestore,
+  pause: registerPause,
+  resume: registerResume,
+  wait: registerWait,
+  update: registerUpdate,
+  do: registerDo,
+  spec: registerSpec,
+  tar: registerTar,
+  program: registerProgram,
+  features: registerFeatures,
+  'cpu-features': registerCpuFeatures,
+  check: registerCheck,
+  install: registerInstall,
+  uninstall: registerUninstall,
+  completion: registerCompletion,
+  'serve-checkpoint-file': registerServeCheckpointFile,
+};
 
 /** Exit status of a command that failed: runc's. */
 const FAILED = 1;
 const FAILED_IN: Readonly<Record<string, number>> = { exec: 255 };
 
-/** The whole command line as commander knows it: run by `silt`, read by completions and manual pages. */
+/** The whole command line as commander knows it, for completions and manual pages. */
 export function buildCommandLine(): { silt: Command; frame: Frame } {
+  const built = beginCommandLine();
+  addCommands(built.silt, built.frame);
+  settle(built.silt);
+  return built;
+}
+
+/** What there is before any command's name. */
+function beginCommandLine(): { silt: Command; frame: Frame } {
   const silt = new Command('silt')
     .description('pods and containers with root filesystems that start from a tar and can be saved to one')
     .version(VERSION_TEXT, '-v, --version', 'print the version')
     .enablePositionalOptions()
     .showSuggestionAfterError(true);
   addGlobalFlags(silt);
-  const frame = new Frame(silt);
-  for (const register of COMMANDS) register(silt, frame);
-  settle(silt);
-  return { silt, frame };
+  return { silt, frame: new Frame(silt) };
+}
+
+/**
+ * Adds the command of that name alone if its time matters, since making all of them takes longer than many a one; else all. What has been added
+ * stays.
+ */
+export function addCommands(silt: Command, frame: Frame, name = ''): void {
+  if (silt.commands.length > 0) return;
+  const named = TIMED_COMMANDS.includes(name) ? COMMANDS[name] : undefined;
+  for (const register of named ? [named] : Object.values(COMMANDS)) register(silt, frame);
 }
 
 /** Errors are thrown and said by one place, in every command and its subcommands; help looks alike. */
@@ -92,7 +108,8 @@ function settle(command: Command): void {
 
 /** Runs a command line, all of it: errors are said on standard error and in the log, and the exit status is set. */
 export async function runCommandLine(args: readonly string[]): Promise<void> {
-  const { silt, frame } = buildCommandLine();
+  const { silt, frame } = beginCommandLine();
+  const needsHelp = args.some(isHelpFlag);
   let ignored: readonly IgnoredFlag[] = [];
   silt.hook('preAction', (_, action) => {
     frame.begin(commandName(action));
@@ -104,8 +121,10 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
     }
   });
   try {
-    const read = fromGoFlags(args, silt);
+    const read = fromGoFlags(args, silt, (word) => addCommands(silt, frame, needsHelp ? undefined : word));
     ignored = read.ignored;
+    addCommands(silt, frame);
+    settle(silt);
     await silt.parseAsync(read.args, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return;

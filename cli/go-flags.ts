@@ -21,10 +21,15 @@ export function passOn(command: Command): Command {
  * Rewrites arguments for commander. Engines call runc and runsc by the rules of Go's flag packages: one dash or two before a long name,
  * `--switch=true` and `--switch=false`, and the global flags of runsc, of which a hundred mean nothing here and are taken out.
  * What is wrong is left to commander to say.
+ * @param onWord is told of each word where a command's name may stand, before that is looked up: it may add it
  * @throws SiltError REQUEST_INVALID for a switch's value that is no boolean, and an ignored flag without its value; UNIMPLEMENTED for a flag
  * of another runtime's that asks for what silt cannot do.
  */
-export function fromGoFlags(args: readonly string[], silt: Command): { args: string[]; ignored: IgnoredFlag[] } {
+export function fromGoFlags(
+  args: readonly string[],
+  silt: Command,
+  onWord?: (word: string) => void,
+): { args: string[]; ignored: IgnoredFlag[] } {
   const out: string[] = [];
   const ignored: IgnoredFlag[] = [];
   let command = silt;
@@ -32,6 +37,7 @@ export function fromGoFlags(args: readonly string[], silt: Command): { args: str
     const word = args[i]!;
     const flag = /^--?([A-Za-z0-9][^=]*)(?:=(.*))?$/s.exec(word);
     if (!flag) {
+      if (command === silt) onWord?.(word);
       const child = command.commands.find((one) => one.name() === word || one.aliases().includes(word));
       if (word === '--' || (!child && followed.has(command))) {
         out.push(...args.slice(i));
@@ -73,7 +79,8 @@ function flagOfOthers(command: Command, silt: Command, name: string): CommandFla
   return kind && { kind };
 }
 
-function isHelpFlag(word: string): boolean {
+/** Whether a word asks for help, wherever it stands. */
+export function isHelpFlag(word: string): boolean {
   return word === '-h' || /^--?help$/.test(word);
 }
 

@@ -92,7 +92,19 @@ static const char *find_root(char *const *environment)
 	return root ? root : DEFAULT_ROOT;
 }
 
-/* `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). */
+/* Whether a restore may be asked for: in no other place than a command's would the word do harm. */
+static bool may_restore(char *const *args)
+{
+	for (; *args; args++)
+		if (front_equal(*args, "restore"))
+			return true;
+	return false;
+}
+
+/*
+ * `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). There is room for a further word
+ * before it.
+ */
 void front_main(char **words)
 {
 	uint64_t count = (uint64_t)words[0];
@@ -117,13 +129,16 @@ void front_main(char **words)
 	}
 
 	/* Node takes two words more at the front than were given and one less, the name: argc makes room for that. */
-	words[0] = node;
 	words[1] = bundle;
+	if (may_restore(front.args))
+		/* It makes less than 8 MB of objects and ends: V8 would stop a few times to look for garbage among them. */
+		*words-- = "--min-semi-space-size=8";
+	words[0] = node;
 	front_fail("starting", node, CALL(execve, node, words, front.environment));
 }
 
 #if defined(__x86_64__)
-__asm__(".text\n.globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tcall front_main\n\thlt\n");
+__asm__(".text\n.globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tsub $16, %rsp\n\tcall front_main\n\thlt\n");
 #else
-__asm__(".text\n.globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tbl front_main\n\tbrk #0\n");
+__asm__(".text\n.globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tsub sp, sp, #16\n\tbl front_main\n\tbrk #0\n");
 #endif

@@ -670,6 +670,12 @@ describe('names', () => {
     },
   );
 
+  test('gives Node room for the objects of a restore', () => {
+    const args = ['--root', '/r', 'restore', '--detach', 'x'];
+    const stdout = ['--min-semi-space-size=8', join(library, 'cli.js'), ...args, ''].join('\n');
+    expect(run(args, { argv0: 'silt' })).toMatchObject({ status: 42, stdout });
+  });
+
   test('passes many arguments and the environment on', () => {
     const args = Array.from({ length: 5000 }, (_, index) => `argument ${index}`);
     const script = '#!/bin/sh\nprintf "%s\\n" "$@"; cat "/proc/$$/environ"';

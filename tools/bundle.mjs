@@ -72,6 +72,8 @@ const options = {
   platform: 'node',
   target: 'node24',
   minifySyntax: true,
+  // Each start reads it. Names stay: they are in what is told of a failure that nobody has thought of.
+  minifyWhitespace: !asked('--tools'),
   // Beside the bundle and not named in it: node reads it only when told to (--enable-source-maps and a comment).
   sourcemap: 'external',
   logLevel: 'warning',
