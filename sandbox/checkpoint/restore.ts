@@ -13,7 +13,7 @@ import { keepFailure, keepLog, type LogSubject } from './kept-log';
 import { type LazyMemory, lazyMemory } from './lazy';
 import type { RestoreRequest } from './restore-request';
 import { type Prepared, prepareMounts } from './restored-mounts';
-import { buildRestoredRoot, uncoverRestoredRoot } from './restored-root';
+import { RootBuilder, uncoverRestoredRoot } from './restored-root';
 import { criuOptions, inheritedFiles, startRestorer } from './restorer';
 import type { CriuSession } from './session';
 import { freezeRestored, type FrozenRestore } from './standstill';
@@ -83,14 +83,18 @@ export class Restored {
     });
     const { session, holder, started, pager } = running;
     let init: Process | undefined;
+    let builder: RootBuilder | undefined;
     const gate = makeGate();
     const release = async (): Promise<void> => {
+      await builder?.abandon();
       closeSync(handover);
       await session.end();
       await holder.exited;
       started.reports.close();
     };
     try {
+      // CRIU is being loaded: what takes its time can be done meanwhile.
+      builder = RootBuilder.start(kernel, pod, request, prepared, handover);
       await requireVersion(session, criu);
     } catch (error) {
       await release();
@@ -103,7 +107,7 @@ export class Restored {
         criuOptions(request, holder, inherited, pager !== undefined),
         async (script, pid) => {
           if (script === 'setup-namespaces') {
-            await buildRestoredRoot(kernel, pod, request, prepared, { pid, handover, started }, (process) => {
+            await builder.build(pid, started, (process) => {
               init = process;
             });
           } else if (script === 'post-restore') {

@@ -1,4 +1,5 @@
 /** The root filesystem of a restored container, built in the middle of CRIU's work. */
+import { closeSync, writeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { COVER, UPPER, USERNS } from '../../gofer';
 import type { Kernel, Started } from '../../syscall';
@@ -10,39 +11,95 @@ import { awaitReports } from '../process/started';
 import type { RestoreRequest } from './restore-request';
 import type { Prepared } from './restored-mounts';
 
-/** The gofer's part, in the middle of CRIU's work: the first process is there and waits for its root. */
-export async function buildRestoredRoot(
-  kernel: Kernel,
-  pod: Pod,
-  request: RestoreRequest,
-  { root, fds }: Prepared,
-  criu: { readonly pid: number; readonly handover: number; readonly started: Started },
-  onInit: (init: Process) => void,
-): Promise<void> {
-  const donations: Record<string, number> = {
-    ...request.mountFds,
-    ...fds,
-    [LAUNCH_FDS.sandbox]: pod.sandbox.fd,
-    [UPPER]: request.upper,
-    [CRIU_FDS.handover]: criu.handover,
-  };
-  if (pod.userns !== undefined) donations[USERNS] = pod.userns;
-  if (request.cover !== undefined) donations[COVER] = request.cover;
-  let init: Process | undefined;
-  const started = kernel.start(restoreRootProgram({ ...request.plan, root }, criu.pid), donations);
-  await awaitReports(kernel, started, ['process', 'built'], {
-    what: 'building the root filesystem',
-    onReport: ({ name, fds: received }) => {
-      if (name !== 'process') return false;
-      init = new Process(kernel, pidOf(received[0]!), received[0]!, request.lifetime);
-      onInit(init);
-      return true;
-    },
-    onQuestion: () => request.onQuestion(init!),
-  });
-  started.reports.close();
-  const held = await criu.started.reports.next();
-  if (held?.name !== 'held') throw new SiltError('INTERNAL', 'the holder of the mount namespace is gone');
+/** Builds the root, in the middle of CRIU's work. It is started while CRIU is still being loaded, and waits. */
+export class RootBuilder {
+  #pipe: number | undefined;
+
+  private constructor(
+    private readonly kernel: Kernel,
+    private readonly request: RestoreRequest,
+    private readonly started: Started,
+    pipe: number,
+  ) {
+    this.#pipe = pipe;
+  }
+
+  /** @param handover the socket to the holder; borrowed. To be ended by {@link build} or {@link abandon}. */
+  static start(
+    kernel: Kernel,
+    pod: Pod,
+    request: RestoreRequest,
+    { root, fds }: Prepared,
+    handover: number,
+  ): RootBuilder {
+    const [pid, pipe] = kernel.pipe();
+    const donations: Record<string, number> = {
+      ...request.mountFds,
+      ...fds,
+      [LAUNCH_FDS.sandbox]: pod.sandbox.fd,
+      [UPPER]: request.upper,
+      [CRIU_FDS.handover]: handover,
+      [CRIU_FDS.pid]: pid,
+    };
+    if (pod.userns !== undefined) donations[USERNS] = pod.userns;
+    if (request.cover !== undefined) donations[COVER] = request.cover;
+    try {
+      const started = kernel.start(restoreRootProgram({ ...request.plan, root }), donations);
+      return new RootBuilder(kernel, request, started, pipe);
+    } catch (error) {
+      closeSync(pipe);
+      throw error;
+    } finally {
+      closeSync(pid);
+    }
+  }
+
+  /**
+   * The first process is there and waits for its root.
+   * @param pid as the pod's pid namespace has it
+   * @param criu CRIU and the holder, which reports that it has the root
+   * @throws SiltError; nothing of the builder is left then.
+   */
+  async build(pid: number, criu: Started, onInit: (init: Process) => void): Promise<void> {
+    const word = Buffer.alloc(4);
+    word.writeUInt32LE(pid);
+    let init: Process | undefined;
+    this.#tell(word);
+    await awaitReports(this.kernel, this.started, ['process', 'built'], {
+      what: 'building the root filesystem',
+      onReport: ({ name, fds: received }) => {
+        if (name !== 'process') return false;
+        init = new Process(this.kernel, pidOf(received[0]!), received[0]!, this.request.lifetime);
+        onInit(init);
+        return true;
+      },
+      onQuestion: () => this.request.onQuestion(init!),
+    });
+    this.started.reports.close();
+    const held = await criu.reports.next();
+    if (held?.name !== 'held') throw new SiltError('INTERNAL', 'the holder of the mount namespace is gone');
+  }
+
+  /** It is not needed any more, unless {@link build} has been called. */
+  async abandon(): Promise<void> {
+    if (this.#pipe === undefined) return;
+    this.#tell(Buffer.alloc(0));
+    // What it failed of meanwhile is nobody's concern.
+    await this.kernel.ended(this.started).catch(() => undefined);
+  }
+
+  #tell(word: Buffer): void {
+    const pipe = this.#pipe!;
+    this.#pipe = undefined;
+    try {
+      // One that is gone has reported why.
+      if (word.length > 0) writeSync(pipe, word);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    } finally {
+      closeSync(pipe);
+    }
+  }
 }
 
 /** Takes away what covered /proc while CRIU worked, see restoreRootProgram. */

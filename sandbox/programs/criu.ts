@@ -21,6 +21,7 @@ import {
   prctl,
   type Program,
   ProgramBuilder,
+  read,
   receiveMessage,
   sendMessage,
   setns,
@@ -64,7 +65,12 @@ export const CRIU_FDS = {
   network: 'netns',
   /** Pidfd of the container's first process. */
   init: 'init',
+  /** A pipe on which the gofer of a restore is told that process's pid. */
+  pid: 'pid',
 } as const;
+
+/** A pid as the gofer of a restore is told it: four bytes, the least first, as on all machines that silt runs on. */
+const PID_SIZE = 4;
 
 /** Where CRIU's process has its RPC socket, what it keeps open, and the first of the fds that restored processes inherit. */
 const RPC_FD = 3;
@@ -266,18 +272,25 @@ function becomeCriu(
 }
 
 /**
- * The gofer of a restore: the first process is there, alone in its pid namespace and held by CRIU. Builds the root in its
- * namespaces, locks it, hands it to the holder, and puts the upper into the sandbox.
+ * The gofer of a restore. It may be started early: it waits to be told, in four bytes, which pid the first process has in the pod's pid
+ * namespace, and ends when it is told nothing. That process is alone in its pid namespace then and held by CRIU. The gofer builds
+ * the root in its namespaces, locks it, hands it to the holder, and puts the upper into the sandbox.
  *
  * With a user namespace the kernel lets CRIU mount proc only where a proc is fully visible, and the container's is masked. So
  * a second one covers it until {@link uncoverProgram} takes it away again; no process of the container runs meanwhile.
  */
-export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
+export function restoreRootProgram(plan: LaunchPlan): Program {
   const p = new ProgramBuilder();
   p.step('preparing to build the root filesystem');
   prctl(p, 'PR_SET_DUMPABLE', 0);
   p.call('setpgid', [0, 0]);
   const [mine, theirs] = socketPair(p, 'handover', ['handover_starter', 'handover_gofer']);
+  p.step('waiting for the restored process');
+  const told = read(p, p.donated(CRIU_FDS.pid), PID_SIZE);
+  const never = p.label();
+  p.jumpIfZero(told.count, never);
+  close(p, p.donated(CRIU_FDS.pid));
+  const podPid = p.word(told.buffer, 32, 'pid');
   p.step('finding the restored process');
   setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWPID');
   const finder = fork(p, 'finder', {}, () => {
@@ -316,6 +329,7 @@ export function restoreRootProgram(plan: LaunchPlan, podPid: number): Program {
   close(p, mine);
   keepUpper(p, plan, gofer.upper());
   report(p, 'built');
+  p.place(never);
   return p.build();
 }
 
