@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { SiltError } from '../errors';
 import type { Namespace, Spec } from '../oci';
 import { NamespaceMode, type PodSandboxConfig } from '../proto';
 
@@ -17,10 +18,20 @@ export interface SandboxDescription {
  * host's name too; ports below 1024 and ping need no capability in a network of the pod's own.
  * @param config undefined from clients other than CRI: a pod that shares nothing with the host but what netnsPath says
  * @param netnsPath empty: the host's network with CRI, a new one without
+ * @throws SiltError REQUEST_INVALID for a user namespace of another container: containerd refuses that where it holds the pod
  */
 export function describeSandbox(config: PodSandboxConfig | undefined, netnsPath: string): SandboxDescription {
   const modes = config?.linux?.securityContext?.namespaceOptions;
-  const userns = modes?.usernsOptions?.mode === NamespaceMode.POD ? modes.usernsOptions : undefined;
+  const { usernsOptions } = modes ?? {};
+  const isPods = usernsOptions?.mode === NamespaceMode.POD;
+  if (usernsOptions && !isPods && usernsOptions.mode !== NamespaceMode.NODE) {
+    const mode = usernsOptions.mode === NamespaceMode.CONTAINER ? 'CONTAINER' : 'TARGET';
+    throw new SiltError(
+      'REQUEST_INVALID',
+      `cannot create the pod: its user namespace is to have the mode ${mode}, but can be its own (POD) or the host's (NODE)`,
+    );
+  }
+  const userns = isPods ? usernsOptions : undefined;
   const hostNetwork = modes?.network === NamespaceMode.NODE;
   const namespaces: Namespace[] = [{ type: 'mount' }];
   if (!hostNetwork) {

@@ -40,6 +40,15 @@ for (const [how, settings] of sandboxers) {
       });
     });
 
+    test('the user namespace of another container is none that a pod can have', async () => {
+      for (const mode of ['CONTAINER', 'TARGET']) {
+        const asked = kubelet().runPod({
+          security: { namespaceOptions: { usernsOptions: { ...usernsOptions, mode } } },
+        });
+        await expect(asked).rejects.toThrow(/user namespace/);
+      }
+    });
+
     test('the pod’s network is one over which its root has power, and has the pod’s address', async () => {
       await kubelet().withPod(hostUsersFalse, async (pod) => {
         const security = { capabilities: { addCapabilities: ['NET_ADMIN'] } };
