@@ -5,7 +5,7 @@
 import { readlinkSync } from 'node:fs';
 import { Client } from 'ttrpc';
 import { sandboxMethods, sandboxServiceName } from '../../proto';
-import { isAlive, shimPid, shimSocket, waitFor } from '../harness';
+import { isAlive, sandboxPid, shimPid, shimSocket, waitFor } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 
 for (const version of [2, 3]) {
@@ -79,25 +79,31 @@ for (const version of [2, 3]) {
       });
     });
 
-    test('a killed shim is the end of the pod, which can be removed', async () => {
-      const { containerd } = kubelet();
-      const pod = await kubelet().runPod();
-      const container = await pod.run();
-      const shim = shimPid(containerd, container);
-      process.kill(shim, 'SIGKILL');
-      // For a moment containerd asks the connection that has just ended.
-      await waitFor('the pod to be not ready', () =>
-        pod.podStatus().then(
-          ({ state }) => state === 'SANDBOX_NOTREADY',
-          () => false,
-        ),
-      );
-      await waitFor(
-        'the container to be reported',
-        async () => (await pod.status(container)).state === 'CONTAINER_EXITED',
-      );
-      expect(isAlive(shim)).toBe(false);
-      await pod.remove();
-    });
+    for (const victim of ['shim', 'sandbox'] as const) {
+      test(`a killed ${victim} is the end of the pod, which is removed and comes again under its name`, async () => {
+        const { containerd } = kubelet();
+        const name = `killed-${victim}`;
+        const pod = await kubelet().runPod({ name });
+        const container = await pod.run();
+        const pid = victim === 'shim' ? shimPid(containerd, container) : sandboxPid(containerd, pod.id);
+        process.kill(pid, 'SIGKILL');
+        // For a moment containerd asks the connection that has just ended.
+        await waitFor('the pod to be not ready', () =>
+          pod.podStatus().then(
+            ({ state }) => state === 'SANDBOX_NOTREADY',
+            () => false,
+          ),
+        );
+        await waitFor(
+          'the container to be reported',
+          async () => (await pod.status(container)).state === 'CONTAINER_EXITED',
+        );
+        await waitFor(`the ${victim} to end`, () => !isAlive(pid));
+        await pod.remove();
+        await kubelet().withPod({ name }, async (again) => {
+          expect(await again.sh(await again.run(), 'hostname')).toBe(name);
+        });
+      });
+    }
   });
 }

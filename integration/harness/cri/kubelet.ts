@@ -120,6 +120,15 @@ export class Kubelet {
     return new TestPod(this, podSandboxId, config);
   }
 
+  /** Stops and removes every pod of this name that containerd lists. */
+  async removePodsNamed(name: string): Promise<void> {
+    const { items } = await this.client.call<{ items: { id: string; metadata: { name: string } }[] }>('ListPodSandbox');
+    for (const { id } of items.filter(({ metadata }) => metadata.name === name)) {
+      await this.client.call('StopPodSandbox', { id });
+      await this.client.call('RemovePodSandbox', { id });
+    }
+  }
+
   /** A pod for one use. It is removed at the end, whatever comes. */
   async withPod<T>(options: PodOptions, use: (pod: TestPod) => Promise<T>): Promise<T> {
     const pod = await this.runPod(options);
