@@ -149,7 +149,7 @@ const file = (name: string, contents: string | Buffer = ''): Buffer => entry({ n
     expect(failures).toBeGreaterThan(6);
     expect(failures).toBeLessThan(54);
     expect(applied).toBeGreaterThan(250);
-  });
+  }, 120_000);
 
   test('limits are those of all entries, whoever applies them', async () => {
     const data = archive(dir('./'), dir('d/'), ...Array.from({ length: 50 }, (_, i) => file(`d/f${i}`, 'abc')));
