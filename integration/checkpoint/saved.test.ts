@@ -7,10 +7,10 @@ import { checkpointCommandSuite, mustRun, waitFor } from '../harness';
 const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
 
 checkpointCommandSuite('a restored container', (host) => {
-  async function save(bundle: string, flags: readonly string[] = []): Promise<string> {
+  async function save(bundle: string, flags: readonly string[] = [], userns = 'auto'): Promise<string> {
     const id = host().newId();
     const image = join(host().directory, `image-${id}`);
-    await host().silt.must(['run', '--detach', '--bundle', bundle, id]);
+    await host().silt.must([`--userns=${userns}`, 'run', '--detach', '--bundle', bundle, id]);
     await waitFor('it to run', async () => (await host().silt.run(['exec', id, 'cat', '/here'])).code === 0);
     await host().silt.must(['checkpoint', '--image-path', image, ...flags, id]);
     await host().silt.must(['delete', id]);
@@ -135,6 +135,33 @@ checkpointCommandSuite('a restored container', (host) => {
     expect(code).not.toBe(0);
     expect(stderr).toContain('A checkpoint is not compressed');
   });
+
+  test.each(['auto', 'none'])(
+    'has had its createContainer hooks, in the host’s tree beside the root that is built, userns = "%s"',
+    async (userns) => {
+      const { silt, directory, rootfs } = host();
+      const log = join(directory, `hooks-${userns}`);
+      const given = join(directory, 'given');
+      writeFileSync(given, 'of the hook\n');
+      mkdirSync(join(rootfs, 'etc'), { recursive: true });
+      writeFileSync(join(rootfs, 'etc/given'), 'of the image\n');
+      // Its working directory is the root filesystem; what it leaves running is ended.
+      const script = `mount --bind ${given} etc/given; sleep 1001 < /dev/null > /dev/null 2>&1 & echo ran >> ${log}`;
+      const hook = { path: '/bin/sh', args: ['sh', '-ec', script], env: ['PATH=/usr/bin:/bin:/usr/sbin'] };
+      const program = ['sh', '-c', 'echo here > /here; sleep 1000'];
+      // A container with mounts of a hook's is not saved: nobody knows that they are not its own.
+      const image = await save(host().bundle(program), [], userns);
+      const bundle = host().bundle(program, { hooks: { createContainer: [hook] } });
+      const id = host().newId();
+      const words = [`--userns=${userns}`, 'restore', '--detach', '--bundle', bundle, '--image-path', image, id];
+      await silt.must(words);
+      expect(await silt.must(['exec', id, 'cat', '/etc/given'])).toBe('of the hook\n');
+      expect(readFileSync(log, 'utf8')).toBe('ran\n');
+      const running = await silt.must(['exec', id, 'busybox', 'ps', '-o', 'args']);
+      expect([running.includes('sleep 1000'), running.includes('sleep 1001')]).toEqual([true, false]);
+      await silt.must(['delete', '--force', id]);
+    },
+  );
 });
 
 /** CRIU's images in a directory of their own. */

@@ -30,6 +30,9 @@ export interface RestoreRequest {
   readonly stateDirectory: string;
   /** Where the caller wants CRIU's log. */
   readonly workPath: string | undefined;
-  /** Called when the root is complete and the gofer waits; see LaunchPlan's hooks. */
-  readonly onQuestion: (init: Process) => Promise<void>;
+  /**
+   * Called when the root is complete and the gofer waits; see LaunchPlan's hooks.
+   * @param mountNamespace an fd of the one where it is built, borrowed: the process will be in it at the end
+   */
+  readonly onQuestion: (init: Process, mountNamespace: number) => Promise<void>;
 }

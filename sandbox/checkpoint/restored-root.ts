@@ -64,16 +64,20 @@ export class RootBuilder {
     const word = Buffer.alloc(4);
     word.writeUInt32LE(pid);
     let init: Process | undefined;
+    let mountNamespace: number | undefined;
     this.#tell(word);
     await awaitReports(this.kernel, this.started, ['process', 'built'], {
       what: 'building the root filesystem',
       onReport: ({ name, fds: received }) => {
-        if (name !== 'process') return false;
+        if (name === 'mounted') mountNamespace = received[0]!;
+        if (name !== 'process') return name === 'mounted';
         init = new Process(this.kernel, pidOf(received[0]!), received[0]!, this.request.lifetime);
         onInit(init);
         return true;
       },
-      onQuestion: () => this.request.onQuestion(init!),
+      onQuestion: () => this.request.onQuestion(init!, mountNamespace!),
+    }).finally(() => {
+      if (mountNamespace !== undefined) closeSync(mountNamespace);
     });
     this.started.reports.close();
     const held = await criu.reports.next();

@@ -25,6 +25,9 @@ export interface HookedProcess {
   readonly pidfd: number;
 }
 
+/** A first process whose root is being built: `mount` is an fd of the mount namespace where that is done, borrowed. */
+export type HookedCreation = HookedProcess & { readonly mount: number };
+
 /** How to enter a container that is being built. */
 export type HookPlace = Pick<HookPlan, 'namespaces' | 'cgroup' | 'cwd'>;
 
@@ -58,13 +61,14 @@ export class Hooks {
    * @param place how to enter the container's namespaces
    * @throws SiltError HOOK_FAILED
    */
-  async create(init: HookedProcess, place: HookPlace): Promise<void> {
+  async create(init: HookedCreation, place: HookPlace): Promise<void> {
     for (const kind of ['prestart', 'createRuntime'] as const)
       await this.#outside(kind, this.#state('creating', init.pid));
     await this.#each('createContainer', (hook) => ({
       program: hookProgram({ ...command(hook, []), ...place }),
       state: this.#state('creating', pidInside(init.pid)),
       container: init.pidfd,
+      mount: init.mount,
     }));
   }
 
@@ -140,6 +144,8 @@ interface HookRun {
   readonly state: string;
   /** For programs that enter the container; borrowed. */
   readonly container?: number;
+  /** The mount namespace that they enter, if that is not the container's; borrowed. */
+  readonly mount?: number;
   /** It is given that one's root, too. */
   readonly chroot?: boolean;
 }
@@ -167,6 +173,7 @@ async function runHook(kernel: Kernel, hook: Hook, run: HookRun): Promise<string
     const stderr = keep(kernel.scratch('silt-hook-stderr'));
     const donations: Record<string, number> = { stdin, stdout, stderr };
     if (run.container !== undefined) donations['container'] = run.container;
+    if (run.mount !== undefined) donations['mount'] = run.mount;
     if (run.chroot) donations['root'] = keep(openRootOf(run.container!));
     const ended = await finish(kernel, run.program, donations, hook.timeout);
     if (ended === undefined) return undefined;

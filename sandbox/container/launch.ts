@@ -57,6 +57,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
   const cover = plan.launch.root.cover ? mountCover(kernel) : undefined;
   const [startRead, startWrite] = kernel.pipe();
   let init: Process | undefined;
+  let mountNamespace: number | undefined;
   const abort = (): void => {
     if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
   };
@@ -83,6 +84,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
     const onReport = ({ name, fds }: Report): boolean => {
       if (name === 'process') init = new Process(kernel, pidOf(fds[0]!), fds[0]!, lifetime);
       else if (name === 'terminal') request.onTerminal(fds[0]!);
+      else if (name === 'mounted') mountNamespace = fds[0]!;
       else if (name === 'listener') {
         const { pid } = init!;
         handOverListener(kernel, request, { pid, initPid: pid, status: 'creating' }, fds[0]!);
@@ -96,7 +98,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
       onQuestion: (name) =>
         name === REPORTS.untraced
           ? traceFirst(workshop, plan.cpu!, init!, directory, lifetime)
-          : runHooks(creation, init!),
+          : runHooks(creation, init!, mountNamespace!),
       abort,
     });
     const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
@@ -108,7 +110,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
     throw idmapFailure(kernel, failure, pod.userns);
   } finally {
     closeSync(startRead);
-    for (const fd of [...Object.values(namespaces), socket, cover]) if (fd !== undefined) closeSync(fd);
+    for (const fd of [...Object.values(namespaces), socket, cover, mountNamespace]) if (fd !== undefined) closeSync(fd);
   }
 }
 
@@ -137,7 +139,7 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
       cpu: plan.cpu,
       stateDirectory: workshop.state.containerPath(pod.id, request.id),
       workPath: request.workPath,
-      onQuestion: (init) => runHooks(creation, init),
+      onQuestion: (init, mountNamespace) => runHooks(creation, init, mountNamespace),
     });
     return { init: restored.init, parked: restored, failures: undefined };
   } finally {
@@ -146,9 +148,13 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
 }
 
 /** The hooks before the pivot. Nothing of theirs runs when this is done. @throws SiltError HOOK_FAILED. */
-function runHooks({ workshop: { kernel }, pod, request, plan, hooks }: Creation, { pid, fd }: Process): Promise<void> {
-  const place = { id: request.id, cgroup: plan.cgroup.cgroup, pid };
-  return withoutLeftovers(kernel, place, () => hooks.create({ pid, pidfd: fd }, hookPlace(pod, request, plan)));
+function runHooks(
+  { workshop: { kernel }, pod, request, plan, hooks }: Creation,
+  { pid, fd }: Process,
+  mount: number,
+): Promise<void> {
+  const place = { id: request.id, cgroup: plan.cgroup.cgroup, mount };
+  return withoutLeftovers(kernel, place, () => hooks.create({ pid, pidfd: fd, mount }, hookPlace(pod, request, plan)));
 }
 
 /**

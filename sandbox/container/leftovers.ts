@@ -14,8 +14,8 @@ const LOOKS = 2;
 export interface HookedPlace {
   readonly id: string;
   readonly cgroup: Cgroup;
-  /** The container's first process: its mount namespace is looked through, too, for what has left the cgroup. */
-  readonly pid: number;
+  /** An fd of the mount namespace where the root is built, which is looked through, too, for what has left the cgroup. Borrowed. */
+  readonly mount: number;
 }
 
 /**
@@ -25,7 +25,7 @@ export interface HookedPlace {
  * @throws SiltError HOOK_FAILED when something does not end; what the hooks throw.
  */
 export async function withoutLeftovers(kernel: Kernel, place: HookedPlace, hooks: () => Promise<void>): Promise<void> {
-  const namespace = readlinkSync(`/proc/${place.pid}/ns/mnt`);
+  const namespace = readlinkSync(`/proc/self/fd/${place.mount}`);
   const present = (): Map<number, string> => {
     const pids = [...listPids(place.cgroup), ...pidsIn(namespace)];
     return new Map(pids.map((pid) => [pid, startTimeOf(pid) ?? '']));

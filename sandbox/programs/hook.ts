@@ -22,15 +22,21 @@ export interface HookPlan {
   readonly path: string;
   readonly argv: readonly string[];
   readonly env: readonly string[];
-  /** CLONE_NEW* names of what is entered first, by the pidfd `container`; none leaves the hook where the runtime is. */
+  /**
+   * CLONE_NEW* names of what is entered first, by the pidfd `container`, CLONE_NEWNS by the fd `mount`; none leaves the hook where the
+   * runtime is.
+   */
   readonly namespaces: readonly string[];
   readonly cgroup: CgroupEntry;
   /** Entered once the namespaces are; stays as it is when undefined. */
   readonly cwd: string | undefined;
 }
 
-/** Names of the fds that the program is given, besides stdio: a pidfd of the container's first process. */
-export const HOOK_FDS = { container: 'container' } as const;
+/**
+ * Names of the fds that the program is given, besides stdio: a pidfd of the container's first process, and the mount namespace in which its root
+ * is built, where a process that CRIU restores is not yet.
+ */
+export const HOOK_FDS = { container: 'container', mount: 'mount' } as const;
 
 /** The step that fails when a hook cannot be executed. */
 export const HOOK_EXEC_STEP = 'executing the hook';
@@ -51,7 +57,9 @@ export function hookProgram(plan: HookPlan): Program {
 function startHook(p: ProgramBuilder, plan: HookPlan): void {
   if (plan.namespaces.length > 0) {
     p.step('entering the container’s namespaces');
-    setns(p, p.donated(HOOK_FDS.container), plan.namespaces.join('|'));
+    if (plan.namespaces.includes('CLONE_NEWNS')) setns(p, p.donated(HOOK_FDS.mount), 'CLONE_NEWNS');
+    const others = plan.namespaces.filter((name) => name !== 'CLONE_NEWNS');
+    if (others.length > 0) setns(p, p.donated(HOOK_FDS.container), others.join('|'));
   }
   p.step('cloning the hook’s process');
   const gate = makeGate(p);

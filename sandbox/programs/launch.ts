@@ -272,7 +272,7 @@ function gofer(
       close(p, upper);
     },
     beforePivot: () => {
-      if (plan.hooks) waitForHooks(p);
+      if (plan.hooks) waitForHooks(p, openat(p, self, 'ns/mnt', 'O_RDONLY'));
     },
   });
   if (plan.own.mount === 'host') {
@@ -300,9 +300,10 @@ function gofer(
   sendMessage(p, socket, p.bytes(Buffer.from('root'), '"root"', 1), [ns]);
 }
 
-function waitForHooks(p: ProgramBuilder): void {
+function waitForHooks(p: ProgramBuilder, namespace: Slot): void {
   p.step('waiting for the hooks');
-  report(p, 'mounted');
+  report(p, 'mounted', [namespace]);
+  close(p, namespace);
   endIfNothingCame(p, receiveMessage(p, p.report, 16, 0, 'answer').count);
 }
 

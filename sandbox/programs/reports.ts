@@ -11,7 +11,7 @@ export const REPORTS = {
   process: 'process',
   /** The pty's master, as fd. */
   terminal: 'terminal',
-  /** Everything is mounted and the host's root is still there: time for hooks. Waits for an answer. */
+  /** Everything is mounted and the host's root is still there: time for hooks. Comes with the mount namespace, as fd; waits for an answer. */
   mounted: 'mounted',
   /** The root filesystem is complete and the upper is in the sandbox's mount namespace. */
   built: 'built',
