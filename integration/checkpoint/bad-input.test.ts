@@ -12,8 +12,14 @@ import {
   tooOldCriu,
   waitFor,
 } from '../harness';
-import { encodeFields, parseFields, readImage, type WireField, writeImage } from '../../sandbox/checkpoint/image-file';
-import { describeFile, readManifest, writeManifest } from '../../sandbox/checkpoint/manifest';
+import {
+  encodeFields,
+  parseFields,
+  readImage,
+  type WireField,
+  writeImage,
+} from '../../sandbox/checkpoint-image/image-file';
+import { describeFile, readManifest, writeManifest } from '../../sandbox/checkpoint-image/manifest';
 
 /** Something of each kind that a checkpoint has files for. */
 const counter = [

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
-import { type Manifest, writeManifest } from '../checkpoint/manifest';
+import { type Manifest, writeManifest } from '../checkpoint-image/manifest';
 import { writePodManifest } from '../checkpoint';
 import { checkpointAskedFor } from './restore';
 

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Spec } from '../../oci';
 import { requireCheckpointDirectory } from '../application';
 import { findInPod, POD_MANIFEST, restoredName } from '../checkpoint';
-import { readManifest } from '../checkpoint/manifest';
+import { readManifest } from '../checkpoint-image/manifest';
 import type { Config } from '../config/config';
 import { CONTAINER_TYPE } from '../config/cri-annotations';
 import { containerName } from '../config/seed-policy';

@@ -13,7 +13,7 @@ import { pack } from '../archive';
 import type { Pod } from '../pod/pod';
 import { openSeed, seedUpper } from '../seed/seed';
 import type { Workshop } from '../workshop';
-import { deletedKey } from './normalise';
+import { deletedKey } from '../checkpoint-image/normalise';
 import type { DeletedFile } from './outside';
 import type { RestoreRequest } from './restore-request';
 

@@ -26,11 +26,11 @@ import { type ContainerState, isSameProcess, type PodState } from '../state/stat
 import { openOwner } from '../pod/user-namespace';
 import { VERSION } from '../version';
 import type { Workshop } from '../workshop';
-import { findCriu, requireVersion } from './criu';
+import { findCriu, requireVersion } from '../criu/criu';
 import { nameOfDeleted, saveDeleted } from './deleted';
-import { startDumper } from './dumper';
+import { startDumper } from '../criu/dumper';
 import { describeMounts, placeInside, refuseForeignMounts, REMADE, saveTemporaryMounts } from './filesystems';
-import { keepFailure, keepLog, keepStatistics, type LogSubject } from './kept-log';
+import { keepFailure, keepLog, keepStatistics, type LogSubject } from '../criu/kept-log';
 import {
   CHECKPOINT_VERSION,
   describeFiles,
@@ -39,17 +39,17 @@ import {
   TERMINAL_OUTPUT,
   UPPER,
   writeManifest,
-} from './manifest';
-import { MemoryDigests } from './memory-digests';
-import { normaliseImages } from './normalise';
+} from '../checkpoint-image/manifest';
+import { MemoryDigests } from '../checkpoint-image/memory-digests';
+import { normaliseImages } from '../checkpoint-image/normalise';
 import { findOutside, type MountInfo, namespacePids, type Outside, readMounts } from './outside';
 import { keepStill } from './standstill';
 import { claimTarget, type Target } from './target';
-import { separateTerminals } from './terminals';
+import { separateTerminals } from '../checkpoint-image/terminals';
 import { refuseEnginesOverlay, refuseIpc, refuseNamespaces, refuseStrangers } from './refusals';
-import type { CriuSession } from './session';
+import type { CriuSession } from '../criu/session';
 import { describeWatches, IRMAP_CACHE } from './watches';
-import type { WorkPath } from './work-path';
+import type { WorkPath } from '../criu/work-path';
 
 export interface CheckpointOptions {
   /** The directory that the checkpoint becomes; it may be there and empty. */

@@ -8,7 +8,7 @@ import { type Kernel, openat2, ProgramBuilder } from '../../syscall';
 import { type ArchiveWarning, pack } from '../archive';
 import { CHECKPOINT_FILE, DIRECTORY, SPEC_ENVIRON } from '../application';
 import { CPUINFO } from '../cpuid';
-import type { SavedFilesystem } from './manifest';
+import type { SavedFilesystem } from '../checkpoint-image/manifest';
 import { deviceOf, type MountInfo } from './outside';
 
 /** The mounts of a spec whose contents live in memory only, by their destinations. */

@@ -5,8 +5,8 @@ import { refusal } from '../../errors/testing/refusal';
 import type { Mount, Spec } from '../../oci';
 import { describeMounts } from './filesystems';
 import { checkSpec, openCheckpoint } from './image';
-import { imageOf, message, numbers } from './image.fixture';
-import { describeFile, type Manifest, writeManifest } from './manifest';
+import { imageOf, message, numbers } from '../checkpoint-image/image.fixture';
+import { describeFile, type Manifest, writeManifest } from '../checkpoint-image/manifest';
 
 const spec = (mounts: readonly Partial<Mount>[], process: object = {}): Spec => ({
   ociVersion: '1.0.2',

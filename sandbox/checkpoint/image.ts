@@ -6,14 +6,14 @@ import { isPrivileged, type Spec } from '../../oci';
 import { missingFeatures } from '../cpuid/features';
 import { CPU_FEATURES_ANNOTATION, shownFeatures } from '../cpuid';
 import type { CriuImages } from '../programs/criu';
-import { Breath } from './breath';
-import { credentialsBeyond } from './credentials';
+import { Breath } from '../checkpoint-image/breath';
+import { credentialsBeyond } from '../checkpoint-image/credentials';
 import { DELETED } from './deleted';
 import { describeMounts } from './filesystems';
-import { threadsWithLess } from './filtered';
-import { threadsWithoutCore } from './process-tree';
-import { readPagemaps } from '../pager/pagemap';
-import { type Rights, rightsBeyond } from './rights';
+import { threadsWithLess } from '../checkpoint-image/filtered';
+import { threadsWithoutCore } from '../checkpoint-image/process-tree';
+import { readPagemaps } from '../checkpoint-image/pagemap';
+import { type Rights, rightsBeyond } from '../checkpoint-image/rights';
 import {
   checkSizes,
   filesIn,
@@ -28,7 +28,7 @@ import {
   terminalsOf,
   UPPER,
   verifyFile,
-} from './manifest';
+} from '../checkpoint-image/manifest';
 
 /** An opened checkpoint. */
 export interface CheckpointImage {

@@ -9,8 +9,8 @@ export {
   restoredName,
   type SavedContainer,
   writePodManifest,
-} from './pod';
+} from '../checkpoint-image/pod';
 export { claimTarget } from './target';
-export { MANIFEST } from './manifest';
+export { MANIFEST } from '../checkpoint-image/manifest';
 export { Restored } from './restore';
 export { keepStill } from './standstill';

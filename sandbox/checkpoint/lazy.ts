@@ -2,8 +2,8 @@
 import { constants, openSync } from 'node:fs';
 import type { CriuCommand } from '../programs/criu';
 import type { Workshop } from '../workshop';
-import { hasFindings } from './criu-run';
-import { startDumper } from './dumper';
+import { hasFindings } from '../criu/criu-run';
+import { startDumper } from '../criu/dumper';
 import type { RestoreRequest } from './restore-request';
 
 /** How a pager comes by the userfaultfds of the processes. */

@@ -2,9 +2,10 @@
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, type Stats, statSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { CHECKPOINT_FILE } from '../application';
-import { Breath } from './breath';
-import type { OutsideFiles } from './normalise';
-import { CONTROLLING_TERMINAL, terminalKey } from './terminals';
+import { Breath } from '../checkpoint-image/breath';
+import type { OutsideFiles } from '../checkpoint-image/normalise';
+import { CONTROLLING_TERMINAL, terminalKey } from '../checkpoint-image/terminals';
+import { commandOf } from '../process/process';
 
 /** One line of /proc/PID/mountinfo (proc(5)). */
 export interface MountInfo {
@@ -238,13 +239,4 @@ function parentOf(pid: number): number | undefined {
 export function namespacePids(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/status`, 'latin1');
   return (/^NSpid:\s*(.*)$/m.exec(text)?.[1] ?? '').split(/\s+/).map(Number);
-}
-
-/** Name of a program, for messages. */
-export function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
-  } catch {
-    return '?';
-  }
 }

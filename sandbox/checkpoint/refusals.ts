@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { isInHostMounts, type Spec } from '../../oci';
 import { listPids } from '../cgroup';
+import { commandOf } from '../process/process';
 import type { ContainerState } from '../state/state';
-import { commandOf, strangers } from './outside';
+import { strangers } from './outside';
 
 /**
  * @param execs names of processes that were brought in, by pid

@@ -8,14 +8,14 @@ import type { StartedPager } from '../pager';
 import type { Process } from '../process/process';
 import type { CriuCommand } from '../programs/criu';
 import { warningsOf, type Workshop } from '../workshop';
-import { findCriu, requireVersion } from './criu';
-import { keepFailure, keepLog, type LogSubject } from './kept-log';
+import { findCriu, requireVersion } from '../criu/criu';
+import { keepFailure, keepLog, type LogSubject } from '../criu/kept-log';
 import { type LazyMemory, lazyMemory } from './lazy';
 import type { RestoreRequest } from './restore-request';
 import { type Prepared, prepareMounts } from './restored-mounts';
 import { RootBuilder, uncoverRestoredRoot } from './restored-root';
 import { criuOptions, inheritedFiles, startRestorer } from './restorer';
-import type { CriuSession } from './session';
+import type { CriuSession } from '../criu/session';
 import { freezeRestored, type FrozenRestore } from './standstill';
 
 /**

@@ -8,7 +8,7 @@ import { openSeed, seedUpper } from '../seed/seed';
 import type { AllowedDevice } from '../seed/unpacker';
 import type { Workshop } from '../workshop';
 import { type InheritedFile, openDeleted } from './deleted';
-import { terminalsOf } from './manifest';
+import { terminalsOf } from '../checkpoint-image/manifest';
 import type { RestoreRequest } from './restore-request';
 
 export interface Prepared {

@@ -9,17 +9,17 @@ import { Process, pidOf } from '../process/process';
 import { CRIU_FDS, CRIU_PATHS, type CriuCommand, FIRST_INHERITED_FD, restoreProgram } from '../programs/criu';
 import { LAUNCH_FDS } from '../programs/launch';
 import { awaitReports } from '../process/started';
-import { makeCriuRun, openCriuLog } from './criu-run';
+import { makeCriuRun, openCriuLog } from '../criu/criu-run';
 import type { InheritedFile } from './deleted';
 import { CGROUPS_IGNORED } from './dump';
-import { unusable } from './dumper';
-import { terminalsOf } from './manifest';
-import { inheritKey } from './normalise';
+import { unusable } from '../criu/dumper';
+import { terminalsOf } from '../checkpoint-image/manifest';
+import { inheritKey } from '../checkpoint-image/normalise';
 import type { LazyMemory } from './lazy';
 import { namespacePids } from './outside';
 import type { RestoreRequest } from './restore-request';
 import type { Prepared } from './restored-mounts';
-import { CriuSession } from './session';
+import { CriuSession } from '../criu/session';
 
 /** What CRIU is given in place of the files that the processes had from outside. */
 export function inheritedFiles({ image, stdio, checkpointFile }: RestoreRequest, prepared: Prepared): InheritedFile[] {

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
-import { MANIFEST } from './manifest';
-import { POD_MANIFEST, writePodManifest } from './pod';
+import { MANIFEST } from '../checkpoint-image/manifest';
+import { POD_MANIFEST, writePodManifest } from '../checkpoint-image/pod';
 import { claimTarget } from './target';
 
 let directory: string;

@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
-import { MANIFEST, sync } from './manifest';
-import { POD_MANIFEST } from './pod';
+import { MANIFEST, sync } from '../checkpoint-image/manifest';
+import { POD_MANIFEST } from '../checkpoint-image/pod';
 
 /** So that two checkpoints that this process writes to one path at once do not share a temporary name. */
 let claimed = 0;

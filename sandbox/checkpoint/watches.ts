@@ -5,9 +5,10 @@
 import { closeSync, constants, type Dirent, openSync, promises, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
-import { Breath } from './breath';
-import { encodeFields, writeImage } from './image-file';
-import { commandOf, fdsOf, linkOf, type MountInfo } from './outside';
+import { Breath } from '../checkpoint-image/breath';
+import { encodeFields, writeImage } from '../checkpoint-image/image-file';
+import { commandOf } from '../process/process';
+import { fdsOf, linkOf, type MountInfo } from './outside';
 
 /** CRIU reads it from the directory that it dumps to. */
 export const IRMAP_CACHE = 'irmap-cache';

@@ -1,5 +1,5 @@
 /** What of one process's memory is still to come. */
-import type { PageRun } from './pagemap';
+import type { PageRun } from '../checkpoint-image/pagemap';
 
 /** A part of memory whose contents lie in the file from `offset` on. */
 export type Piece = Pick<PageRun, 'start' | 'end' | 'offset'>;

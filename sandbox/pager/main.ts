@@ -6,14 +6,14 @@ import { writeSync } from 'node:fs';
 import { SiltError } from '../../errors';
 import { loadNative, type WatchHandle } from '../../native';
 import { Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage } from '../../syscall';
-import { openListed, readManifest } from '../checkpoint/manifest';
+import { openListed, readManifest } from '../checkpoint-image/manifest';
 import { confineNode } from '../seed/confined-node';
 import { capabilityMask, keepOnly } from '../programs/confine';
 import { PAGER, WITH_DEVICE } from '../programs/page';
 import { nodeFilter } from '../seed/unpacker-filter';
 import { errorReport } from '../seed/unpacker-report';
 import { Pager } from './pager';
-import { type PageRun, readPagemaps } from './pagemap';
+import { type PageRun, readPagemaps } from '../checkpoint-image/pagemap';
 import { enableEvents } from './userfault';
 import { VerifiedFile } from './verified-file';
 

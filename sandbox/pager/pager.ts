@@ -4,7 +4,7 @@ import { SiltError } from '../../errors';
 import type { WatchHandle } from '../../native';
 import type { Kernel } from '../../syscall';
 import { AddressSpace, type Piece } from './address-space';
-import { PAGE } from './pagemap';
+import { PAGE } from '../checkpoint-image/pagemap';
 import { Bringer, type MemoryEvent, readEvent } from './userfault';
 import type { VerifiedFile } from './verified-file';
 

@@ -1,6 +1,6 @@
 import { closeSync, readSync } from 'node:fs';
-import { digest } from '../checkpoint/digests';
-import { type CheckpointFile, damaged, digestsOf } from '../checkpoint/manifest';
+import { digest } from '../checkpoint-image/digests';
+import { type CheckpointFile, damaged, digestsOf } from '../checkpoint-image/manifest';
 
 /** How many bytes of chunks that were read stay, since the next fault is often close to the last one. */
 const KEPT_BYTES = 16 << 20;

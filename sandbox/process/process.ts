@@ -91,6 +91,15 @@ export function pidOf(pidfd: number): number {
   return Number(/^Pid:\s*(-?\d+)/m.exec(text)?.[1] ?? -1);
 }
 
+/** Name of a program, for messages. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '?';
+  }
+}
+
 /** When a process started, in clock ticks since boot (proc(5), field 22): tells it from a later one with the same pid. */
 export function startTimeOf(pid: number): string | undefined {
   return statOf(pid)?.[19];

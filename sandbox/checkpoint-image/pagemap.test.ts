@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { encodeFields, type WireField } from '../checkpoint/image-file';
-import { describeFile } from '../checkpoint/manifest';
+import { encodeFields, type WireField } from './image-file';
+import { describeFile } from './manifest';
 import { PAGE, parsePagemap, readPagemaps } from './pagemap';
 
 const number = (field: number, value: number): WireField => ({ number: field, wireType: 0, value: BigInt(value) });

@@ -6,10 +6,9 @@ import type { WatchHandle } from '../../native';
 import { type CriuOptions, CriuRequest, CriuRequestType, CriuResponse } from '../../proto/criu';
 import type { Draft } from '../../proto';
 import { C, type Kernel, ProgramBuilder, receiveMessage } from '../../syscall';
-import type { Process } from '../process/process';
+import { commandOf, type Process } from '../process/process';
 import { explainLog } from './criu-log';
 import { keepFindings, LOG } from './criu-run';
-import { commandOf } from './outside';
 
 const MAX_MESSAGE = 65536;
 const READABLE = 1;

@@ -1,6 +1,6 @@
 /** Where the memory of a checkpoint's processes lies: CRIU's pagemap images (images/pagemap.proto). */
-import { numberOf, parseFields, parseImage } from '../checkpoint/image-file';
-import { type CheckpointFile, imagesOf, type Manifest, readVerified } from '../checkpoint/manifest';
+import { numberOf, parseFields, parseImage } from './image-file';
+import { type CheckpointFile, imagesOf, type Manifest, readVerified } from './manifest';
 
 export const PAGE = 4096;
 
