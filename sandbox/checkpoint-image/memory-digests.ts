@@ -1,7 +1,7 @@
 /**
  * Digests of the contents of memory, made while CRIU writes them: they are still in the processor's reach then, and a second processor
- * has nothing else to do. CRIU only adds to the end of these files. Writing them to disk begins when the processes go on: it takes CRIU
- * processor time and pages.
+ * has nothing else to do. CRIU only adds to the end of these files. Writing them to disk does not begin meanwhile: it takes CRIU processor time
+ * and pages. A container that is left running goes on before that; one that ends, and those of a pod, stand still until all is on disk.
  */
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
