@@ -50,6 +50,8 @@ function finding(feature: string, all: readonly Finding[]): Finding {
   return found!;
 }
 
+const NEEDED = 'checkpoint and restore need CRIU 4.1 or later';
+
 describe('the kernel', () => {
   test('that has everything', () => {
     expect(checkKernel(host()).filter(({ status }) => status !== 'ok')).toEqual([]);
@@ -115,12 +117,15 @@ describe('cgroups', () => {
   });
 });
 
-test.each<[string | undefined, Finding['status']]>([
-  ['Version: 4.1.1\nGitID: v4.1.1\n', 'ok'],
-  ['Version: 3.17.1\n', 'limited'],
-  [undefined, 'absent'],
-])('CRIU that says %j', (text, status) => {
-  expect(checkCriu(host({ programs: text === undefined ? {} : { criu: text } }), 'criu').status).toBe(status);
+test.each<[string | undefined, Omit<Finding, 'feature'>]>([
+  ['Version: 4.1.1\nGitID: v4.1.1\n', { status: 'ok', found: 'version 4.1.1' }],
+  ['Version: 4.1\n', { status: 'ok', found: 'version 4.1' }],
+  ['Version: 3.17.1\n', { status: 'limited', found: 'version 3.17.1', todo: NEEDED }],
+  ['something else\n', { status: 'limited', found: 'version unknown', todo: NEEDED }],
+  [undefined, { status: 'absent', found: 'there is no criu', todo: NEEDED }],
+])('CRIU that says %j: what was found, and what is needed', (text, expected) => {
+  const programs: Record<string, string> = text === undefined ? {} : { criu: text };
+  expect(checkCriu(host({ programs }), 'criu')).toEqual({ feature: 'CRIU', ...expected });
 });
 
 test('security modules', () => {

@@ -28,9 +28,8 @@ export function checkCriu(host: HostView, program: string): Finding {
   const todo = `checkpoint and restore need CRIU ${LEAST_CRIU.join('.')} or later`;
   const text = host.run(program, '--version');
   if (text === undefined) return { feature, status: 'absent', found: `there is no ${program}`, todo };
-  const version = parseVersion(text);
-  const found = `version ${version.join('.')}`;
-  return isAtLeast(version, LEAST_CRIU)
+  const found = `version ${/\d+(?:\.\d+)+/.exec(text)?.[0] ?? 'unknown'}`;
+  return isAtLeast(parseVersion(text), LEAST_CRIU)
     ? { feature, status: 'ok', found }
     : { feature, status: 'limited', found, todo };
 }
