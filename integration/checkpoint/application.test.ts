@@ -11,6 +11,7 @@ import {
   taskStatus,
   waitFor,
 } from '../harness';
+import { readPodManifest } from '../../sandbox/checkpoint-image/pod';
 
 const annotation = (name: string): string => `dev.gvisor.internal.checkpoint.${name}`;
 /** Opens, asks, and notes what is read up to the end of the file. */
@@ -124,9 +125,7 @@ checkpointCommandSuite('by an application', (host) => {
     await silt.must(['run', '--detach', '--bundle', bundle(`${ask}; while :; do sleep 1; done`, named), other]);
     await hears(other, ['resume']);
     await hears(pod, ['resume']);
-    const { containers } = JSON.parse(readFileSync(join(image('whole'), 'pod.json'), 'utf8')) as {
-      containers: { name: string }[];
-    };
+    const { containers } = readPodManifest(image('whole'));
     expect(containers.map(({ name }) => name).sort()).toEqual([pod, 'asker'].sort());
     for (const id of [other, pod]) await silt.must(['delete', '--force', id]);
   }, 120_000);

@@ -1,10 +1,23 @@
 /** All containers of a pod are saved at one moment, and go on in a new pod. */
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { checkpointCommandSuite, type CommandLine, startCommand, waitFor } from '../harness';
 import { siltProgram } from '../harness/checkout';
+import { POD_MANIFEST, readPodManifest, writePodManifest } from '../../sandbox/checkpoint-image/pod';
 
 const counter = ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done'];
+
+const NAME = 'io.kubernetes.cri.container-name';
 
 function annotations(pod: string, name?: string): Record<string, string> {
   return name === undefined
@@ -12,7 +25,7 @@ function annotations(pod: string, name?: string): Record<string, string> {
     : {
         'io.kubernetes.cri.container-type': 'container',
         'io.kubernetes.cri.sandbox-id': pod,
-        'io.kubernetes.cri.container-name': name,
+        [NAME]: name,
       };
 }
 
@@ -22,12 +35,14 @@ checkpointCommandSuite('a pod', (host) => {
     readonly ids: readonly string[];
   }
 
-  async function startPod(names: readonly string[]): Promise<Pod> {
+  const defaultBundle = (own: Record<string, string>): string => host().bundle(counter, { annotations: own });
+
+  async function startPod(names: readonly string[], bundle = defaultBundle): Promise<Pod> {
     const { silt } = host();
     const pod = host().newId();
     const ids = [pod];
     const start = (id: string, own: Record<string, string>): Promise<string> =>
-      silt.must(['run', '--detach', '--bundle', host().bundle(counter, { annotations: own }), id]);
+      silt.must(['run', '--detach', '--bundle', bundle(own), id]);
     await start(pod, annotations(pod));
     for (const name of names) {
       const id = host().newId();
@@ -74,6 +89,66 @@ checkpointCommandSuite('a pod', (host) => {
     await silt.must(['kill', log, 'KILL']);
     await waitFor('its end', async () => (await silt.status(log)) === 'stopped');
     await remove({ pod, ids: [pod, web, log] });
+  }, 60_000);
+
+  test('has stopped with all its containers before the first is written', async () => {
+    const { silt } = host();
+    const volume = join(host().directory, 'touched');
+    mkdirSync(volume);
+    const names = ['first', 'second', 'third'];
+    const touching = (own: Record<string, string>): string =>
+      host().bundle(
+        [
+          'sh',
+          '-c',
+          'i=0; while :; do i=$((i+1)); echo $i > /count; : > "/srv/$0"; sleep 0.01; done',
+          own[NAME] ?? names[0]!,
+        ],
+        {
+          annotations: own,
+          mounts: [{ destination: '/srv', type: 'bind', source: volume, options: ['rbind', 'rw'] }],
+        },
+      );
+    const pod = await startPod(names.slice(1), touching);
+    const image = join(host().directory, 'at-once');
+    await silt.must(['checkpoint', '--image-path', image, pod.pod]);
+    // They have been killed as they stood: both times are of the same clock, and no later ones can have been.
+    const timeOf = (path: string): bigint => statSync(path, { bigint: true }).mtimeNs;
+    const images = pod.ids.flatMap((id) =>
+      readdirSync(join(image, id))
+        .filter((file) => file.endsWith('.img'))
+        .map((file) => timeOf(join(image, id, file))),
+    );
+    expect(images.length).toBeGreaterThan(3 * pod.ids.length);
+    const firstWritten = images.reduce((least, one) => (one < least ? one : least));
+    expect(names.filter((name) => timeOf(join(volume, name)) > firstWritten)).toEqual([]);
+    await remove(pod);
+  }, 60_000);
+
+  test('is not restored from a damaged list, nor from one that leads out of its directory', async () => {
+    const { silt } = host();
+    const old = await startPod(['web']);
+    const image = join(host().directory, 'listed/image');
+    await silt.must(['checkpoint', '--image-path', image, old.pod]);
+    await remove(old);
+    const list = join(image, POD_MANIFEST);
+    const text = readFileSync(list, 'utf8');
+    const refused = async (own: Record<string, string>): Promise<string> => {
+      const id = host().newId();
+      const bundle = host().bundle(counter, { annotations: own });
+      const { code, stderr } = await silt.run(['restore', '--detach', '--image-path', image, '--bundle', bundle, id]);
+      expect(code).not.toBe(0);
+      expect((await silt.run(['state', id])).code).not.toBe(0);
+      return stderr;
+    };
+    writeFileSync(list, text.replace('"web"', '"weB"'));
+    expect(await refused({})).toMatch(/pod.json is damaged or was changed.*\(CHECKPOINT_INVALID\)/);
+    writeFileSync(list, text);
+    const { containers } = readPodManifest(image);
+    cpSync(join(image, old.pod), join(image, '../outside'), { recursive: true });
+    await writePodManifest(image, old.pod, [{ ...containers[0]!, directory: '../outside' }]);
+    expect(await refused({})).toMatch(/no plain name of a directory \(CHECKPOINT_INVALID\)/);
+    rmSync(join(image, '..'), { recursive: true });
   }, 60_000);
 
   test('one of its containers goes on in a pod that runs already', async () => {

@@ -7,6 +7,7 @@ import { findCriu } from '../harness/criu';
 import { type Containerd, imageName, isSilt, mustRun, runCommand, siltProgram, testIf, waitFor } from '../harness';
 import type { TestPod } from '../harness/cri/kubelet';
 import type { CommandResult } from '../harness/command';
+import { readPodManifest } from '../../sandbox/checkpoint-image/pod';
 
 const criu = findCriu();
 const criuTest = testIf(isSilt && 'path' in criu, 'path' in criu ? 'is about silt' : criu.reason);
@@ -28,9 +29,7 @@ criSuite('checkpoints of pods', 'path' in criu ? { criu: criu.path } : {}, (kube
       const image = join(containerd.directory, 'saved');
       const { code, stderr } = await silt('checkpoint', '--leave-running', '--image-path', image, pod.id);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      const { containers } = JSON.parse(readFileSync(join(image, 'pod.json'), 'utf8')) as {
-        containers: { name: string; first: boolean; directory: string }[];
-      };
+      const { containers } = readPodManifest(image);
       expect(containers.filter(({ first }) => first).map(({ directory }) => directory)).toEqual([pod.id]);
       const named = containers.filter(({ first }) => !first).map(({ name, directory }) => [name, directory]);
       expect(Object.fromEntries(named)).toEqual({ web: ids[0], log: ids[1] });

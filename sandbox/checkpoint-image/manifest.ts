@@ -1,24 +1,13 @@
 /** `checkpoint.json`: what a checkpoint consists of, and the proof that it is whole. */
-import {
-  closeSync,
-  constants,
-  type Dirent,
-  fstatSync,
-  fsync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, type Dirent, fstatSync, lstatSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
-import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { Breath } from './breath';
 import { type Algorithm, digest, eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
+import { sync, unseal, writeSealed } from './sealed';
 import type { SavedTerminal } from './terminals';
 
 /**
@@ -170,22 +159,7 @@ export function filesIn(directory: string, counts = (entry: Dirent): boolean => 
 
 /** Writes the manifest, with its own digest in its last line, and puts it on disk. */
 export async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
-  const body = JSON.stringify(manifest, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value), 1);
-  const path = join(directory, MANIFEST);
-  writeFileSync(path, `${body}\n${digest(Buffer.from(body))}\n`, { mode: 0o600 });
-  await sync(path);
-}
-
-const syncLater = promisify(fsync);
-
-/** fsync(2) of a file or directory, beside the event loop: a disk may take its time. */
-export async function sync(path: string): Promise<void> {
-  const file = openSync(path, 'r');
-  try {
-    await syncLater(file);
-  } finally {
-    closeSync(file);
-  }
+  await writeSealed(join(directory, MANIFEST), manifest);
 }
 
 /**
@@ -202,14 +176,7 @@ export function readManifest(directory: string): Manifest {
     const { code = '' } = error as NodeJS.ErrnoException;
     throw invalid(`${directory} holds no checkpoint: cannot read ${MANIFEST}: ${code}`, path);
   }
-  const split = text.lastIndexOf('\n', text.length - 2);
-  const body = text.slice(0, Math.max(split, 0));
-  if (text.slice(split + 1).trim() !== digest(Buffer.from(body)))
-    throw invalid(
-      `${path} is damaged or was changed: its digest is not that of its content; take the checkpoint anew`,
-      path,
-    );
-  const manifest = parseManifest(path, body);
+  const manifest = unseal(path, text) as Manifest;
   if (manifest.version > CHECKPOINT_VERSION) {
     const message = `the checkpoint ${directory} is of format ${manifest.version}, and this silt knows ${CHECKPOINT_VERSION}; restore it with silt ${manifest.silt} or later`;
     throw invalid(message, path);
@@ -220,17 +187,6 @@ export function readManifest(directory: string): Manifest {
   checkPaths(path, manifest);
   checkDigests(path, manifest);
   return manifest;
-}
-
-/** Whoever writes a checkpoint can write the digest of anything. @throws SiltError CHECKPOINT_INVALID for what is no object. */
-function parseManifest(path: string, text: string): Manifest {
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === 'object' && parsed !== null) return parsed as Manifest;
-  } catch {
-    // It is no JSON at all.
-  }
-  throw invalid(`${path} is no manifest: it holds no JSON object; take the checkpoint anew`, path);
 }
 
 /** Each file once, by a path that has only one form; of images each name once, since CRIU opens them by their names. */

@@ -1,14 +1,15 @@
 /** A pod's checkpoint: a directory with that of each of its containers, and a list of them. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { joinedPod } from '../pod/membership';
 import { containerName } from '../config/seed-policy';
-import { sync } from './manifest';
+import { unseal, unsealed, writeSealed } from './sealed';
 
 export const POD_MANIFEST = 'pod.json';
-const POD_VERSION = 1;
+/** Format of the list. In format 1 it had no digest. */
+const POD_VERSION = 2;
 /** gVisor's annotation, with any ending: a container `to` goes on from the one that was called `from` (`from=to`). */
 const REMAP = 'dev.gvisor.container-name-remap.';
 
@@ -17,7 +18,7 @@ export interface SavedContainer {
   readonly name: string;
   /** The pod's first container, which says what the pod is. */
   readonly first: boolean;
-  /** Directory of its checkpoint, within the pod's. */
+  /** Name of its checkpoint's directory, in the pod's. */
   readonly directory: string;
 }
 
@@ -27,34 +28,59 @@ export interface PodManifest {
   readonly containers: readonly SavedContainer[];
 }
 
-/** Writes the list and puts it on disk. */
+/** Writes the list, with its own digest in its last line, and puts it on disk. */
 export async function writePodManifest(
   directory: string,
   pod: string,
   containers: readonly SavedContainer[],
 ): Promise<void> {
-  const path = join(directory, POD_MANIFEST);
   const manifest: PodManifest = { version: POD_VERSION, pod, containers };
-  writeFileSync(path, `${JSON.stringify(manifest, null, 1)}\n`, { mode: 0o600 });
-  await sync(path);
+  await writeSealed(join(directory, POD_MANIFEST), manifest);
 }
 
-/** @throws SiltError CHECKPOINT_INVALID for a list that is damaged or of a newer silt. */
+/** @throws SiltError CHECKPOINT_INVALID for a list that is damaged, of a newer silt, or leads out of the directory. */
 export function readPodManifest(directory: string): PodManifest {
   const path = join(directory, POD_MANIFEST);
-  let manifest: Partial<PodManifest>;
+  const refuse = (reason: string, cause?: unknown): SiltError =>
+    new SiltError('CHECKPOINT_INVALID', `the checkpoint ${directory} ${reason}`, { path }, { cause });
+  let text: string;
   try {
-    manifest = JSON.parse(readFileSync(path, 'utf8')) as Partial<PodManifest>;
+    text = readFileSync(path, 'utf8');
   } catch (error) {
-    const message = `the checkpoint ${directory} is damaged: ${POD_MANIFEST} cannot be read: ${(error as Error).message}`;
-    throw new SiltError('CHECKPOINT_INVALID', message, { path }, { cause: error });
+    throw refuse(`is damaged: ${POD_MANIFEST} cannot be read: ${(error as Error).message}`, error);
   }
+  const manifest = parse(path, text);
   const { version, containers } = manifest;
-  if (version !== POD_VERSION || !Array.isArray(containers)) {
-    const message = `the checkpoint ${directory} is of format ${version ?? 'unknown'}, and this silt knows ${POD_VERSION}`;
-    throw new SiltError('CHECKPOINT_INVALID', message, { path });
+  if (version !== 1 && version !== POD_VERSION)
+    throw refuse(`is of format ${version ?? 'unknown'}, and this silt knows ${POD_VERSION}`);
+  if (!Array.isArray(containers)) throw refuse(`is damaged: ${POD_MANIFEST} has no list of containers`);
+  const wrong = containers.findIndex((one) => !isContainer(one));
+  if (wrong >= 0) {
+    const listed = JSON.stringify(containers[wrong]);
+    throw refuse(
+      `cannot be trusted: ${POD_MANIFEST} lists ${listed}, which has no name or no plain name of a directory`,
+    );
   }
   return manifest as PodManifest;
+}
+
+/** @throws SiltError CHECKPOINT_INVALID. */
+function parse(path: string, text: string): Partial<PodManifest> {
+  const old: Partial<PodManifest> | undefined = unsealed(text);
+  // Of a later format it is one that has lost its digest.
+  return old?.version === 1 ? old : unseal(path, text);
+}
+
+function isContainer(listed: unknown): listed is SavedContainer {
+  if (typeof listed !== 'object' || listed === null) return false;
+  const { name, first, directory } = listed as Partial<Record<keyof SavedContainer, unknown>>;
+  return (
+    typeof name === 'string' &&
+    typeof first === 'boolean' &&
+    typeof directory === 'string' &&
+    !['', '.', '..'].includes(directory) &&
+    !/[/\0]/.test(directory)
+  );
 }
 
 /**

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
-import { MANIFEST } from '../checkpoint-image/manifest';
+import { type Manifest, MANIFEST, writeManifest } from '../checkpoint-image/manifest';
 import { POD_MANIFEST, writePodManifest } from '../checkpoint-image/pod';
 import { claimTarget } from './target';
 
@@ -37,12 +37,20 @@ test('a checkpoint within another is refused', async () => {
       code: 'CHECKPOINT_EXISTS',
       message: expect.stringContaining('is a checkpoint itself') as string,
     });
-  mkdirSync(join(directory, 'single'));
-  writeFileSync(join(directory, 'single', MANIFEST), JSON.stringify({ version: 1, silt: '1.0.0' }));
+  const single = join(directory, 'single');
+  mkdirSync(single);
+  const manifest: Partial<Manifest> = { version: 3, silt: '1.0.0', files: [] };
+  await writeManifest(single, manifest as Manifest);
   refused(`single/${POD_MANIFEST}`);
+  refused('single/a/b');
+  // It may be mended, or what is in it be looked at.
+  writeFileSync(join(single, MANIFEST), readFileSync(join(single, MANIFEST), 'utf8').replace('1.0.0', '1.0.1'));
   refused('single/a/b');
   mkdirSync(join(directory, 'pod'));
   await writePodManifest(join(directory, 'pod'), 'pod', []);
+  refused('pod/more');
+  // As format 1 was.
+  writeFileSync(join(directory, 'pod', POD_MANIFEST), JSON.stringify({ version: 1, pod: 'pod', containers: [] }));
   refused('pod/more');
   expect(existsSync(join(directory, 'pod/more'))).toBe(false);
 });

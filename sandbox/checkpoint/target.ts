@@ -2,8 +2,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SiltError } from '../../errors';
-import { MANIFEST, sync } from '../checkpoint-image/manifest';
+import { MANIFEST } from '../checkpoint-image/manifest';
 import { POD_MANIFEST } from '../checkpoint-image/pod';
+import { sync, unverified } from '../checkpoint-image/sealed';
 
 /** So that two checkpoints that this process writes to one path at once do not share a temporary name. */
 let claimed = 0;
@@ -88,13 +89,13 @@ function refuseWithin(path: string): void {
   }
 }
 
-/** By what its manifest says: others have files called pod.json, too. */
+/** By what its manifest says: others have files called pod.json, too. A damaged one is not written to either. */
 function isCheckpoint(directory: string): boolean {
   return [MANIFEST, POD_MANIFEST].some((name) => {
     try {
-      const { version, containers, silt } = JSON.parse(readFileSync(join(directory, name), 'utf8')) as Partial<
-        Record<string, unknown>
-      >;
+      const text = readFileSync(join(directory, name), 'utf8');
+      const manifest: Partial<Record<string, unknown>> = { ...unverified(text) };
+      const { version, containers, silt } = manifest;
       return typeof version === 'number' && (typeof silt === 'string' || Array.isArray(containers));
     } catch {
       return false;
