@@ -162,14 +162,20 @@ describe('the manifest', () => {
     expect(thrown(() => readManifest(directory))).toMatchObject(invalid(message));
   });
 
-  test.each<object>([{ sha256: [] }, {}, { gmac: ['x', 'y', 'z'] }, { sha256: ['x', 'y'], chunk: 0 }, { gmac: 'xy' }])(
-    'with a file whose digests are %j is refused',
-    async (digests) => {
-      const files = [{ path: 'a', size: 3, chunk: 2, ...digests }] as unknown as Manifest['files'];
-      await writeManifest(directory, manifest(files));
-      expect(thrown(() => readManifest(directory))).toMatchObject(invalid(/has not all digests of the file a;/));
-    },
-  );
+  test.each<object>([
+    { sha256: [] },
+    {},
+    { gmac: ['x', 'y', 'z'] },
+    { sha256: ['x', 'y'], chunk: 0 },
+    { gmac: 'xy' },
+    // More than the addon takes, and than is to be held in memory at once.
+    { gmac: ['x'], chunk: 2 ** 32 },
+    { sha256: ['x'], chunk: (16 << 20) + 1 },
+  ])('with a file whose digests are %j is refused', async (digests) => {
+    const files = [{ path: 'a', size: 3, chunk: 2, ...digests }] as unknown as Manifest['files'];
+    await writeManifest(directory, manifest(files));
+    expect(thrown(() => readManifest(directory))).toMatchObject(invalid(/has not all digests of the file a;/));
+  });
 
   test('that names another archive than those it lists is refused', async () => {
     const filesystems = [{ destination: '/data', file: '../tmpfs-0.tar' }];

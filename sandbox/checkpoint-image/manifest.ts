@@ -23,7 +23,10 @@ export const UPPER = 'upper.tar';
 /** What was written to the terminal and nobody had read. */
 export const TERMINAL_OUTPUT = 'terminal.out';
 
-/** A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. */
+/**
+ * A digest for so many bytes: a damaged file is found while it is read, and reading need not end before something starts. No format has
+ * had larger chunks.
+ */
 const CHUNK = 16 << 20;
 /** The same for the contents of memory, of which a page may be wanted at once. */
 export const MEMORY_CHUNK = 1 << 20;
@@ -215,12 +218,13 @@ function checkPaths(
     throw invalid(`${manifestPath} does not list the file ${unlisted.file} of ${unlisted.destination}`, unlisted.file);
 }
 
-/** A digest for every byte: what has none would be believed. */
+/** A digest for every byte: what has none would be believed. A chunk is held in memory when a page of it is wanted. */
 function checkDigests(manifestPath: string, { files }: Pick<Manifest, 'files'>): void {
   for (const file of files) {
     const { size, chunk } = file;
     const { digests } = digestsOf(file);
-    const isWhole = Number.isSafeInteger(size) && size >= 0 && Number.isSafeInteger(chunk) && chunk > 0;
+    const isWhole =
+      Number.isSafeInteger(size) && size >= 0 && Number.isSafeInteger(chunk) && chunk > 0 && chunk <= CHUNK;
     if (!isWhole || !Array.isArray(digests) || digests.length !== Math.ceil(size / chunk))
       throw invalid(
         `${manifestPath} has not all digests of the file ${file.path}; take the checkpoint anew`,
