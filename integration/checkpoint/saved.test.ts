@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { checkpointCommandSuite, mustRun, waitFor } from '../harness';
+import { checkpointCommandSuite, mustRun, openFiles, waitFor } from '../harness';
 
 const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
 
@@ -55,6 +55,24 @@ checkpointCommandSuite('a restored container', (host) => {
     await host().silt.must(['exec', id, 'sh', '-c', ': > /go']);
     expect(await waiting.ended).toMatchObject({ code: 7 });
     expect(readFileSync(join(work, 'restore.log'), 'utf8')).toContain('Running post-resume scripts');
+  }, 60_000);
+
+  test('has its pid in the pid file, and its exit status for who waits for it afterwards', async () => {
+    const bundle = host().bundle(waiter);
+    const image = await save(bundle);
+    const id = host().newId();
+    const pidFile = join(host().directory, 'restored.pid');
+    const flags = ['--detach', '--pid-file', pidFile, '--bundle', bundle, '--image-path', image];
+    await host().silt.must(['restore', ...flags, id]);
+    const { pid } = JSON.parse(await host().silt.must(['state', id])) as { pid: number };
+    expect(readFileSync(pidFile, 'utf8')).toBe(`${pid}`);
+    const waiting = host().silt.start(['wait', id]);
+    await waitFor('wait to hold the process', () =>
+      [...openFiles(waiting.child.pid!).values()].some((file) => /pidfd/.test(file)),
+    );
+    await host().silt.must(['exec', id, 'sh', '-c', ': > /go']);
+    expect((await waiting.ended).stdout.toString()).toBe(`${JSON.stringify({ id, exitStatus: 7 })}\n`);
+    await host().silt.must(['delete', id]);
   }, 60_000);
 
   const both = ['err line', 'out line'];

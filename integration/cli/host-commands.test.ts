@@ -132,6 +132,17 @@ once(`host commands${system ? '' : ' [skipped: they do not depend on containerd]
     expect(table.stdout.toString()).toMatch(/^FEATURE +STATUS +FOUND\nkernel +ok +Linux /);
   });
 
+  test('cpu-features are those that /proc/cpuinfo lists for all processors, with commas and as JSON', async () => {
+    const processors = [...readFileSync('/proc/cpuinfo', 'utf8').matchAll(/^(?:flags|Features)\s*:(.*)$/gm)].map(
+      ([, names]) => names!.trim().split(/\s+/),
+    );
+    expect(processors.length).toBeGreaterThan(0);
+    const common = processors[0]!.filter((name) => processors.every((names) => names.includes(name)));
+    const [plain, json] = [await silt('cpu-features'), await silt('cpu-features', '--json')];
+    expect([plain.code, plain.stdout.toString()]).toEqual([0, `${common.join(',')}\n`]);
+    expect(JSON.parse(json.stdout.toString())).toEqual(common);
+  });
+
   test('install and uninstall leave a file as it was', async () => {
     const config = join(directory, 'daemon.json');
     writeFileSync(config, '{\n  "debug": true\n}\n');
