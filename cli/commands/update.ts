@@ -60,8 +60,9 @@ async function change(frame: Frame, id: string, options: Readonly<Record<string,
   if (container.status === 'stopped') {
     throw new SiltError('WRONG_STATE', `cannot update container ${id}: container not running`, { id });
   }
-  const schemata = ['l3CacheSchema', 'memBwSchema'].flatMap((name) => options[name] || []);
-  if (schemata.length > 0) await updateSchemata(workshop, container.state, schemata);
+  const { l3CacheSchema = '', memBwSchema = '' } = options;
+  if (l3CacheSchema !== '' || memBwSchema !== '')
+    await updateSchemata(workshop, container.state, { l3CacheSchema, memBwSchema });
   await updateContainer(workshop, container.state, resources);
   process.exit(0);
 }

@@ -23,7 +23,15 @@ export { freeze, FREEZE_TIMEOUT_MS, isFrozen, readFreezerState, thaw } from './f
 export type { FreezerState } from './freezer';
 export { type KeepFrozen, killAll, listPids, signalAll } from './processes';
 export { removeCgroup } from './remove';
-export { makeResctrl, planResctrl, removeResctrl, type ResctrlPlan, writeSchemata } from './resctrl';
+export {
+  makeResctrl,
+  planResctrl,
+  removeResctrl,
+  type ResctrlPlan,
+  resctrlRoot,
+  schemataOf,
+  writeSchemata,
+} from './resctrl';
 export { readMetrics } from './stats';
 export type { Metrics } from './stats';
 export type { MetricsV1 } from './stats-v1';

@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
 import { cgroupEntry } from './cgroup';
-import { type Directories, makeResctrl, planResctrl, removeResctrl, writeSchemata } from './resctrl';
+import {
+  type Directories,
+  makeResctrl,
+  planResctrl,
+  removeResctrl,
+  resctrlRoot,
+  schemataOf,
+  writeSchemata,
+} from './resctrl';
 
 /** As /sys/fs/resctrl of a machine with two L3 caches shows them. */
 const SCHEMATA = '    L3:0=7ff;1=7ff\n    MB:0= 100;1= 100\n';
@@ -75,9 +83,63 @@ test.each<[string, object, string, string]>([
   ['a class that is not there', { closID: 'silver' }, 'SPEC_INVALID', 'silver'],
 ])('%s is refused', (_, wanted, code, words) => {
   kernels.mkdir(at('gold'));
-  const error = refusal(() => planResctrl(wanted, 'web', root));
+  const error = refusal(() => makeResctrl(planResctrl(wanted, 'web', root), kernels));
   expect(error).toMatchObject({ code });
   expect(error.message).toContain(words);
+});
+
+test.each([
+  ['L3:0=f\nMB:0=10\n', 'MB:0=20', ['L3:0=f', 'MB:0=20']],
+  [' mb : 0=10', 'MB:0=20', ['MB:0=20']],
+  ['L3:0=f\n\nMB:0=10', '', ['L3:0=f', 'MB:0=10']],
+])('of %j beside %j the lines of MB give way', (l3CacheSchema, memBwSchema, lines) => {
+  expect(schemataOf({ l3CacheSchema, memBwSchema })).toEqual(lines);
+});
+
+test('lines in one text are compared one by one with a class that is there', () => {
+  kernels.mkdir(at('gold'));
+  const make = (l3CacheSchema: string): void =>
+    makeResctrl(planResctrl({ closID: 'gold', l3CacheSchema }, 'web', root), kernels);
+  make('L3:0=7ff;1=7ff\nMB:0=100\n');
+  expect(refusal(() => make('L3:0=7ff\nMB:0=20\n')).message).toContain('"MB:0=20"');
+  expect(refusal(() => make('nothing')).message).toContain('"nothing"');
+});
+
+test.each(['info', 'mon_groups', 'mon_data', 'schemata'])('%s is the filesystem’s own, and no class', (name) => {
+  mkdirSync(at('mon_data'));
+  for (const [closID, id] of [
+    [name, 'web'],
+    [undefined, name],
+  ] as const) {
+    const error = refusal(() => planResctrl({ ...(closID && { closID }), schemata: ['L3:0=7ff'] }, id, root));
+    expect(error).toMatchObject({ code: 'SPEC_INVALID' });
+    expect(error.message).toContain('is no class');
+  }
+});
+
+test('the class / is that of the whole filesystem', () => {
+  const plan = planResctrl({ closID: '/', enableMonitoring: true }, 'web', root);
+  expect([plan.path, resctrlRoot(plan), resctrlRoot({ path: at('gold'), own: true })]).toEqual([root, root, root]);
+  writeFileSync(at('info/last_cmd_status'), 'No more RMIDs\n');
+  const full: Directories = { ...kernels, mkdir: () => { throw Object.assign(new Error('full'), { code: 'ENOSPC' }); } }; // prettier-ignore
+  expect(refusal(() => makeResctrl(plan, full)).message).toContain('(No more RMIDs)');
+});
+
+test('of two who make one class the second finds it as wanted, and does not write to it', () => {
+  const plans = [1, 2].map(() => planResctrl({ closID: 'gold', schemata: ['L3:0=f'] }, 'web', root));
+  makeResctrl(plans[0]!, kernels);
+  writeFileSync(at('gold/schemata'), 'L3:0=f;1=7ff\n');
+  makeResctrl(plans[1]!, kernels);
+  expect(text('gold/schemata')).toBe('L3:0=f;1=7ff\n');
+  const other = { ...plans[1]!, schemata: ['L3:0=3'] };
+  expect(refusal(() => makeResctrl(other, kernels)).message).toContain('"L3:0=3"');
+});
+
+test('a class of a container’s own that another has made meanwhile is left alone', () => {
+  const plan = planResctrl({}, 'web', root);
+  kernels.mkdir(at('web'));
+  expect(refusal(() => makeResctrl(plan, kernels)).message).toContain('meanwhile');
+  expect(made()).toEqual(['web']);
 });
 
 test('it is refused on a host without the filesystem', () => {

@@ -1,3 +1,4 @@
+import { closeSync, constants, openSync } from 'node:fs';
 import type { Owner } from '../../gofer';
 import type { Spec } from '../../oci';
 import type { Kernel } from '../../syscall';
@@ -14,10 +15,12 @@ import {
   removeCreated,
   removeResctrl,
   type ResctrlPlan,
+  resctrlRoot,
   type Write,
 } from '../cgroup';
 import type { Config } from '../config/config';
 import type { Host } from '../host';
+import { lock } from '../layers/lock';
 import type { Property } from '../systemd';
 import { ownerOf } from './cgroup-owner';
 import { attachDeviceFilter } from './device-filter';
@@ -73,7 +76,7 @@ export async function makeContainerCgroup(
   };
   const holder = await owner.begin(kernel, id, plan.properties);
   try {
-    fill(kernel, plan, delegateTo, holder.pid);
+    await fill(kernel, plan, delegateTo, holder.pid);
   } catch (error) {
     await holder.release();
     await owner.end();
@@ -86,15 +89,30 @@ export async function makeContainerCgroup(
   };
 }
 
-function fill(kernel: Kernel, plan: ContainerCgroupPlan, delegateTo: Owner | undefined, holder?: number): void {
+async function fill(
+  kernel: Kernel,
+  plan: ContainerCgroupPlan,
+  delegateTo: Owner | undefined,
+  holder?: number,
+): Promise<void> {
   const created = createCgroup(plan, holder);
   try {
     if (delegateTo) delegateCgroup(plan.cgroup, delegateTo);
     if (plan.deviceProgram) attachDeviceFilter(kernel, plan.cgroup, plan.deviceProgram);
-    if (plan.resctrl) makeResctrl(plan.resctrl);
+    if (plan.resctrl) await makeLocked(kernel, plan.resctrl);
   } catch (error) {
     removeCreated(created);
     throw error;
+  }
+}
+
+async function makeLocked(kernel: Kernel, plan: ResctrlPlan): Promise<void> {
+  const fd = openSync(resctrlRoot(plan), constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await lock(kernel, fd);
+    makeResctrl(plan);
+  } finally {
+    closeSync(fd);
   }
 }
 

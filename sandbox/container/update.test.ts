@@ -33,7 +33,10 @@ describe('the schemata of a container', () => {
   test('are written to its class, under the lock of its pod', async () => {
     writeFileSync(join(root, 'schemata'), '');
     const unlock = await lockPod(workshop, 'pod');
-    const update = updateSchemata(workshop, container({ path: root, own: true }), ['L3:0=f', 'MB:0=20']);
+    const update = updateSchemata(workshop, container({ path: root, own: true }), {
+      l3CacheSchema: 'L3:0=f\nMB:0=9',
+      memBwSchema: 'MB:0=20',
+    });
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(readFileSync(join(root, 'schemata'), 'utf8')).toBe('');
     unlock!();
@@ -41,8 +44,16 @@ describe('the schemata of a container', () => {
     expect(readFileSync(join(root, 'schemata'), 'utf8')).toBe('L3:0=f\nMB:0=20\n');
   });
 
+  test('are refused where the class is not its own', async () => {
+    writeFileSync(join(root, 'schemata'), 'L3:0=7ff\n');
+    const update = updateSchemata(workshop, container({ path: root, own: false }), { l3CacheSchema: 'L3:0=f' });
+    const { code, message } = await refusalOf(update);
+    expect([code, message]).toEqual(['WRONG_STATE', expect.stringContaining(`${root} is not its alone`)]);
+    expect(readFileSync(join(root, 'schemata'), 'utf8')).toBe('L3:0=7ff\n');
+  });
+
   test('are refused where it has no class', async () => {
-    const { code, message } = await refusalOf(updateSchemata(workshop, container(), ['L3:0=f']));
+    const { code, message } = await refusalOf(updateSchemata(workshop, container(), { l3CacheSchema: 'L3:0=f' }));
     expect([code, message]).toEqual(['WRONG_STATE', expect.stringContaining('linux.intelRdt')]);
   });
 });

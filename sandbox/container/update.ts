@@ -1,6 +1,6 @@
 import { SiltError } from '../../errors';
-import type { Resources } from '../../oci';
-import { applyWrites, planChange, writeSchemata } from '../cgroup';
+import type { IntelRdt, Resources } from '../../oci';
+import { applyWrites, planChange, schemataOf, writeSchemata } from '../cgroup';
 import { FreezeRecord } from '../state/freeze';
 import { withPodLock } from '../state/lock';
 import type { ContainerState } from '../state/state';
@@ -24,13 +24,13 @@ export async function updateContainer(workshop: Workshop, container: Updated, re
 
 /**
  * Gives the class of resctrl that a container has other shares, under its pod's lock.
- * @param schemata lines such as `L3:0=f`
- * @throws SiltError WRONG_STATE for a container without one; SYSCALL_FAILED.
+ * @param shares lines such as `L3:0=f`
+ * @throws SiltError WRONG_STATE for a container without one of its own; SYSCALL_FAILED.
  */
 export async function updateSchemata(
   workshop: Workshop,
   container: Updated,
-  schemata: readonly string[],
+  shares: Pick<IntelRdt, 'l3CacheSchema' | 'memBwSchema'>,
 ): Promise<void> {
   const { id, pod, cgroup } = container;
   const { resctrl } = cgroup;
@@ -38,8 +38,12 @@ export async function updateSchemata(
     const message = `cannot update the schemata of container ${id}: it has no class of resctrl; give it one by linux.intelRdt of its spec`;
     throw new SiltError('WRONG_STATE', message, { id });
   }
+  if (!resctrl.own) {
+    const message = `cannot update the schemata of container ${id}: ${resctrl.path} is not its alone, and they are the shares of all that are in it; write them to its file schemata, or leave closID out of the container's spec`;
+    throw new SiltError('WRONG_STATE', message, { id, path: resctrl.path });
+  }
   await withPodLock(workshop, { pod, id, what: `container ${id}` }, () => {
-    writeSchemata(resctrl, schemata);
+    writeSchemata(resctrl, schemataOf(shares));
     return Promise.resolve();
   });
 }
