@@ -1,4 +1,4 @@
-import { type MountOptions, sysctlPath } from '../oci';
+import { IF_KNOWN, type MountOptions, sysctlPath } from '../oci';
 import {
   AT_FDCWD,
   attach,
@@ -253,7 +253,7 @@ export function makeFilesystem(p: ProgramBuilder, step: FilesystemStep): Slot {
 
 function configure(p: ProgramBuilder, context: Fd, data: FilesystemStep['data']): void {
   for (const [key, value] of data) {
-    if (value === undefined) fsconfigFlag(p, context, key);
+    if (value === undefined) fsconfigFlag(p, context, key, IF_KNOWN.includes(key) ? { tolerate: ['EINVAL'] } : {});
     else fsconfigString(p, context, key, value);
   }
 }

@@ -16,7 +16,7 @@ export {
   knownCapabilities,
   unknownCapabilities,
 } from './capabilities';
-export { knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
+export { IF_KNOWN, knownMountOptions, type MountData, type MountOptions, parseMountOptions } from './mount-options';
 export { execCandidates, RLIMIT_NAMES, rlimitNumbers, type RlimitNumbers, uniqueEnv } from './process';
 export { allowOnly, BASELINES, baselineFilter, type BaselineName, compileSeccomp, type SeccompFilter } from './seccomp';
 export { hostNeeds, powersOverHost } from './host-needs';

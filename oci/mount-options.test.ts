@@ -66,6 +66,8 @@ test.each<[string, Partial<MountOptions>]>([
       ],
     },
   ],
+  ['acl,noacl', { data: [{ key: 'noacl', value: undefined }] }],
+  ['rbind,acl', { bind: true, recursive: true }],
   ['rbind,sync', { bind: true, recursive: true }],
   ['tmpcopyup,remount', { copyUp: true, remount: true }],
   ['bind,idmap', { bind: true, idmap: 'mount' }],

@@ -67,8 +67,11 @@ const PROPAGATION: Readonly<Record<string, number>> = {
   runbindable: C.MS_UNBINDABLE | C.MS_REC,
 };
 
+/** Parameters of some filesystems, and flags of mount(2), which takes them everywhere and without an effect: told to who knows them. */
+export const IF_KNOWN: readonly string[] = ['acl', 'noacl'];
+
 /**
- * Flags of the superblock that fsconfig(2) takes by these names for every filesystem. Each pair is one setting and its
+ * Flags of the superblock that fsconfig(2) takes by these names for every filesystem, but for {@link IF_KNOWN}. Each pair is one setting and its
  * opposite; a bind mount has none of its own and leaves them alone, as mount(8) does.
  */
 const SUPERBLOCK: Readonly<Record<string, string>> = {
@@ -79,6 +82,8 @@ const SUPERBLOCK: Readonly<Record<string, string>> = {
   nolazytime: 'lazytime',
   mand: 'mand',
   nomand: 'mand',
+  acl: 'acl',
+  noacl: 'acl',
 };
 
 /** Known, and nothing to do for: mount(8)'s word for none, kernel messages, a counter that filesystems now keep themselves. */

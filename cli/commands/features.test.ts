@@ -82,6 +82,20 @@ describe('silt features', () => {
     expect(planned({ mounts: features.mountOptions.map(mountWith) }, USER_NAMESPACE)).toBe('');
   });
 
+  const runc = spawnSync('runc', ['features'], {
+    env: { PATH: `${process.env['PATH']}:/usr/sbin` },
+    encoding: 'utf8',
+  });
+  const lacking = runc.status === 0 ? undefined : `no runc with the command here`;
+  (lacking === undefined ? test : test.skip)(
+    `names every mount option that runc does${lacking === undefined ? '' : ` [skipped: ${lacking}]`}`,
+    () => {
+      const { mountOptions } = JSON.parse(runc.stdout) as Features;
+      expect(mountOptions).toContain('rbind');
+      expect(mountOptions.filter((name) => !features.mountOptions.includes(name))).toEqual([]);
+    },
+  );
+
   test('leaves out the mount options that are refused, and no others', () => {
     const others = knownMountOptions().filter((name) => !features.mountOptions.includes(name));
     for (const option of others)

@@ -71,6 +71,18 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     expect(second).not.toContain('nosuid');
   });
 
+  siltTest('acl and noacl are taken everywhere, by filesystems that know no such parameter too', async () => {
+    const mounts = ['tmpfs', 'tmpfs', 'proc', 'sysfs', 'mqueue', 'devpts'].map((type, i) => ({
+      destination: `/mnt/${i}`,
+      type,
+      source: type,
+      options: [i === 0 ? 'noacl' : 'acl', ...(i === 1 ? ['size=64k'] : [])],
+    }));
+    const bind = { destination: '/mnt/b', type: 'bind', source: bench.directory, options: ['bind', 'noacl'] };
+    const remount = { destination: '/mnt/0', type: 'tmpfs', source: 'tmpfs', options: ['remount', 'acl', 'nosuid'] };
+    expect(await withMounts(`${optionsOf('/mnt/0')}; grep -c ' /mnt/' /proc/self/mountinfo`, [...mounts, bind, remount])).toMatch(/nosuid.* 7$/); // prettier-ignore
+  });
+
   siltTest('a filesystem that is read-only has the mounts and the devices that come below it', async () => {
     const spec = shellSpec(`${optionsOf('/dev')}; ls -d /dev/pts/ptmx /dev/fd /dev/null; touch /dev/new`, (it) => {
       const dev = (it['mounts'] as Json[]).find(({ destination }) => destination === '/dev')!;

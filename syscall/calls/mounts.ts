@@ -39,8 +39,13 @@ export function fsconfigString(p: ProgramBuilder, context: Fd, key: string, valu
   p.call('fsconfig', [context, flags('FSCONFIG_SET_STRING'), p.string(key), p.string(value), 0]);
 }
 
-export function fsconfigFlag(p: ProgramBuilder, context: Fd, key: string): void {
-  p.call('fsconfig', [context, flags('FSCONFIG_SET_FLAG'), p.string(key), NULL, 0]);
+export function fsconfigFlag(
+  p: ProgramBuilder,
+  context: Fd,
+  key: string,
+  options: Pick<CallOptions, 'tolerate'> = {},
+): void {
+  p.call('fsconfig', [context, flags('FSCONFIG_SET_FLAG'), p.string(key), NULL, 0], options);
 }
 
 /** fsconfig(2) FSCONFIG_SET_FD, which overlayfs takes for its layers (Linux 6.13; detached ones 6.15). */
