@@ -88,3 +88,11 @@ test('a context of the mount’s own stays, and is taken out of the quotes in wh
   expect(labelMount('tmpfs', options, 'another')).toEqual({ data: [] });
   expect(labelMount('tmpfs', { data: [] }, 'another')).toEqual({ data: [['context', 'another']] });
 });
+
+test.each([
+  ['defcontext', []],
+  ['fscontext', [['context', LABEL]]],
+  ['rootcontext', [['context', LABEL]]],
+])('beside %s of the mount’s own there is what the kernel takes', (key, data) => {
+  expect(labelMount('ext4', { data: [{ key, value: 'a:b:c' }] }, LABEL)).toEqual({ data });
+});

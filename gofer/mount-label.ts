@@ -17,7 +17,10 @@ export interface LabelledMount {
   readonly rootLabel?: string;
 }
 
-/** How a new filesystem gets the label. One that its own options give a context keeps that: the kernel takes no second one. */
+/** The kernel takes no `context` beside these, and does beside `fscontext` and `rootcontext` (selinux_add_opt in security/selinux/hooks.c). */
+const EXCLUDING: readonly string[] = ['context', 'defcontext'];
+
+/** How a new filesystem gets the label. One that its own options give a context, or files without a label one, keeps that. */
 export function labelMount(
   type: string,
   { data }: Pick<MountOptions, 'data'>,
@@ -25,7 +28,7 @@ export function labelMount(
 ): LabelledMount {
   if (label === undefined || OF_THE_POLICY.includes(type)) return { data: [] };
   if (BY_ATTRIBUTE.includes(type)) return { data: [], rootLabel: label };
-  return { data: data.some(({ key }) => key === 'context') ? [] : contextData(label) };
+  return { data: data.some(({ key }) => EXCLUDING.includes(key)) ? [] : contextData(label) };
 }
 
 export function contextData(label: string | undefined): (readonly [key: string, value: string])[] {
