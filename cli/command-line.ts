@@ -133,7 +133,7 @@ export async function runCommandLine(args: readonly string[]): Promise<void> {
       return;
     }
     say(frame, error);
-    process.exitCode = FAILED_IN[args.find((arg) => arg in FAILED_IN) ?? ''] ?? FAILED;
+    process.exitCode = FAILED_IN[args.find((arg) => Object.hasOwn(FAILED_IN, arg)) ?? ''] ?? FAILED;
   }
 }
 

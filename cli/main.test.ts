@@ -51,6 +51,10 @@ describe('silt', () => {
   test.each<[string[], string]>([
     [['--nosuch'], "silt: unknown option '--nosuch' (REQUEST_INVALID)\n"],
     [['nosuch'], "silt: unknown command 'nosuch' (REQUEST_INVALID)\n"],
+    ...['toString', 'constructor', '__proto__'].map((name): [string[], string] => [
+      [name],
+      `silt: unknown command '${name}' (REQUEST_INVALID)\n`,
+    ]),
     [['tar', 'rootfs-upper'], "silt: missing required argument 'container-id' (REQUEST_INVALID)\n"],
     [['tar', 'rootfs-upper', 'web', '--nosuch'], "silt: unknown option '--nosuch' (REQUEST_INVALID)\n"],
     [['tar', 'rootfs-upper', 'web', '--file'], "silt: option '--file <path>' argument missing (REQUEST_INVALID)\n"],
