@@ -7,7 +7,7 @@
 #define SECONDS_DIGITS 12u
 #define NANOSECONDS_DIGITS 9u
 /* A pax header larger than this is no usual one. */
-#define PAX_MAX (8u * SILT_TAR_BLOCK)
+#define PAX_MAX (SILT_TAR_HEADERS_MAX - 2 * SILT_TAR_BLOCK)
 
 /* Where the fields of a block are: pax(1), "ustar Interchange Format". */
 enum {
@@ -185,15 +185,28 @@ static bool read_pax(const uint8_t *at, uint32_t left, struct pax *pax)
 	return true;
 }
 
+/* The numbers of a block. */
+struct numbers {
+	uint64_t mode, uid, gid, size, mtime;
+};
+
+static bool read_numbers(const uint8_t *block, struct numbers *numbers)
+{
+	return octal(block, MODE, ID_LENGTH, &numbers->mode) && octal(block, UID, ID_LENGTH, &numbers->uid) &&
+	       octal(block, GID, ID_LENGTH, &numbers->gid) && octal(block, SIZE, NUMBER_LENGTH, &numbers->size) &&
+	       octal(block, MTIME, NUMBER_LENGTH, &numbers->mtime);
+}
+
 /* The pax header at the beginning. Returns the bytes that it has; 0 when it is no usual one. */
 static uint32_t read_pax_header(const uint8_t *bytes, size_t length, struct pax *pax)
 {
-	uint64_t size;
+	struct numbers numbers;
 
-	if (!is_sound(bytes) || !octal(bytes, SIZE, NUMBER_LENGTH, &size) || size > PAX_MAX)
+	if (!is_sound(bytes) || !read_numbers(bytes, &numbers) || numbers.size > PAX_MAX)
 		return 0;
-	uint32_t whole = SILT_TAR_BLOCK + (uint32_t)(size + SILT_TAR_BLOCK - 1) / SILT_TAR_BLOCK * SILT_TAR_BLOCK;
-	return whole <= length && read_pax(bytes + SILT_TAR_BLOCK, (uint32_t)size, pax) ? whole : 0;
+	uint32_t size = (uint32_t)numbers.size;
+	uint32_t whole = SILT_TAR_BLOCK + (size + SILT_TAR_BLOCK - 1) / SILT_TAR_BLOCK * SILT_TAR_BLOCK;
+	return whole <= length && read_pax(bytes + SILT_TAR_BLOCK, size, pax) ? whole : 0;
 }
 
 /* The name that a block has, of which a ustar one can have two pieces. An empty text when it is none of the usual. */
@@ -211,21 +224,6 @@ static struct silt_tar_text name_in(const uint8_t *block, uint8_t joined[256])
 	joined[prefix.length] = '/';
 	memcpy(joined + prefix.length + 1, name.bytes, name.length);
 	return (struct silt_tar_text){ joined, prefix.length + 1 + name.length };
-}
-
-static bool read_numbers(const uint8_t *block, struct silt_tar_entry *entry)
-{
-	uint64_t mode, uid, gid, mtime;
-
-	if (!octal(block, MODE, ID_LENGTH, &mode) || !octal(block, UID, ID_LENGTH, &uid) || !octal(block, GID, ID_LENGTH, &gid) ||
-	    !octal(block, SIZE, NUMBER_LENGTH, &entry->size) || !octal(block, MTIME, NUMBER_LENGTH, &mtime))
-		return false;
-	entry->mode = (uint32_t)mode & 07777;
-	entry->uid = (uint32_t)uid;
-	entry->gid = (uint32_t)gid;
-	entry->seconds = (int64_t)mtime;
-	entry->nanoseconds = 0;
-	return true;
 }
 
 static bool read_type(const uint8_t *block, struct silt_tar_text target, struct silt_tar_entry *entry)
@@ -256,6 +254,7 @@ static bool read_type(const uint8_t *block, struct silt_tar_text target, struct 
 bool silt_tar_read(const uint8_t *bytes, size_t length, struct silt_tar_entry *entry)
 {
 	struct pax pax = { 0 };
+	struct numbers numbers;
 	uint32_t at = 0;
 
 	if (length >= SILT_TAR_BLOCK && bytes[TYPE] == 'x') {
@@ -264,16 +263,18 @@ bool silt_tar_read(const uint8_t *bytes, size_t length, struct silt_tar_entry *e
 			return false;
 	}
 	const uint8_t *block = bytes + at;
-	if (length - at < SILT_TAR_BLOCK || !is_sound(block) || !read_numbers(block, entry))
+	if (length - at < SILT_TAR_BLOCK || !is_sound(block) || !read_numbers(block, &numbers))
 		return false;
+	entry->mode = (uint32_t)numbers.mode & 07777;
+	entry->uid = (uint32_t)numbers.uid;
+	entry->gid = (uint32_t)numbers.gid;
+	entry->size = numbers.size;
+	entry->seconds = pax.has_time ? pax.seconds : (int64_t)numbers.mtime;
+	entry->nanoseconds = pax.has_time ? pax.nanoseconds : 0;
 	struct silt_tar_text name = pax.path.length > 0 ? pax.path : name_in(block, entry->joined);
 	entry->slashed = name.length > 0 && name.bytes[name.length - 1] == '/';
 	if (entry->slashed)
 		name.length--;
-	if (pax.has_time) {
-		entry->seconds = pax.seconds;
-		entry->nanoseconds = pax.nanoseconds;
-	}
 	entry->headers = at + SILT_TAR_BLOCK;
 	return read_path(name, &entry->path) &&
 	       read_type(block, pax.target.length > 0 ? pax.target : field(block, LINK, LINK_LENGTH), entry);

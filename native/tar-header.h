@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #define SILT_TAR_BLOCK 512u
+/* All headers of one entry are at most so many bytes. */
+#define SILT_TAR_HEADERS_MAX (10u * SILT_TAR_BLOCK)
 /* Bytes of a path below the root, and of where a symbolic link leads. */
 #define SILT_TAR_PATH_MAX 1023u
 #define SILT_TAR_TARGET_MAX 4095u

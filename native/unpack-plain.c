@@ -41,8 +41,8 @@ struct turn {
 	struct silt_tar_entry entries[FILES_AT_ONCE];
 };
 
-/* What comes of an entry: its name is made, and its file is open if it has one, or it is one for others. */
-enum outcome { APPLIED, OTHER };
+/* What comes of an entry: its name is made, and its file is open if it has one; or it is one for others; or not all of it has been read. */
+enum outcome { APPLIED, OTHER, CUT };
 
 static int open_inside(int directory, const char *path, uint64_t flags, uint32_t mode)
 {
@@ -282,6 +282,11 @@ static struct silt_tar_text read_archive(const struct silt_unpack_job *job, cons
 	return (struct silt_tar_text){ turn->buffer, count < 0 ? 0 : (uint32_t)count };
 }
 
+static uint64_t padded(uint64_t size)
+{
+	return (size + SILT_TAR_BLOCK - 1) / SILT_TAR_BLOCK * SILT_TAR_BLOCK;
+}
+
 /* Makes the name of the entry at `bytes`, of which so many are there. */
 static enum outcome apply(struct silt_unpack_job *job, struct turn *turn, const uint8_t *bytes, uint32_t length)
 {
@@ -290,13 +295,18 @@ static enum outcome apply(struct silt_unpack_job *job, struct turn *turn, const 
 	enum outcome outcome;
 	int parent;
 
-	if (job->entries == job->entries_left || !silt_tar_read(bytes, length, entry) || entry->path.depth > job->depth)
+	if (job->entries == job->entries_left)
+		return OTHER;
+	if (!silt_tar_read(bytes, length, entry))
+		return length < SILT_TAR_HEADERS_MAX ? CUT : OTHER;
+	if (entry->path.depth > job->depth || entry->size > LARGEST || entry->size > job->bytes_left - job->bytes)
 		return OTHER;
 	bool is_small = job->archive < 0 || entry->size <= SILT_UNPACK_SMALL;
 	uint64_t contents = job->offset + entry->headers;
 	uint64_t room = is_small ? length - entry->headers : job->size > contents ? job->size - contents : 0;
-	if (entry->size > room || entry->size > LARGEST || entry->size > job->bytes_left - job->bytes)
-		return OTHER;
+	/* Of an archive in memory the padding, too: where that is missing the entry is to be named. */
+	if ((job->archive < 0 ? padded(entry->size) : entry->size) > room)
+		return is_small ? CUT : OTHER;
 	if (entry->type == SILT_TAR_HARDLINK)
 		return make_hardlink(job, entry, job->offset);
 	parent = directory_of(job, &entry->path, job->offset);
@@ -327,20 +337,19 @@ static void take_turn(struct silt_unpack_job *job, struct turn *turn)
 		uint64_t at = job->offset - start;
 		uint32_t left = at < piece.length ? piece.length - (uint32_t)at : 0;
 		const struct silt_tar_entry *entry = &turn->entries[turn->count];
-		if (apply(job, turn, piece.bytes + at, left) == OTHER) {
-			/* Perhaps the rest of it has not been read. */
-			bool is_cut = job->archive >= 0 && (at > 0 || (piece.length == job->read_size && job->read_size < READ_MOST));
-			if (!is_cut)
+		enum outcome outcome = apply(job, turn, piece.bytes + at, left);
+		if (outcome != APPLIED) {
+			bool has_more = at > 0 || (piece.length == job->read_size && job->read_size < READ_MOST);
+			if (outcome == OTHER || job->archive < 0 || !has_more)
 				job->stopped = true;
 			else if (at == 0)
 				job->read_size = READ_MOST;
 			return;
 		}
-		uint64_t padded = (entry->size + SILT_TAR_BLOCK - 1) / SILT_TAR_BLOCK * SILT_TAR_BLOCK;
 		job->entries++;
 		job->bytes += entry->size;
 		held += entry->size;
-		job->offset += entry->headers + padded;
+		job->offset += entry->headers + padded(entry->size);
 		if (entry->size > SILT_UNPACK_SMALL)
 			job->read_size = SILT_UNPACK_READ_LEAST;
 		else if (job->read_size < READ_MOST)

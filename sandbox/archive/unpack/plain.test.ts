@@ -151,6 +151,27 @@ const file = (name: string, contents: string | Buffer = ''): Buffer => entry({ n
     expect(applied).toBeGreaterThan(250);
   }, 120_000);
 
+  const link = (name: string, linkname: string): Buffer => entry({ name, type: '1', linkname });
+  const badPax = (field: object): Buffer => {
+    const whole = pax([['mtime', '7']]);
+    return Buffer.concat([entry({ name: 'x', type: 'x', size: whole.subarray(124, 136), ...field }).subarray(0, 512), whole.subarray(512)]); // prettier-ignore
+  };
+  test.each<[string, Buffer, RegExp | undefined]>([
+    ['a hard link in the place of the directory that its target is in', archive(dir('a/'), file('a/f'), link('a', 'a/f'), dir('a/'), file('a/f')), /it replaces/],
+    ['the same beside another', archive(dir('a/'), file('a/f'), link('a', 'a/f'), entry({ name: 'a/g', type: '6' })), /it replaces/],
+    ['a hard link to its own name', archive(dir('b/'), file('b/x'), file('c'), link('c', 'c'), link('b', 'b')), undefined],
+    ['a pax header whose mode is no number', archive(badPax({ mode: 'zzzzzzz\0' }), file('a')), /mode is not a number/],
+    ['a pax header whose time is no number', archive(badPax({ mtime: 'bad' }), file('a')), /mtime is not a number/],
+    ['an archive cut in the padding', archive(file('a'), ...Array.from({ length: 20 }, (_, i) => file(`f${i}`, 'abc'))).subarray(0, 512 + 1024 * 20 - 300), /the archive ends/],
+  ])('%s comes out the same', async (_, data, message) => {
+    for (const bytes of [data, gzipSync(data)]) {
+      const expected = await outcome(bytes, { runner: withoutLoop });
+      expect(await outcome(bytes, {})).toEqual(expected);
+      if (message) expect(expected).toMatchObject([expect.stringMatching(/^ARCHIVE/), expect.stringMatching(message)]);
+      else expect(Object.keys((expected as object[])[2]!)).toContain('b/x');
+    }
+  }); // prettier-ignore
+
   test('limits are those of all entries, whoever applies them', async () => {
     const data = archive(dir('./'), dir('d/'), ...Array.from({ length: 50 }, (_, i) => file(`d/f${i}`, 'abc')));
     for (const limits of [

@@ -23,7 +23,7 @@ const MAX_DEPTH = 512;
 /** How much of an archive is applied before other things in this process have their turn. */
 const PIECE = 32 << 20;
 /** Beginning costs as much as so many entries do otherwise, and after it brought fewer it is not tried for a while. */
-const FEW = 8;
+const FEW = 32;
 const LONGEST_PAUSE = 256;
 
 export class PlainEntries {

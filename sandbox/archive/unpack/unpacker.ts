@@ -66,8 +66,10 @@ export class Unpacker {
     }
     this.#merged?.made(entry.path);
     if (entry.kind === 'hardlink') {
-      // Making way comes first: the target may be below what has the link's name.
-      this.#makeRoom(this.#directories.at(dir, place), base, place);
+      const [own, target] = [entry.path, entry.link!].map((path) => joinPath(path.dir, path.base));
+      if (target!.startsWith(`${own}/`))
+        throw archiveInvalid(place, 'it is a hard link to something in the directory that it replaces');
+      if (target !== own) this.#makeRoom(this.#directories.at(dir, place), base, place);
       this.#links.make(entry.path, entry.link!, place);
       return undefined;
     }
