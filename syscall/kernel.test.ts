@@ -348,6 +348,27 @@ describe('children', () => {
     kernel.reapGroup(started.pid, false);
     started.reports.close();
   });
+
+  test('of a group are ended, and a group that has none of them is left alone', async () => {
+    const { started } = waiting((p) => {
+      p.call('setpgid', [0, 0]);
+      sendMessage(p, p.report, p.bytes(Buffer.from('first'), 'first', 1));
+    });
+    await started.reports.next();
+    const other = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { detached: true });
+    const [output] = (await once(other.stdout, 'data')) as [Buffer];
+    const orphan = Number(output.toString());
+    const exit = once(other, 'exit');
+    other.kill('SIGKILL');
+    await exit;
+    // Its number is still the group's, and none of those in it is this process's child.
+    kernel.endGroup(other.pid!);
+    expect(() => process.kill(orphan, 0)).not.toThrow();
+    process.kill(orphan, 'SIGKILL');
+    kernel.endGroup(started.pid);
+    expect(refusal(() => kernel.reap(started.pidfd)).details.errno).toBe('ECHILD');
+    started.reports.close();
+  });
 });
 
 describe('pidfdOpen', () => {

@@ -211,6 +211,21 @@ export class Kernel {
     }
   }
 
+  /**
+   * Kills a process group and waits until no child of this process is left in it. A group without one is left alone: its number may be
+   * another's by now.
+   */
+  endGroup(group: number): void {
+    try {
+      this.#wait(C.P_PGID, group, C.WNOHANG | C.WNOWAIT);
+    } catch {
+      // ECHILD
+      return;
+    }
+    this.signalGroup(group, C.SIGKILL);
+    this.reapGroup(group, true);
+  }
+
   #wait(type: number, id: number, how: number): ExitStatus | undefined {
     const p = new ProgramBuilder();
     const info = p.space(128);

@@ -1,12 +1,25 @@
 /** What cannot be saved or restored is refused with a clear error and a stable code; the container runs on, and nothing is left. */
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   checkpointCommandSuite,
+  childrenOf,
   type CommandResult,
   findCriu,
+  isAlive,
   mustRun,
+  readProcess,
   runCommand,
   testIf,
   tooOldCriu,
@@ -62,10 +75,14 @@ checkpointCommandSuite('bad input', (host) => {
 
   const remove = (id: string): Promise<string> => host().silt.must(['delete', '--force', id]);
 
-  async function refusedRestore(from: string, changed = bundle): Promise<string> {
+  async function refusedRestore(
+    from: string,
+    changed = bundle,
+    { flags = [], ...options }: { flags?: readonly string[]; env?: NodeJS.ProcessEnv } = {},
+  ): Promise<string> {
     const id = host().newId();
-    const args = ['restore', '--detach', '--bundle', changed, '--image-path', from, id];
-    const { code, stderr } = await host().silt.run(args);
+    const args = ['restore', '--detach', ...flags, '--bundle', changed, '--image-path', from, id];
+    const { code, stderr } = await host().silt.run(args, options);
     expect(code).not.toBe(0);
     expect((await host().silt.run(['state', id])).code).not.toBe(0);
     return stderr;
@@ -77,6 +94,24 @@ checkpointCommandSuite('bad input', (host) => {
     writeFileSync(config, `criu = "${path}"\n`);
     return { env: { ...host().environment, SILT_CONFIG: config } };
   }
+
+  /** A CRIU before which this is run. Where it restores it sees the system's programs and its own directory, so both lie in one. */
+  function criuAfter(script: string, name: string): { env: NodeJS.ProcessEnv } {
+    const found = findCriu();
+    const real = 'path' in found ? realpathSync(found.path) : '';
+    const place = join(directory(), 'criu');
+    const ofSystem = real.startsWith('/usr/');
+    if (ofSystem) mkdirSync(place, { recursive: true });
+    else if (!existsSync(place)) cpSync(dirname(real), place, { recursive: true, verbatimSymlinks: true });
+    const path = join(place, `criu-${name}`);
+    const command = ofSystem ? real : join(place, basename(real));
+    writeFileSync(path, `#!/bin/sh\n${script}\nexec ${command} "$@"\n`, { mode: 0o755 });
+    return withCriu(path);
+  }
+
+  /** A CRIU that something happens to once its log has this text. */
+  const accident = (text: string, what: string): { env: NodeJS.ProcessEnv } =>
+    criuAfter(onceLogged(text, what), what.replaceAll(/\W/g, ''));
 
   function copyOfImage(): string {
     const copy = join(directory(), 'copy');
@@ -221,6 +256,43 @@ checkpointCommandSuite('bad input', (host) => {
       expect(readFileSync(String(log), 'utf8')).toContain('Running setup-namespaces');
       expect(log).toContain(join(directory(), 'host/criu-logs'));
     });
+
+    test.each([
+      ['fails', '', /silt's processes were killed before they were done/],
+      ['is killed', onceLogged('Running setup-namespaces', 'kill -9 $$'), /CRIU ended by signal 9 in the middle/],
+    ])('whose gofer is killed before it has seen the first process, and whose CRIU %s', async (how, watch, error) => {
+      const name = how.replaceAll(' ', '-');
+      const go = 'i=0; until [ -e /run/go ] || [ $((i += 1)) -gt 250 ]; do sleep 0.1; done';
+      const restored = refusedRestore(image, bundle, criuAfter(`${watch}\n${go}`, name));
+      restored.catch(() => undefined);
+      const criu = await waitFor('CRIU', () => runningScript(join(directory(), `criu/criu-${name}`)));
+      const { parent: silt } = readProcess(criu)!;
+      // Neither CRIU, the holder nor the sandbox is in silt's session.
+      const gofer = await waitFor('the gofer', () =>
+        childrenOf(silt).find((pid) => fileOf(pid, 'cmdline').startsWith('silt-interp') && sessionOf(pid) !== pid),
+      );
+      const end = (): void => void process.kill(gofer, 'SIGKILL');
+      if (watch === '') end();
+      else process.kill(gofer, 'SIGSTOP');
+      writeFileSync(`/proc/${criu}/root/run/go`, '');
+      if (watch !== '') {
+        await waitFor('the end of CRIU', () => !isAlive(criu));
+        end();
+      }
+      expect(await restored).toMatch(error);
+    });
+
+    test('whose pager is killed while a hook runs: the hook ends, too', async () => {
+      const script = join(directory(), 'kill-pager');
+      const said = join(directory(), 'hook');
+      writeFileSync(script, killPager(said), { mode: 0o755 });
+      const hooked = host().bundle(counter, { hooks: { createRuntime: [{ path: script }] } });
+      const stderr = await refusedRestore(image, hooked, { flags: ['--background'] });
+      expect(stderr).toMatch(/the pager, .*, was killed/);
+      const [hook, sleeper] = readFileSync(said, 'utf8').trim().split('\n');
+      await waitFor('the hook to end', () => Promise.resolve(!existsSync(`/proc/${hook}`)), { timeoutMs: 5000 });
+      await waitFor('what it started', () => Promise.resolve(!existsSync(`/proc/${sleeper}`)), { timeoutMs: 5000 });
+    });
   });
 
   describe('a checkpoint', () => {
@@ -292,17 +364,6 @@ checkpointCommandSuite('bad input', (host) => {
     test('with something that is no CRIU', async () => {
       expect(await refused([id], withCriu('/bin/true'))).toMatch(/cannot execute .*true: .* \(CRIU_UNUSABLE\)/);
     });
-
-    /** A CRIU that something happens to once its log has this text. */
-    function accident(text: string, what: string): { env: NodeJS.ProcessEnv } {
-      const found = findCriu();
-      const path = join(directory(), `criu-${what.replaceAll(/\W/g, '')}`);
-      const real = 'path' in found ? found.path : '';
-      // Nobody's child: CRIU waits for any of its own, and would take the end of this for that of a process it has stopped.
-      const watch = `((until grep -q '${text}' /run/log; do kill -0 $$ || exit; done; ${what}) 3<&- 4<&- &)`;
-      writeFileSync(path, `#!/bin/sh\n${watch}\nexec ${real} "$@"\n`, { mode: 0o755 });
-      return withCriu(path);
-    }
 
     test('whose CRIU is killed in the middle', async () => {
       const stderr = await refused([id], accident('Running post-dump', 'kill -9 $$'));
@@ -402,6 +463,29 @@ checkpointCommandSuite('bad input', (host) => {
   });
 });
 
+/** Shell that has something happen to a CRIU that it goes on as. */
+function onceLogged(text: string, what: string): string {
+  // Nobody's child: CRIU waits for any of its own, and would take the end of this for that of a process it has stopped.
+  return `((until grep -q '${text}' /run/log; do kill -0 $$ || exit; done; ${what}) 3<&- 4<&- &)`;
+}
+
+/** The process that a shell runs this script in. */
+function runningScript(path: string): number | undefined {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).find((pid) => fileOf(pid, 'cmdline').split('\0')[1] === path);
+}
+
+const sessionOf = (pid: number): number => Number(fileOf(pid, 'stat').replace(/.*\) /, '').split(' ')[3]);
+
+/** Empty when the process is gone. */
+function fileOf(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
 const word = (number: number): WireField => ({ number, wireType: 0, value: 0xffffffffn });
 
 /** With another content of the message of that number. */
@@ -423,6 +507,16 @@ for p in $(cat /sys/fs/cgroup/freezer$cgroup/cgroup.procs /sys/fs/cgroup$cgroup/
   [ $p != $pid ] && grep -q 'criu: restore' /proc/$p/cmdline && kill -9 $p
 done
 exit 0
+`;
+
+/** A hook that kills the pager of its container, the child of a child of silt, and goes on, with a child of its own. It writes who they are. */
+const killPager = (said: string): string => String.raw`#!/bin/sh
+sleep 60 &
+printf '%s\n' $$ $! > ${said}
+for keeper in $(cat /proc/$PPID/task/*/children); do
+  [ "$(cat /proc/$keeper/comm)" = silt-keeper ] && kill -9 $(cat /proc/$keeper/task/*/children)
+done
+wait
 `;
 
 /** Holds a TCP connection with itself. */

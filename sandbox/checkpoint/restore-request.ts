@@ -33,6 +33,7 @@ export interface RestoreRequest {
   /**
    * Called when the root is complete and the gofer waits; see LaunchPlan's hooks.
    * @param mountNamespace an fd of the one where it is built, borrowed: the process will be in it at the end
+   * @param givenUp aborted when the restore has failed meanwhile: what runs for it is to be ended, and the promise rejected
    */
-  readonly onQuestion: (init: Process, mountNamespace: number) => Promise<void>;
+  readonly onQuestion: (init: Process, mountNamespace: number, givenUp: AbortSignal) => Promise<void>;
 }

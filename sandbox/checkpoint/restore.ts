@@ -86,9 +86,12 @@ export class Restored {
     let builder: RootBuilder | undefined;
     const gate = makeGate();
     const release = async (): Promise<void> => {
-      await builder?.abandon();
+      const abandoned = builder?.abandon();
       closeSync(handover);
+      await abandoned;
       await session.end();
+      // Nothing that CRIU has asked for is still being done.
+      await gate.done?.catch(() => undefined);
       await holder.exited;
       started.reports.close();
     };
@@ -131,10 +134,17 @@ export class Restored {
       await reached;
     } catch (error) {
       const explained = keepFailure(session.log, logSubject(request), error);
-      if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
+      const kill = (): void => {
+        if (init && !init.exit) kernel.signal(init.fd, C.SIGKILL);
+      };
+      kill();
       await release();
       await pager?.end();
+      // It may have become known only meanwhile.
+      kill();
       await init?.exited;
+      // CRIU may have made it all the same, in its own process group, and nobody knows it.
+      if (!init) kernel.endGroup(session.pid);
       // Unreaped it would keep the sandbox, process 1 above it, from ending; it may not lead a process group yet.
       if (init && request.lifetime === 'of-its-own') kernel.reapChild(init.pid);
       throw explained;

@@ -14,6 +14,10 @@ import type { Prepared } from './restored-mounts';
 /** Builds the root, in the middle of CRIU's work. It is started while CRIU is still being loaded, and waits. */
 export class RootBuilder {
   #pipe: number | undefined;
+  #building: Promise<void> | undefined;
+  /** Whether there are processes of its own. */
+  #runs = true;
+  readonly #givenUp = new AbortController();
 
   private constructor(
     private readonly kernel: Kernel,
@@ -60,7 +64,11 @@ export class RootBuilder {
    * @param criu CRIU and the holder, which reports that it has the root
    * @throws SiltError; nothing of the builder is left then.
    */
-  async build(pid: number, criu: Started, onInit: (init: Process) => void): Promise<void> {
+  build(pid: number, criu: Started, onInit: (init: Process) => void): Promise<void> {
+    return (this.#building = this.#build(pid, criu, onInit));
+  }
+
+  async #build(pid: number, criu: Started, onInit: (init: Process) => void): Promise<void> {
     const word = Buffer.alloc(4);
     word.writeUInt32LE(pid);
     let init: Process | undefined;
@@ -75,8 +83,9 @@ export class RootBuilder {
         onInit(init);
         return true;
       },
-      onQuestion: () => this.request.onQuestion(init!, mountNamespace!),
+      onQuestion: () => this.request.onQuestion(init!, mountNamespace!, this.#givenUp.signal),
     }).finally(() => {
+      this.#runs = false;
       if (mountNamespace !== undefined) closeSync(mountNamespace);
     });
     this.started.reports.close();
@@ -84,9 +93,14 @@ export class RootBuilder {
     if (held?.name !== 'held') throw new SiltError('INTERNAL', 'the holder of the mount namespace is gone');
   }
 
-  /** It is not needed any more, unless {@link build} has been called. */
+  /** It is not needed any more. If it is in the middle of {@link build}, that ends with an error, and nothing of it runs when this settles. */
   async abandon(): Promise<void> {
-    if (this.#pipe === undefined) return;
+    if (this.#pipe === undefined) {
+      this.#givenUp.abort();
+      if (this.#runs) this.kernel.endGroup(this.started.pid);
+      await this.#building?.catch(() => undefined);
+      return;
+    }
     this.#tell(Buffer.alloc(0));
     // What it failed of meanwhile is nobody's concern.
     await this.kernel.ended(this.started).catch(() => undefined);

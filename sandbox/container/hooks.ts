@@ -59,12 +59,16 @@ export class Hooks {
    * prestart and createRuntime in the runtime's namespaces, then createContainer in those of the container, its mount namespace
    * being the one in which the root filesystem is built.
    * @param place how to enter the container's namespaces
+   * @param givenUp aborted when the creation has failed meanwhile: the hook that runs is killed, and no further one is run
    * @throws SiltError HOOK_FAILED
    */
-  async create(init: HookedCreation, place: HookPlace): Promise<void> {
-    for (const kind of ['prestart', 'createRuntime'] as const)
-      await this.#outside(kind, this.#state('creating', init.pid));
+  async create(init: HookedCreation, place: HookPlace, givenUp?: AbortSignal): Promise<void> {
+    for (const kind of ['prestart', 'createRuntime'] as const) {
+      const state = this.#state('creating', init.pid);
+      await this.#each(kind, (hook) => ({ program: outside(hook), state, givenUp }));
+    }
     await this.#each('createContainer', (hook) => ({
+      givenUp,
       program: hookProgram({ ...command(hook, []), ...place }),
       state: this.#state('creating', pidInside(init.pid)),
       container: init.pidfd,
@@ -148,6 +152,8 @@ interface HookRun {
   readonly mount?: number;
   /** It is given that one's root, too. */
   readonly chroot?: boolean;
+  /** See {@link Hooks.create}. */
+  readonly givenUp?: AbortSignal | undefined;
 }
 
 function command(hook: Hook, environment: readonly string[]): Pick<HookPlan, 'path' | 'argv' | 'env'> {
@@ -175,7 +181,8 @@ async function runHook(kernel: Kernel, hook: Hook, run: HookRun): Promise<string
     if (run.container !== undefined) donations['container'] = run.container;
     if (run.mount !== undefined) donations['mount'] = run.mount;
     if (run.chroot) donations['root'] = keep(openRootOf(run.container!));
-    const ended = await finish(kernel, run.program, donations, hook.timeout);
+    if (run.givenUp?.aborted) return GIVEN_UP;
+    const ended = await finish(kernel, run.program, donations, hook.timeout, run.givenUp);
     if (ended === undefined) return undefined;
     const printed = [
       ['stdout', stdout],
@@ -190,12 +197,16 @@ async function runHook(kernel: Kernel, hook: Hook, run: HookRun): Promise<string
   }
 }
 
-/** Starts the program, waits for its process or the timeout, and says how it ended when it was not well. */
+/** Why a hook failed that is nobody's concern any more. */
+const GIVEN_UP = 'was given up with its container';
+
+/** Starts the program, waits for its process, the timeout or that it is given up, and says how it ended when it was not well. */
 async function finish(
   kernel: Kernel,
   program: Program,
   donations: Readonly<Record<string, number>>,
   timeoutS: number | undefined,
+  givenUp: AbortSignal | undefined,
 ): Promise<string | undefined> {
   const started = kernel.start(program, donations);
   let hooked: Process | undefined;
@@ -211,8 +222,11 @@ async function finish(
   };
   const timeout = { passed: false };
   let timer: NodeJS.Timeout | undefined;
+  givenUp?.addEventListener('abort', kill);
   try {
     await awaitReports(kernel, started, ['process', 'ready'], { what: 'running a hook', onReport, abort: kill });
+    // There may have been nothing to kill at that moment.
+    if (givenUp?.aborted) kill();
     if (timeoutS !== undefined) {
       timer = setTimeout(() => {
         timeout.passed = true;
@@ -222,6 +236,7 @@ async function finish(
     // The end of the socket is that of exec.
     await started.reports.next();
     const { status, signaled } = await hooked!.exited;
+    if (givenUp?.aborted) return GIVEN_UP;
     if (timeout.passed) return `ran past its timeout of ${timeoutS} s and was killed`;
     // SIGSYS in the words of strsignal(3): the hook made a call that the container's seccomp filter kills for.
     if (signaled) return `was ended by signal ${status - 128}${status - 128 === C.SIGSYS ? ' (bad system call)' : ''}`;
@@ -231,6 +246,7 @@ async function finish(
     throw error;
   } finally {
     clearTimeout(timer);
+    givenUp?.removeEventListener('abort', kill);
     started.reports.close();
   }
 }

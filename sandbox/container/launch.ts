@@ -139,7 +139,7 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
       cpu: plan.cpu,
       stateDirectory: workshop.state.containerPath(pod.id, request.id),
       workPath: request.workPath,
-      onQuestion: (init, mountNamespace) => runHooks(creation, init, mountNamespace),
+      onQuestion: (init, mountNamespace, givenUp) => runHooks(creation, init, mountNamespace, givenUp),
     });
     return { init: restored.init, parked: restored, failures: undefined };
   } finally {
@@ -152,9 +152,12 @@ function runHooks(
   { workshop: { kernel }, pod, request, plan, hooks }: Creation,
   { pid, fd }: Process,
   mount: number,
+  givenUp?: AbortSignal,
 ): Promise<void> {
   const place = { id: request.id, cgroup: plan.cgroup.cgroup, mount };
-  return withoutLeftovers(kernel, place, () => hooks.create({ pid, pidfd: fd, mount }, hookPlace(pod, request, plan)));
+  return withoutLeftovers(kernel, place, () =>
+    hooks.create({ pid, pidfd: fd, mount }, hookPlace(pod, request, plan), givenUp),
+  );
 }
 
 /**

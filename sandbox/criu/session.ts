@@ -116,8 +116,8 @@ export class CriuSession {
 
   async #end(): Promise<void> {
     keepFindings(this.run);
-    this.#watch?.close();
-    this.#watch = undefined;
+    // Whoever still waits for a response hears that none comes.
+    this.#hangUp();
     closeSync(this.socket);
     // Its end of work is the end of its socket; if it is stuck in the middle, the tasks that it holds go on when it dies.
     const timer = setTimeout(() => this.kill(), PATIENCE_MS);
@@ -153,6 +153,8 @@ export class CriuSession {
   }
 
   #send(request: Draft<CriuRequest>): void {
+    // The answer to a question may come after the end, and the socket's number be another file's by then.
+    if (this.#ended) return;
     const bytes = CriuRequest.encode(request);
     const p = new ProgramBuilder();
     p.step('talking to CRIU').call('sendto', [this.socket, p.bytes(bytes), bytes.length, C.MSG_NOSIGNAL, 0, 0], {

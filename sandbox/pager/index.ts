@@ -85,6 +85,7 @@ export function startPager(kernel: Kernel, request: PagerRequest): StartedPager 
       keeper,
       complete,
       protect: (init) => {
+        if (!controlled) throw killed();
         const p = new ProgramBuilder();
         sendMessage(p, control, p.bytes(Buffer.from('init'), '"init"', 1), [init.fd]);
         kernel.run(p.build());
