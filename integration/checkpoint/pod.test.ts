@@ -191,6 +191,26 @@ checkpointCommandSuite('a pod', (host) => {
     await remove({ pod: old.pod, ids: [old.pod, old.ids[2]!, back] });
   }, 90_000);
 
+  // CRIU freezes them, and thaws them for what it does in them: frozen again by others it would wait for ever.
+  test('of a container whose processes are signalled meanwhile', async () => {
+    const { silt } = host();
+    const id = host().newId();
+    const words = ['sh', '-c', 'busybox dd if=/dev/zero bs=300M count=1 | sleep 1000'];
+    await silt.must(['run', '--detach', '--bundle', host().bundle(words), id]);
+    const image = join(host().directory, 'signalled');
+    let ended = false;
+    const checkpoint = silt
+      .run(['checkpoint', '--leave-running', '--image-path', image, id])
+      .finally(() => (ended = true));
+    const signals: Promise<unknown>[] = [];
+    for (; !ended; await Promise.all(signals.splice(0))) {
+      for (let i = 0; i < 2; i++) signals.push(silt.must(['kill', '--all', id, 'URG']));
+    }
+    expect(await checkpoint).toMatchObject({ code: 0, stderr: '' });
+    await silt.must(['exec', id, 'true']);
+    await silt.must(['delete', '--force', id]);
+  }, 60_000);
+
   test('that is left running goes on, and a container that was paused stays so', async () => {
     const { silt } = host();
     const pod = await startPod(['one', 'two']);

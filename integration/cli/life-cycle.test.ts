@@ -1,5 +1,5 @@
 /** create, start, state, kill, delete and their kin, each a process of its own; what they print and how they fail beside runc. */
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandLineSuite, isAlive, openFiles, runCommand, waitFor, type Runtime } from '../harness';
 
@@ -49,6 +49,19 @@ commandLineSuite('the life of a container', (host) => {
     freeze(await pidOf(silt, resumed));
     await silt.must(['delete', '--force', resumed]);
   });
+
+  test('signals to all of it do not keep it from being deleted, nor what they find of it from being sent', async () => {
+    const { silt } = host();
+    for (let round = 0; round < 6; round++) {
+      const id = host().newId();
+      await silt.must(['run', '--detach', '--bundle', host().sleeper(), id]);
+      const signals = ['URG', 'URG', 'URG', 'KILL'].map((signal) => silt.run(['kill', '--all', id, signal]));
+      await silt.must(['delete', '--force', id]);
+      for (const { code, stderr } of await Promise.all(signals))
+        if (code !== 0) expect(stderr).toMatch(/does not exist.*\(CONTAINER_NOT_FOUND\)/);
+      expect(existsSync(join(silt.root, id))).toBe(false);
+    }
+  }, 60_000);
 
   test('a container that was created and not started ends by the signals that end programs, as with runc', async () => {
     for (const runtime of both()) {

@@ -65,14 +65,17 @@ function refuseOwnProcess(pids: readonly number[], cgroup: Cgroup): void {
   });
 }
 
-/** Keeps a container frozen until the function that it gives is called. @throws SiltError TIMEOUT when it does not freeze in time. */
-export type KeepFrozen = (timeoutMs: number) => Promise<() => unknown>;
+/**
+ * Keeps a container frozen until the function that it gives is called; gives none when the container is to be left as it is.
+ * @throws when it does not freeze in time, or cannot be.
+ */
+export type KeepFrozen = (timeoutMs: number) => Promise<(() => unknown) | undefined>;
 
 /**
  * Sends a signal to every process of the container. They are frozen meanwhile, so that none forks away from under the
  * list and no pid on it changes hands (SIGKILL waits there until the thaw on v1).
  * @param keepFrozen knows of others who want it frozen, and thaws it also when this process dies in between
- * Raises SYSCALL_FAILED, INTERNAL when silt itself is in the cgroup. A container that does not freeze in time is
+ * Raises SYSCALL_FAILED, INTERNAL when silt itself is in the cgroup. A container that does not freeze, for whatever reason, is
  * signalled all the same.
  */
 export async function signalAll(
@@ -84,9 +87,7 @@ export async function signalAll(
   refuseOwnProcess(listPids(cgroup), cgroup);
   // Without a freezer, or a cgroup, as it is.
   const stands = readFreezerState(cgroup) === undefined ? undefined : keepFrozen(FREEZE_PATIENCE_MS);
-  const goOn = await stands?.catch((error: unknown) => {
-    if (!(error instanceof SiltError) || error.code !== 'TIMEOUT') throw error;
-  });
+  const goOn = await stands?.catch(() => undefined);
   try {
     for (const pid of listPids(cgroup)) sendSignal(pid, signal);
   } finally {
@@ -110,11 +111,20 @@ function killUnified(cgroup: Cgroup): boolean {
   }
 }
 
+/** Another may remove the cgroup meanwhile: then there is nobody to thaw. */
+function thawIfThere(cgroup: Cgroup): void {
+  try {
+    thaw(cgroup);
+  } catch (error) {
+    if (!(error instanceof SiltError) || !isGone(error.details.errno ?? '')) throw error;
+  }
+}
+
 /** For who kills and thaws in any case: what dies in between leaves processes that die with the next kill. */
 function frozenHere(cgroup: Cgroup): KeepFrozen {
   return async (timeoutMs) => {
     await freeze(cgroup, { timeoutMs });
-    return () => thaw(cgroup);
+    return () => thawIfThere(cgroup);
   };
 }
 
@@ -140,7 +150,7 @@ export async function killAll(
     if (!signalled) await signalAll(cgroup, 'SIGKILL', keepFrozen);
     signalled = cgroup.mode === 'v2' && signalled;
     // A frozen process of v1 dies only once it is thawed; on v2 the signal ends the freeze by itself.
-    if (cgroup.mode !== 'v2' && readFreezerState(cgroup) !== undefined) thaw(cgroup);
+    if (cgroup.mode !== 'v2' && readFreezerState(cgroup) !== undefined) thawIfThere(cgroup);
     const left = deadline - performance.now();
     if (await retryWithin(Math.min(left, ROUND_MS), isEmpty)) return;
   } while (performance.now() < deadline);

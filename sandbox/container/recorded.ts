@@ -182,7 +182,7 @@ export class RecordedContainer {
       if (fd !== undefined) closeSync(fd);
     }
     // On cgroup v1 a frozen process dies only once it is thawed; runc thaws it too.
-    if (signal === C.SIGKILL && this.#freezer.frozen) await this.#freezer.resume();
+    if (signal === C.SIGKILL && this.#freezer.frozen) await this.#freezer.resume().catch(unlessEnded(this));
   }
 
   /** Waits for the end of a checkpoint, whose CRIU lets a process run for its own purposes while it saves it. @throws SiltError WRONG_STATE. */
@@ -352,6 +352,13 @@ export class RecordedContainer {
   #notRunning(what: string): SiltError {
     return new SiltError('WRONG_STATE', `cannot ${what} container ${this.id}: container not running`, { id: this.id });
   }
+}
+
+/** For what is done for a container to end: whoever deletes it at the same time may be faster. */
+function unlessEnded(container: RecordedContainer): (error: unknown) => void {
+  return (error) => {
+    if (container.status !== 'stopped') throw error;
+  };
 }
 
 /** For a kill of what may have ended by itself. */

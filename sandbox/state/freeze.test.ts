@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { refusalOf } from '../../errors/testing/refusal';
 import { loadNative, openInterpreter } from '../../native';
-import { Kernel } from '../../syscall';
+import { C, Kernel, ProgramBuilder } from '../../syscall';
 import { bundleForTest } from '../../tools/bundle-for-test';
 import { type Cgroup, signalAll } from '../cgroup';
 import { makeTree, type Tree } from '../cgroup/tree';
@@ -53,6 +53,7 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
   let cgroup: Cgroup;
   beforeEach(() => {
     tree = makeTree(kind.files);
+    mkdirSync(join(tree.root, 'state'));
     const path = join(tree.root, 'cg');
     const version = mode === 'v2' ? 2 : 1;
     cgroup = { mode, directories: [{ version, mountPoint: tree.root, controllers: kind.controllers, path }] };
@@ -140,24 +141,65 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
     expect(isFrozen()).toBe(false);
   });
 
-  test('a signal to all finds it frozen, and thaws it for nobody else', async () => {
-    const child = spawn('/bin/sleep', ['600']);
-    const signalled = once(child, 'exit');
-    tree.write('cg/cgroup.procs', `${child.pid}\n`);
-    const release = await lease();
-    await signalAll(cgroup, 'SIGUSR1', record().keepFrozen);
-    expect((await signalled)[1]).toBe('SIGUSR1');
-    expect(isFrozen()).toBe(true);
-    await release();
-    expect(isFrozen()).toBe(false);
-    let within: boolean | undefined;
-    tree.write('cg/cgroup.procs', '');
-    await signalAll(cgroup, 'SIGUSR1', async (timeoutMs) => {
-      const goOn = await record().keepFrozen(timeoutMs);
-      within = isFrozen();
-      return goOn;
+  describe('a signal to all', () => {
+    /** Whether it was frozen while the signals were sent, and is after that; they have arrived then. */
+    async function signal(): Promise<[boolean | undefined, boolean]> {
+      const child = spawn('/bin/sleep', ['600']);
+      const exit = once(child, 'exit');
+      tree.write('cg/cgroup.procs', `${child.pid}\n`);
+      let within: boolean | undefined;
+      await signalAll(cgroup, 'SIGUSR1', async (timeoutMs) => {
+        try {
+          return await record().keepFrozen(timeoutMs);
+        } finally {
+          within = isFrozen();
+        }
+      });
+      expect((await exit)[1]).toBe('SIGUSR1');
+      return [within, isFrozen()];
+    }
+
+    test('finds it frozen, and thaws it', async () => {
+      expect(await signal()).toEqual([true, false]);
     });
-    expect([within, isFrozen()]).toEqual([true, false]);
+
+    test('thaws it for nobody else who wants it frozen', async () => {
+      const release = await lease();
+      expect(await signal()).toEqual([true, true]);
+      await release();
+      expect(isFrozen()).toBe(false);
+      await record().pause();
+      expect(await signal()).toEqual([true, true]);
+    });
+
+    test('leaves one frozen that somebody without a record has frozen', async () => {
+      tree.write(kind.file, kind.frozen);
+      expect(await signal()).toEqual([true, true]);
+    });
+
+    // CRIU thaws what a checkpoint has a lease on, for its own purposes.
+    test('does not freeze what somebody with a lease has thawed', async () => {
+      const release = await lease();
+      tree.write(kind.file, kind.thawed);
+      expect(await signal()).toEqual([false, false]);
+      await release();
+    });
+
+    test('is sent when the record is gone, and does not bring it back', async () => {
+      rmSync(join(tree.root, 'state'), { recursive: true });
+      expect(await signal()).toEqual([false, false]);
+      expect(existsSync(join(tree.root, 'state'))).toBe(false);
+    });
+
+    test('is sent when somebody else has the record’s lock', async () => {
+      await lease().then((release) => release());
+      const lock = openSync(join(tree.root, 'state/freeze.lock'), 'r');
+      const p = new ProgramBuilder();
+      p.step('locking').call('flock', [lock, C.LOCK_EX]);
+      kernel.run(p.build());
+      expect(await signal()).toEqual([false, false]);
+      closeSync(lock);
+    });
   });
 
   test('nothing stays open or runs on after a release', async () => {

@@ -1,8 +1,8 @@
-import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../../syscall';
-import { type Cgroup, freeze, FREEZE_TIMEOUT_MS, isFrozen, type KeepFrozen, thaw } from '../cgroup';
+import { type Cgroup, freeze, FREEZE_TIMEOUT_MS, isFrozen, type KeepFrozen, readFreezerState, thaw } from '../cgroup';
 
 /**
  * Who wants a container frozen: the user, who paused it, and any number of leases, each held by a process that reads the
@@ -20,6 +20,7 @@ export class FreezeRecord {
   readonly #leases: string;
   readonly #lock: string;
 
+  /** @param directory of the container's state; never made here, so that none comes back that is being removed */
   constructor(
     private readonly kernel: Kernel,
     private readonly cgroup: Cgroup,
@@ -28,7 +29,6 @@ export class FreezeRecord {
     this.#paused = join(directory, 'paused');
     this.#leases = join(directory, 'leases');
     this.#lock = join(directory, 'freeze.lock');
-    mkdirSync(directory, { recursive: true });
   }
 
   get paused(): boolean {
@@ -52,12 +52,7 @@ export class FreezeRecord {
   async resume(): Promise<void> {
     await this.#locked(() => {
       rmSync(this.#paused, { force: true });
-      const leases = openSync(this.#leases, 'a');
-      try {
-        if (this.#flock(leases, C.LOCK_EX | C.LOCK_NB)) thaw(this.cgroup);
-      } finally {
-        closeSync(leases);
-      }
+      if (!this.#isLeased()) thaw(this.cgroup);
       return Promise.resolve();
     });
   }
@@ -72,26 +67,58 @@ export class FreezeRecord {
     [controlRead, controlWrite] = this.kernel.pipe(),
     timeoutMs = FREEZE_TIMEOUT_MS,
   ): Promise<() => Promise<void>> {
-    const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
-    closeSync(controlRead);
-    const release = async (): Promise<void> => {
-      closeSync(controlWrite);
-      await this.kernel.ended(started);
-    };
+    const lease = this.#startLease([controlRead, controlWrite]);
     try {
-      if (!(await started.reports.next())) {
-        throw new SiltError('INTERNAL', 'cannot freeze: the process that was to hold the lease was killed');
-      }
+      await lease.held();
       await this.#locked(() => freeze(this.cgroup, { timeoutMs }));
-      return release;
+      return lease.release;
     } catch (error) {
-      await release();
+      await lease.release();
       throw error;
     }
   }
 
-  /** For who signals all of it. */
-  readonly keepFrozen: KeepFrozen = (timeoutMs) => this.lease(undefined, timeoutMs);
+  /**
+   * For who signals all of it: frozen by a lease of its own if nobody else wants it frozen, and with whom it is frozen for if it is.
+   * Never frozen again when one who has a lease has let it run, as CRIU does in the middle of a checkpoint: nobody would thaw it.
+   */
+  readonly keepFrozen: KeepFrozen = async (timeoutMs) => {
+    let lease: { readonly release: () => Promise<void> } | undefined;
+    try {
+      await this.#locked(async () => {
+        const others = this.#isLeased();
+        const frozen = isFrozen(this.cgroup);
+        const mayFreeze = !others && !frozen && !this.paused && readFreezerState(this.cgroup) !== 'freezing';
+        if (!mayFreeze && !(others && frozen)) return;
+        const mine = (lease = this.#startLease(this.kernel.pipe()));
+        await mine.held();
+        if (mayFreeze) await freeze(this.cgroup, { timeoutMs });
+      }, timeoutMs);
+    } catch (error) {
+      await lease?.release();
+      throw error;
+    }
+    return lease?.release;
+  };
+
+  /** Starts the process that holds a lease; `control` is kept. */
+  #startLease([controlRead, controlWrite]: readonly [number, number]): {
+    readonly held: () => Promise<void>;
+    readonly release: () => Promise<void>;
+  } {
+    const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
+    closeSync(controlRead);
+    return {
+      held: async () => {
+        if (await started.reports.next()) return;
+        throw new SiltError('INTERNAL', 'cannot freeze: the process that was to hold the lease was killed');
+      },
+      release: async () => {
+        closeSync(controlWrite);
+        await this.kernel.ended(started);
+      },
+    };
+  }
 
   /** Holds the lease; at the end of the pipe thaws, unless another lease is held or the user has paused. */
   #leaseProgram(): Program {
@@ -104,7 +131,7 @@ export class FreezeRecord {
     read(p, p.donated('control'), 1);
     p.step('ending a lease on the container’s freezer');
     // The container may have been deleted meanwhile, and its directory with it.
-    const lock = open(p, this.#lock, 'O_RDWR|O_CREAT', { mode: 0o600, tolerate: ['ENOENT'] });
+    const lock = open(p, this.#lock, 'O_RDWR', { tolerate: ['ENOENT'] });
     p.call('flock', [lock, C.LOCK_EX], { retry: true, tolerate: ['EBADF'] });
     const end = p.label();
     const others = p.slot('others');
@@ -123,14 +150,29 @@ export class FreezeRecord {
   /**
    * Runs `body` under the lock. Waiting is done in the event loop, never in flock(2): the holder may be this very process,
    * in the middle of a freeze that takes its time.
+   * @throws SiltError TIMEOUT when it is not to be had within `patienceMs`.
    */
-  async #locked<T>(body: () => Promise<T>): Promise<T> {
+  async #locked<T>(body: () => Promise<T>, patienceMs = Infinity): Promise<T> {
     const fd = openSync(this.#lock, 'a');
+    const deadline = performance.now() + patienceMs;
     try {
-      while (!this.#flock(fd, C.LOCK_EX | C.LOCK_NB)) await new Promise((resolve) => setTimeout(resolve, 2));
+      while (!this.#flock(fd, C.LOCK_EX | C.LOCK_NB)) {
+        if (performance.now() > deadline) throw new SiltError('TIMEOUT', `${this.#lock} is held by another process`);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
       return await body();
     } finally {
       closeSync(fd);
+    }
+  }
+
+  /** Whether anybody has a lease. Under the lock. */
+  #isLeased(): boolean {
+    const leases = openSync(this.#leases, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      return !this.#flock(leases, C.LOCK_EX | C.LOCK_NB);
+    } finally {
+      closeSync(leases);
     }
   }
 

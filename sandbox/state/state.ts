@@ -31,6 +31,8 @@ export interface RecordedProcess {
 
 /** Names of pods that are being taken down: this, the pid of who does it, and the pod's. */
 const GONE = '.gone-';
+/** Who signals a container may be taking a lease on its freezer: files can appear in a directory while it is being removed. */
+const WHOLE = { recursive: true, force: true, maxRetries: 100, retryDelay: 0 } as const;
 /** What a pod's directory may have before its state is in it. */
 const UNFINISHED: readonly string[] = ['pod.json.new', 'abandoned'];
 
@@ -162,11 +164,11 @@ export class StateDirectory {
     const recorded = ifFound(() => this.#readContainer({ pod, id }));
     if (recorded?.filestore !== undefined) removeFilestore(recorded.filestore);
     if (recorded?.seedLayer !== undefined) rmSync(recorded.seedLayer.use, { force: true });
-    rmSync(this.containerPath(pod, id), { recursive: true, force: true });
+    rmSync(this.containerPath(pod, id), WHOLE);
   }
 
   removePod(pod: string): void {
-    rmSync(this.podPath(pod), { recursive: true, force: true });
+    rmSync(this.podPath(pod), WHOLE);
   }
 
   /** @throws SiltError CONTAINER_NOT_FOUND. */
@@ -217,7 +219,7 @@ export class StateDirectory {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }
-    rmSync(gone, { recursive: true, force: true });
+    rmSync(gone, WHOLE);
   }
 
   /** Is there nothing at the place of this pod's state, or a directory in which none was ever completed? */
