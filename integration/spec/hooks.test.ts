@@ -312,6 +312,15 @@ commandLineSuite('hooks that call the runtime', (host) => {
     await host().silt.must(['delete', '--force', pod]);
   });
 
+  test('once it has ended are told so, too', async () => {
+    const id = host().newId();
+    const { hooks, log } = calling('poststop', [['delete', '--force', id], ['state', id]]); // prettier-ignore
+    await host().silt.must(['run', '--bundle', host().bundle(['true'], { hooks }), id]);
+    const said = readFileSync(log, 'utf8');
+    expect(said).toMatch(/which waits for this command to end: it is run by a hook of this pod's .*POD_BUSY/);
+    expect(said.match(/^= .*/gm)).toEqual(['= 1', '= 1']);
+  });
+
   test('once it has started may change it, as with runc', async () => {
     const id = host().newId();
     const { hooks, log } = calling('poststart', [['update', '--pids-limit', '77', id], ['pause', id], ['resume', id]]); // prettier-ignore

@@ -4,7 +4,7 @@ import { type Container, createContainer } from '.';
 import type { ContainerRequest } from './plan';
 import { joinedPod } from '../pod/membership';
 import { Pod } from '../pod/pod';
-import { lockPod } from '../state/lock';
+import { lockPod, waitingForHook } from '../state/lock';
 import { endPod, startPod } from '../pod/start';
 import type { Workshop } from '../workshop';
 
@@ -38,12 +38,18 @@ export async function createIndependent(
   const joined = joinedPod(id, spec);
   const unlock = await lockPod(workshop, joined ?? id, joined === undefined);
   if (!unlock) throw noSuchPod(id, joined!);
+  // The container's later hooks are not run under the lock.
+  let isLocked = true;
   try {
     const other = state.containerIfAny(id);
     if (other) throw exists(id, state.containerPath(other.pod, id));
     const pod = joined === undefined ? await newPod(workshop, id, spec) : attachPod(workshop, id, joined);
     try {
-      const container = await createContainer(workshop, pod, { ...request, lifetime: 'of-its-own' });
+      const container = await createContainer(workshop, pod, {
+        ...request,
+        lifetime: 'of-its-own',
+        aroundHooks: (wait) => (isLocked ? waitingForHook(state, pod.id, wait) : wait()),
+      });
       pod.detach();
       return { container, pod };
     } catch (error) {
@@ -52,6 +58,7 @@ export async function createIndependent(
       throw error;
     }
   } finally {
+    isLocked = false;
     unlock();
   }
 }

@@ -31,7 +31,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
   if (pod.isEnding()) throw podEnding(pod.id, request.id);
   const { state } = workshop;
   const undo = new UndoStack();
-  const hooks = new Hooks(workshop.kernel, request);
+  const hooks = new Hooks(workshop.kernel, request, request.aroundHooks);
   let launched = false;
   // A creation that fails once there is something for hooks to see ends as a deletion does (runtime.md, "Lifecycle").
   undo.add(() => (launched ? hooks.deleted(warningsOf(workshop)) : undefined));

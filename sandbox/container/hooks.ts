@@ -45,9 +45,11 @@ const SHOWN_OUTPUT = 4096;
  * as runc has it.
  */
 export class Hooks {
+  /** @param around what waits for a hook, for who waits under the pod's lock: see waitingForHook */
   constructor(
     private readonly kernel: Kernel,
     private readonly subject: HookSubject,
+    private readonly around = <T>(wait: () => Promise<T>): Promise<T> => wait(),
   ) {}
 
   /** Whether there is any hook that runs while the root filesystem is built and the host's is still there. */
@@ -134,7 +136,7 @@ export class Hooks {
   }
 
   async #run(kind: HookKind, i: number, hook: Hook, run: HookRun): Promise<void> {
-    const failed = await runHook(this.kernel, hook, run);
+    const failed = await this.around(() => runHook(this.kernel, hook, run));
     if (failed === undefined) return;
     // The first words are runc's, which people look for.
     const message = `error running ${kind} hook #${i}: ${hook.path} ${failed}`;

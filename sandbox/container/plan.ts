@@ -55,6 +55,8 @@ export interface ContainerRequest {
   /** `with-caller` unless told. A container that lives on its own is started through its state directory. */
   readonly lifetime?: Lifetime;
   readonly extras?: ProcessExtras;
+  /** Around each hook, see {@link Hooks}. */
+  readonly aroundHooks?: <T>(wait: () => Promise<T>) => Promise<T>;
   /** Mounts that the spec does not list. */
   readonly ownMounts?: readonly BindStep[];
 }

@@ -14,7 +14,7 @@ import { FreezeRecord } from '../state/freeze';
 import { Hooks } from './hooks';
 import { namespacesHeld, Pod } from '../pod/pod';
 import { memoryFailure } from '../pager/record';
-import { withPodLock } from '../state/lock';
+import { waitingForHook, withPodLock } from '../state/lock';
 import { endOf, type Lifetime, Process, signalToParked } from '../process/process';
 import { endPod } from '../pod/start';
 import { isParked, startThroughSocket } from '../state/start-socket';
@@ -100,6 +100,13 @@ export class RecordedContainer {
     return new Hooks(this.workshop.kernel, { id, bundle: this.state.bundle, spec });
   }
 
+  /** For who holds the pod's lock. */
+  get #hooksUnderLock(): Hooks {
+    const { workshop, id, spec, state } = this;
+    const subject = { id, bundle: state.bundle, spec };
+    return new Hooks(workshop.kernel, subject, (wait) => waitingForHook(workshop.state, state.pod, wait));
+  }
+
   get #freezer(): FreezeRecord {
     return new FreezeRecord(this.workshop.kernel, this.cgroup, this.#directory);
   }
@@ -134,7 +141,7 @@ export class RecordedContainer {
     if (pidfd === undefined) throw this.#notRunning('start');
     try {
       const place = this.#planExec(this.spec.process!);
-      await this.#hooks.start({ pid, pidfd }, place);
+      await this.#hooksUnderLock.start({ pid, pidfd }, place);
       await startThroughSocket(kernel, this.#directory, this.state.startFailures ?? []);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
@@ -327,7 +334,7 @@ export class RecordedContainer {
   /** None for a container whose creation was cut short before its spec was kept. */
   get #hooksIfAny(): Hooks | undefined {
     try {
-      return this.#hooks;
+      return this.#hooksUnderLock;
     } catch (error) {
       if (error instanceof SiltError && error.code === 'CONTAINER_NOT_FOUND') return undefined;
       throw error;

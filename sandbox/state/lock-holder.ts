@@ -17,9 +17,20 @@ export function flockHolder(fd: number): number | undefined {
 
 /** Whether that process has started this one, or who did. One that is this very process is not meant. */
 export function isAncestor(pid: number): boolean {
-  let one = parentOf(readlinkSync('/proc/self'));
+  let one = parentOf(ownPid());
   while (one > 0 && one !== pid) one = parentOf(`${one}`);
   return one === pid;
+}
+
+/** The pid of this process. */
+export function ownPid(): string {
+  return readlinkSync('/proc/self');
+}
+
+/** A pid that {@link ownPid} gave another process, which has left it in a file; undefined without one. */
+export function readPid(path: string): number | undefined {
+  const text = textOf(path);
+  return text === '' ? undefined : Number(text);
 }
 
 /** The command line of a process; empty when it is gone or cannot be seen. */

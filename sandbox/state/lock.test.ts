@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusalOf } from '../../errors/testing/refusal';
 import { loadNative, openInterpreter } from '../../native';
 import { Kernel } from '../../syscall';
 import { bundleForTest } from '../../tools/bundle-for-test';
-import { lockPod } from './lock';
-import { StateDirectory } from './state';
+import { lockPod, waitingForHook } from './lock';
+import { HOOK_WAIT, StateDirectory } from './state';
 
 const interpreter = openInterpreter();
 const kernel = new Kernel(loadNative(), interpreter);
@@ -81,12 +81,27 @@ describe('with another process', () => {
     return said.toString();
   };
 
-  test('who waits for a process that waits for its end is told so at once', async () => {
-    const unlock = (await lockPod({ kernel, state: new StateDirectory(root) }, 'pod', true))!;
-    const said = await output(run());
+  test('who is run by a hook that the holder waits for is told so at once', async () => {
+    const state = new StateDirectory(root);
+    const unlock = (await lockPod({ kernel, state }, 'pod', true))!;
+    const said = await waitingForHook(state, 'pod', () => output(run()));
+    expect(existsSync(join(state.podPath('pod'), HOOK_WAIT))).toBe(false);
     unlock();
     expect(said).toContain(`POD_BUSY pod pod is held by process ${process.pid} (`);
     expect(said).toContain('which waits for this command to end');
+  });
+
+  test('who only runs below the holder, as in a container of the shim’s, waits for its turn', async () => {
+    const state = new StateDirectory(root);
+    const unlock = (await lockPod({ kernel, state }, 'pod', true))!;
+    // What one who was killed in the middle of a hook has left.
+    writeFileSync(join(state.podPath('pod'), HOOK_WAIT), '1');
+    const child = run();
+    const said = output(child);
+    const looked = new Promise((resolve) => setTimeout(resolve, 1500, 'waits'));
+    expect(await Promise.race([said, looked])).toBe('waits');
+    unlock();
+    expect(await said).toMatch(/^locked /);
   });
 
   test('who waits for long is told for whom, and does not wait for ever', async () => {

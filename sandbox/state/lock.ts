@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
-import { commandOf, flockHolder, isAncestor } from './lock-holder';
-import type { StateDirectory } from './state';
+import { commandOf, flockHolder, isAncestor, ownPid, readPid } from './lock-holder';
+import { HOOK_WAIT, type StateDirectory } from './state';
 
 /** Between two tries for a lock that is taken: at first as short as what most commands do under it. */
 const RETRY_MS = { first: 1, last: 32 } as const;
@@ -30,8 +31,8 @@ export interface LockContext {
  * very process, in the middle of a checkpoint that takes minutes.
  * @param make make the directory if it is not there
  * @returns what gives the lock back, or undefined when there is no such pod.
- * @throws SiltError POD_BUSY, naming who holds it: after ten minutes, and at once when that is who waits for this process, as silt does
- * for a hook.
+ * @throws SiltError POD_BUSY, naming who holds it: after ten minutes, and at once when this process is below a hook that the holder
+ * waits for, see {@link waitingForHook}.
  */
 export async function lockPod(context: LockContext, pod: string, make = false): Promise<(() => void) | undefined> {
   const path = context.state.podPath(pod);
@@ -81,7 +82,33 @@ export async function withPodLock<T>(
   }
 }
 
-async function lockInLoop({ kernel, warn, patience = PATIENCE }: LockContext, pod: string, fd: number): Promise<void> {
+/**
+ * Waits for a hook under the pod's lock, and says so meanwhile: the hook's commands that want the lock are refused, as the wait would
+ * never end. The lock alone does not say it: its holder may be a shim, with a container's processes below it that it does not wait for.
+ */
+export async function waitingForHook<T>(state: StateDirectory, pod: string, hook: () => Promise<T>): Promise<T> {
+  const path = hookWaitPath(state, pod);
+  try {
+    writeFileSync(path, ownPid());
+  } catch {
+    // On a full disk: the hook matters more. Its commands wait then as long as anybody's.
+  }
+  try {
+    return await hook();
+  } finally {
+    rmSync(path, { force: true });
+  }
+}
+
+function hookWaitPath(state: StateDirectory, pod: string): string {
+  return join(state.podPath(pod), HOOK_WAIT);
+}
+
+async function lockInLoop(
+  { kernel, state, warn, patience = PATIENCE }: LockContext,
+  pod: string,
+  fd: number,
+): Promise<void> {
   const p = new ProgramBuilder();
   const result = p.slot('result');
   const how = C.LOCK_EX | C.LOCK_NB;
@@ -93,7 +120,8 @@ async function lockInLoop({ kernel, warn, patience = PATIENCE }: LockContext, po
     const now = performance.now();
     if (now >= nextLook) {
       const holder = flockHolder(fd);
-      if (holder !== undefined && isAncestor(holder)) throw heldByCaller(pod, holder);
+      if (holder !== undefined && readPid(hookWaitPath(state, pod)) === holder && isAncestor(holder))
+        throw heldForHook(pod, holder);
       const waitedMs = now - began;
       if (waitedMs >= patience.mostMs) throw heldTooLong(pod, holder, waitedMs);
       if (waitedMs >= patience.silentMs && !told) warn?.(`waiting for pod ${pod}, which ${describe(holder)} holds`);
@@ -105,8 +133,8 @@ async function lockInLoop({ kernel, warn, patience = PATIENCE }: LockContext, po
 }
 
 /** A hook's command: its wait would never end. */
-function heldByCaller(pod: string, holder: number): SiltError {
-  const message = `pod ${pod} is held by ${describe(holder)}, which waits for this command to end: a hook that runs before the container has started cannot change or save it; a poststart hook can`;
+function heldForHook(pod: string, holder: number): SiltError {
+  const message = `pod ${pod} is held by ${describe(holder)}, which waits for this command to end: it is run by a hook of this pod's that silt waits for, and the pod cannot be changed or saved meanwhile`;
   return new SiltError('POD_BUSY', message, { id: pod });
 }
 

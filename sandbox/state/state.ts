@@ -31,10 +31,12 @@ export interface RecordedProcess {
 
 /** Names of pods that are being taken down: this, the pid of who does it, and the pod's. */
 const GONE = '.gone-';
+/** A file in a pod's directory while the holder of the pod's lock waits for a hook: its pid. See waitingForHook. */
+export const HOOK_WAIT = 'hook-wait';
 /** Who signals a container may be taking a lease on its freezer: files can appear in a directory while it is being removed. */
 const WHOLE = { recursive: true, force: true, maxRetries: 100, retryDelay: 0 } as const;
 /** What a pod's directory may have before its state is in it. */
-const UNFINISHED: readonly string[] = ['pod.json.new', 'abandoned'];
+const UNFINISHED: readonly string[] = ['pod.json.new', 'abandoned', HOOK_WAIT];
 
 /** Recorded while there is no process yet. */
 export const NO_PROCESS: RecordedProcess = { pid: 0, startTime: '' };
