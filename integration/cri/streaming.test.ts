@@ -12,6 +12,12 @@ async function open(pod: TestPod, method: string, request: object): Promise<Stre
   return StreamingSession.open((await pod.client.call<{ url: string }>(method, request)).url);
 }
 
+/** Runs httpd in a pod, and waits until it listens. */
+async function serve(pod: TestPod, port: number): Promise<void> {
+  const id = await pod.run(['httpd', '-f', '-p', `127.0.0.1:${port}`, '-h', '/etc']);
+  await pod.sh(id, `until wget -q -O /dev/null http://127.0.0.1:${port}/motd; do sleep 0.05; done`);
+}
+
 criSuite('streams of a pod', { onlyPeer: 'system' }, (kubelet) => {
   test('exec: input, output, errors and exit status; with a terminal and its size', async () => {
     await kubelet().withPod({}, async (pod) => {
@@ -62,7 +68,7 @@ criSuite('streams of a pod', { onlyPeer: 'system' }, (kubelet) => {
 
   test('port forwarding reaches a server on the pod’s loopback', async () => {
     await kubelet().withPod({}, async (pod) => {
-      await pod.run(['httpd', '-f', '-p', '127.0.0.1:8080', '-h', '/etc']);
+      await serve(pod, 8080);
       const { url } = await pod.client.call<{ url: string }>('PortForward', { id: pod.id, port: [8080] });
       const session = await StreamingSession.open(`${url}?port=8080`);
       session.send('GET /motd HTTP/1.0\r\n\r\n');
@@ -80,7 +86,7 @@ criSuite('streams of a pod', { onlyPeer: 'system' }, (kubelet) => {
       const { port } = server.address() as AddressInfo;
       server.close();
       await once(server, 'close');
-      await pod.run(['httpd', '-f', '-p', `127.0.0.1:${port}`, '-h', '/etc']);
+      await serve(pod, port);
       const { url } = await pod.client.call<{ url: string }>('PortForward', { id: pod.id, port: [port] });
       const session = await StreamingSession.open(`${url}?port=${port}`);
       session.send('GET /motd HTTP/1.0\r\n\r\n');

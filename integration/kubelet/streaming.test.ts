@@ -80,6 +80,7 @@ kubeletSuites('streams of a kubelet’s pods', (kubelet) => {
       containers: [{ ...image, name: 'web', ...sh('httpd -f -p 127.0.0.1:8080 -h /etc') }],
     });
     await kubelet().ready('ports');
+    await kubelet().sh('ports', 'web', 'until wget -q -O /dev/null http://127.0.0.1:8080/motd; do sleep 0.05; done');
     const get = (port: string, pattern: RegExp, channel: 'stdin' | 'stdout'): Promise<void> =>
       kubelet().stream(path('portForward', 'ports'), [['port', port]], async (session) => {
         session.send('GET /motd HTTP/1.0\r\n\r\n');

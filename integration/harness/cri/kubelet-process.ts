@@ -237,8 +237,11 @@ export class KubeletProcess {
     const words = new URLSearchParams(query.map(([key, value]): [string, string] => [key, value])).toString();
     try {
       const session = await StreamingSession.open(`http://127.0.0.1:${port}/${path}?${words}`);
-      await use(session);
-      session.close();
+      try {
+        await use(session);
+      } finally {
+        session.close();
+      }
     } finally {
       relay.close();
     }
