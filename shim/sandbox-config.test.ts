@@ -19,6 +19,7 @@ test.each([
 test.each([
   ['CONTAINER', NamespaceMode.CONTAINER],
   ['TARGET', NamespaceMode.TARGET],
+  ['7', 7],
 ])('a user namespace of the mode %s is refused', (name, mode) => {
   expect(() => describeSandbox(withUsers(mode), '')).toThrow(
     `cannot create the pod: its user namespace is to have the mode ${name}, but can be its own (POD) or the host's (NODE)`,

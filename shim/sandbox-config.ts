@@ -25,7 +25,8 @@ export function describeSandbox(config: PodSandboxConfig | undefined, netnsPath:
   const { usernsOptions } = modes ?? {};
   const isPods = usernsOptions?.mode === NamespaceMode.POD;
   if (usernsOptions && !isPods && usernsOptions.mode !== NamespaceMode.NODE) {
-    const mode = usernsOptions.mode === NamespaceMode.CONTAINER ? 'CONTAINER' : 'TARGET';
+    const { mode: number } = usernsOptions;
+    const [mode = number] = Object.entries(NamespaceMode).find(([, known]) => known === number) ?? [];
     throw new SiltError(
       'REQUEST_INVALID',
       `cannot create the pod: its user namespace is to have the mode ${mode}, but can be its own (POD) or the host's (NODE)`,
