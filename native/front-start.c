@@ -12,6 +12,7 @@
 #define EADDRINUSE 98
 #define ENOENT 2
 #define ENAMETOOLONG 36
+#define ETIMEDOUT 110
 #define ECONNREFUSED 111
 
 #define ADDRESS_FILE "address"
@@ -122,8 +123,11 @@ void front_start(const struct front *front, const struct front_flags *flags)
 	if (!failure.result)
 		front_exit(0);
 
-	/* Nobody has the address. A server that has the socket ends the pod when nobody comes. */
-	if (listener >= 0) {
+	/*
+	 * Nobody has the address. A server that has the socket ends the pod when nobody comes. One that has not answered may
+	 * still take it, and until then the name keeps a later start from making another pod of this id beside it.
+	 */
+	if (listener >= 0 && failure.result != -ETIMEDOUT) {
 		CALL(unlinkat, AT_FDCWD, path, 0);
 		CALL(unlinkat, AT_FDCWD, ADDRESS_FILE, 0);
 	}

@@ -1,4 +1,3 @@
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadNative, openInterpreter } from '../native';
 import type { Spec } from '../oci';
@@ -36,9 +35,8 @@ export async function cleanUp(args: ShimArguments): Promise<void> {
     if (container && spec?.hooks?.poststop?.length) await runPoststop(container, spec);
     // Of a shim of version 3, containerd cleans up the pod alone: its containers went through the connection that has ended.
     if (pod === args.id && !(await answers(socket))) await removeLeftPod(siltRoot(), state, pod);
-    if (!state.hasPod(pod)) rmSync(socket, { force: true });
-    // That of the process too, in which nobody else may be left to see to it.
-    await removeDeadSockets(openKernel(), join(siltRoot(), 's'));
+    // The pod's, unless somebody serves the pod, and that of the process, in which nobody else may be left to see to it.
+    await removeDeadSockets(openKernel(), join(siltRoot(), 's'), true);
   }
   const answer = DeleteResponse.encode({ pid, exitStatus: SIGKILLED, exitedAt: timestampOf(new Date()) });
   process.stdout.write(answer);

@@ -60,10 +60,10 @@ export class PodKeeper {
     return startPod(workshop, { id: this.id, spec, ...(this.socket === '' ? {} : { socket: this.socket }) });
   }
 
-  /** Ends the pod, if there is one, and removes its state. */
+  /** Ends the pod, if there is one, and removes its state. What else has that name is another shim's. */
   async end(): Promise<void> {
     const pod = await this.#pod?.catch(() => undefined);
     this.#pod = undefined;
-    await endPod(this.workshop, this.id, pod);
+    if (pod) await endPod(this.workshop, this.id, pod);
   }
 }

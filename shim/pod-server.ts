@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Server as TtrpcServer } from 'ttrpc';
 import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
 import { type Config, type Host, parseConfig, readConfig, StateDirectory, type Workshop } from '../sandbox';
@@ -20,6 +21,8 @@ import { TaskService } from './task-service';
 
 const EVENTS_AT_END_MS = 2000;
 const CALLS_AT_END_MS = 1000;
+/** What a Create has made is taken back first, with the hooks that see its end. */
+const CREATES_AT_END_MS = 10_000;
 
 /** What all pods of a process use. */
 export interface PodServerContext {
@@ -134,6 +137,9 @@ export class PodServer {
     try {
       await this.#tasks.end();
       await this.#pod.end();
+      await within(CREATES_AT_END_MS, this.#tasks.createsEnded());
+      // A Create that had not come to the pod yet has found none, and started one.
+      await this.#pod.end();
     } finally {
       await this.#publisher.close(EVENTS_AT_END_MS);
       await this.#ttrpc.shutdown({ timeoutMs: CALLS_AT_END_MS });
@@ -142,6 +148,13 @@ export class PodServer {
       this.#settleEnded();
     }
   }
+}
+
+/** Waits for the end of something, but no longer than this. */
+async function within(ms: number, ended: Promise<void>): Promise<void> {
+  const done = new AbortController();
+  await Promise.race([ended, sleep(ms, undefined, { signal: done.signal }).catch(() => undefined)]);
+  done.abort();
 }
 
 /** The configuration; of one that cannot be read the first Create or StartSandbox tells, as nobody hears a server that ends. */

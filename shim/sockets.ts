@@ -67,10 +67,11 @@ export function answers(path: string): Promise<boolean> {
 
 /**
  * Removes the sockets in a directory that nobody listens on: a shim that was killed leaves its own, and containerd does not
- * always ask for its removal. Does nothing when another process is at work there.
+ * always ask for its removal.
+ * @param wait false: does nothing when another process is at work there
  */
-export async function removeDeadSockets(kernel: Kernel, directory: string): Promise<void> {
-  const lock = lockSockets(kernel, directory, false);
+export async function removeDeadSockets(kernel: Kernel, directory: string, wait = false): Promise<void> {
+  const lock = lockSockets(kernel, directory, wait);
   if (lock === undefined) return;
   try {
     // Asking the kernel's list first keeps the live shims out of it.

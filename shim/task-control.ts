@@ -29,6 +29,17 @@ export async function killTask(
   if (signal === C.SIGKILL && freezer.frozen) await freezer.resume();
 }
 
+/** Kills all of a container that has not ended, and its first process too if somebody has moved that out of the container's cgroup. */
+export async function killWholeTask(task: Task): Promise<void> {
+  const { init } = task;
+  try {
+    init.process.signal(C.SIGKILL);
+  } catch (error) {
+    if (!(error instanceof SiltError && error.code === 'PROCESS_NOT_FOUND')) throw error;
+  }
+  await killTask(task, init, { id: init.id, execId: '', signal: C.SIGKILL, all: true });
+}
+
 /** The end of the first process is the end of all: SIGKILL needs no list, except in a pid namespace that is shared. */
 async function signalAll({ init, freezer: { keepFrozen } }: Task, signal: number): Promise<void> {
   const { cgroup } = init.container;

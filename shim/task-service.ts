@@ -4,14 +4,13 @@ import { parseProcess, parseResources } from '../oci';
 import { goZeroTime, specText, type TaskAnswer, type TaskMethod, type TaskRequest, timestampOf } from '../proto';
 import { podEnding, updateContainer } from '../sandbox';
 import { withPodLock } from '../sandbox/state/lock';
-import { C } from '../syscall';
 import { checkpointTask } from './checkpoint-task';
 import { createTask, type TaskCreation } from './create-task';
 import type { Caller } from './service-handlers';
 import { Stdio } from './stdio';
 import { ExecTask, type InitTask, type Task, type TaskProcess } from './task';
 import { packMetrics, pidsOf, stateOf } from './task-answers';
-import { checkSignal, killTask, pauseTask, refusePaused, resumeTask } from './task-control';
+import { checkSignal, killTask, killWholeTask, pauseTask, refusePaused, resumeTask } from './task-control';
 import { UnmatchedSeeds } from './unmatched-seeds';
 
 type Handlers = {
@@ -26,8 +25,8 @@ export interface TaskServiceOptions extends Omit<TaskCreation, 'noteAnnotations'
 /** containerd's Task service, version 2 and 3: the tasks of one pod. */
 export class TaskService implements Handlers {
   readonly #tasks = new Map<string, Task>();
-  /** Ids that a Create is working on: a second Create with the same id must not pass. */
-  readonly #creating = new Set<string>();
+  /** Creates that are under way, by container: a second one with the same id must not pass. */
+  readonly #creating = new Map<string, Promise<unknown>>();
   /** Deletes that are under way, by container; none rejects. */
   readonly #deleting = new Map<string, Promise<unknown>>();
   #wasUsed = false;
@@ -49,17 +48,22 @@ export class TaskService implements Handlers {
     const { id } = request;
     this.#wasUsed = true;
     this.#refuseCreate(id);
-    this.#creating.add(id);
+    const creation = this.#create(request, caller).finally(() => this.#creating.delete(id));
+    this.#creating.set(id, creation);
+    return creation;
+  }
+
+  async #create(request: TaskRequest<'Create'>, caller: Caller): Promise<TaskAnswer<'Create'>> {
+    const { id } = request;
     try {
       const task = await createTask(this.#creation, request);
       this.#tasks.set(id, task);
       if (caller.isGone || this.#ending) await this.#takeBack(task);
+      if (this.#ending) throw podEnding(this.options.pod.id, id);
       return { pid: task.init.process.pid };
     } catch (error) {
       if (this.#tasks.size === 0 && this.#creating.size === 1) await this.options.pod.endUnlessHeld();
       throw error;
-    } finally {
-      this.#creating.delete(id);
     }
   }
 
@@ -261,30 +265,39 @@ export class TaskService implements Handlers {
     return this.#tasks.size === 0 && this.#creating.size === 0;
   }
 
-  /** Kills every container, and waits until their ends have been published. */
+  /** Kills every container, and waits until their ends have been published. @throws what the first said that does not end, after all. */
   async killAll(): Promise<void> {
     this.#unmatchedSeeds.report();
-    for (const task of this.#tasks.values()) await this.#end(task);
+    const ends = await Promise.allSettled([...this.#tasks.values()].map((task) => this.#end(task)));
+    const failed = ends.find((one) => one.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   /** Kills all of a container, whoever has it frozen, and waits until its end has been published. */
   async #end(task: Task): Promise<void> {
     const { init } = task;
-    if (!init.exit) await killTask(task, init, { id: init.id, execId: '', signal: C.SIGKILL, all: true });
+    if (!init.exit) await killWholeTask(task);
     await init.wait();
   }
 
   /** Kills and removes everything; for the end of the shim. What is in the making is taken back when it is made. */
   async end(): Promise<void> {
     this.#ending = true;
-    for (const [id, task] of [...this.#tasks]) {
+    // All at once: one that does not end keeps none of the others.
+    const ends = [...this.#tasks].map(async ([id, task]) => {
       try {
         await this.#end(task);
         await this.#deleteInTurn(id);
       } catch (error) {
         this.options.log.error('cannot end a container', { container: id, error: (error as Error).message });
       }
-    }
+    });
+    await Promise.all(ends);
+  }
+
+  /** Settles when the Creates that are under way have ended. */
+  async createsEnded(): Promise<void> {
+    await Promise.allSettled(this.#creating.values());
   }
 
   #task(id: string): Task {

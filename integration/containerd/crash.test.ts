@@ -1,15 +1,11 @@
 /** Any process may be killed at any moment: exits are reported, nothing is left, and the next container starts. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'ttrpc';
-import { taskMethods, taskServiceNames } from '../../proto';
 import {
-  binDirectory,
   containerdSuite,
   deleteTask,
   EventWatch,
   isAlive,
-  mustRun,
   sandboxPid,
   shimPid,
   shimSocket,
@@ -141,72 +137,32 @@ containerdSuite('crashes at rest', settings, (host) => {
     expect(next.stdout.toString()).toBe('anew\n');
   });
 
-  siltTest('a Create whose caller goes away is taken back, before any Delete, and the shim ends', async () => {
-    const directory = join(host().directory, 'tmp/orphan');
-    const bundle = join(directory, 'bundle');
-    mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
-    copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/true'));
-    const model = await host().startContainer(['true']);
-    const config = readFileSync(join(host().bundle(model), 'config.json'), 'utf8').replaceAll(model, 'orphan');
-    await host().remove(model);
-    // Each says that it has begun, and waits for a word.
-    const hook = (name: string): unknown => {
-      const script = `echo begun >> ${directory}/${name}; cat ${directory}/${name}.go`;
-      return { path: '/bin/sh', args: ['sh', '-c', script] };
-    };
-    for (const name of ['creating', 'deleting']) await mustRun(['mkfifo', join(directory, `${name}.go`)]);
-    const hooks = { createRuntime: [hook('creating')], poststop: [hook('deleting')] };
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify({ ...(JSON.parse(config) as object), hooks }));
+  /** The directories of a container's cgroup, one in each hierarchy. */
+  const cgroupsOf = (id: string): string[] => {
+    const path = join(host().siltRoot, host().namespace, id, id, 'container.json');
+    return (JSON.parse(readFileSync(path, 'utf8')) as Record).cgroup.directories.map((one) => one.path);
+  };
 
-    const flags = ['-namespace', host().namespace, '-address', host().paths.socket, '-id', 'orphan'];
-    const shim = join(binDirectory, 'containerd-shim-silt-v1');
-    const options = { cwd: bundle, env: host().environment };
-    const address = (await mustRun([shim, ...flags, 'start'], options)).stdout.toString().replace('unix://', '');
-    const client = await Client.connect(address);
-    const service = taskServiceNames[2];
-    const request = { id: 'orphan', bundle, rootfs: [], checkpoint: '', parentCheckpoint: '' };
-    const stdio = { terminal: false, stdin: '', stdout: '', stderr: '' };
-    let answer = 'Create has not answered';
-    client
-      .call({ ...taskMethods.Create, service, method: 'Create' }, { ...request, ...stdio })
-      .then(({ pid }) => (answer = `pid ${pid}`))
-      .catch((error: unknown) => (answer = String(error)));
-    const state = join(host().siltRoot, host().namespace, 'orphan');
-    const begun = (name: string): Promise<boolean> => {
-      return waitFor(`${name} to begin`, () => existsSync(join(directory, name)), { detail: () => answer });
-    };
-    await begun('creating');
-    expect(existsSync(state)).toBe(true);
-    await client.close();
-    writeFileSync(join(directory, 'creating.go'), '');
-    await begun('deleting');
-
-    // What the next containerd asks of a task that it finds.
-    const next = await Client.connect(address);
-    const deletion = next.call({ ...taskMethods.Delete, service, method: 'Delete' }, { id: 'orphan', execId: '' });
-    const heard = expect(deletion).rejects.toThrow('there is no container orphan in this pod');
-    await next.call({ ...taskMethods.Connect, service, method: 'Connect' }, { id: 'orphan' });
-    writeFileSync(join(directory, 'deleting.go'), '');
-    await heard;
-    await waitFor('all of it to be gone', () => !existsSync(state) && !existsSync(address));
-    expect(readFileSync(join(directory, 'deleting'), 'utf8')).toBe('begun\n');
-    await next.close();
-    rmSync(directory, { recursive: true });
-  });
-
-  siltTest('a shim that is told to end takes its containers along, one that is paused too', async () => {
-    const ids = [await host().startContainer(), await host().startContainer()];
-    await host().mustCtr(['tasks', 'pause', ids[1]!]);
-    const states = ids.map((id) => join(host().siltRoot, host().namespace, id));
-    const cgroups = states.flatMap((state, i) => {
-      const record = JSON.parse(readFileSync(join(state, ids[i]!, 'container.json'), 'utf8')) as Record;
-      return record.cgroup.directories.map(({ path }) => path);
-    });
-    expect(cgroups.filter((path) => !existsSync(path))).toEqual([]);
-    const shims = new Set(ids.map((id) => shimPid(host(), id)));
-    for (const shim of shims) process.kill(shim, 'SIGTERM');
-    await waitFor('the shims to end', () => ![...shims].some(isAlive));
-    expect([...states, ...cgroups].filter((path) => existsSync(path))).toEqual([]);
-    for (const id of ids) await host().remove(id);
-  });
+  siltTest(
+    'a shim that is told to end takes its containers along, one that is paused and one that has left its cgroup too',
+    async () => {
+      const ids = [await host().startContainer(), await host().startContainer(), await host().startContainer()];
+      const pids = [];
+      for (const id of ids) pids.push(await taskPid(host(), id));
+      const states = ids.map((id) => join(host().siltRoot, host().namespace, id));
+      const cgroups = ids.flatMap(cgroupsOf);
+      expect(cgroups.filter((path) => !existsSync(path))).toEqual([]);
+      await host().mustCtr(['tasks', 'pause', ids[1]!]);
+      for (const path of cgroupsOf(ids[2]!)) {
+        const [hierarchy = ''] = path.split(`/${host().mark}`);
+        writeFileSync(join(hierarchy, 'cgroup.procs'), String(pids[2]));
+      }
+      const shims = new Set(ids.map((id) => shimPid(host(), id)));
+      for (const shim of shims) process.kill(shim, 'SIGTERM');
+      await waitFor('the shims to end', () => ![...shims].some(isAlive));
+      expect([...states, ...cgroups].filter((path) => existsSync(path))).toEqual([]);
+      expect(pids.filter(isAlive)).toEqual([]);
+      for (const id of ids) await host().remove(id);
+    },
+  );
 });

@@ -1,16 +1,5 @@
 /** Every method of both services of a shim over either protocol, by a client that does what containerd 2 does for a pod without a pause container. */
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   CgroupV1Metrics,
@@ -24,7 +13,8 @@ import {
   unpackAny,
   type Any,
 } from '../../proto';
-import { type Containerd, containerdSuite, findCriu, isAlive, mustRun, siltTest, waitFor } from '../harness';
+import { type Containerd, containerdSuite, findCriu, isAlive, siltTest, waitFor } from '../harness';
+import { Fifo } from '../harness/fifo';
 import { ShimClient, type ShimProtocol } from '../harness/shim-client';
 
 /** Numbers of gRPC's statuses, which ttrpc has too. */
@@ -34,41 +24,6 @@ const process = (...args: string[]): object => ({
   args: ['/bin/busybox', ...args],
   user: { uid: 0, gid: 0 },
 });
-
-/** A fifo as containerd makes them, and its own end of it. */
-class Fifo {
-  readonly #fd: number;
-  #text = '';
-
-  private constructor(readonly path: string) {
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-  }
-
-  static async make(directory: string): Promise<Fifo> {
-    const path = join(mkdtempSync(join(directory, 'fifo-')), 'fifo');
-    await mustRun(['mkfifo', path]);
-    return new Fifo(path);
-  }
-
-  write(text: string): void {
-    writeSync(this.#fd, text);
-  }
-
-  /** All that has come. */
-  read(): string {
-    const bytes = Buffer.alloc(65536);
-    try {
-      this.#text += bytes.toString('latin1', 0, readSync(this.#fd, bytes));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-    }
-    return this.#text;
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-}
 
 /** The bundle of a container that belongs to a pod, with busybox alone. */
 function makeBundle(host: Containerd, pod: string, sandbox: number): string {
@@ -241,7 +196,7 @@ function servicesOver(protocol: ShimProtocol, host: () => Containerd): void {
     await podEnd;
     expect(await shim.sandbox('SandboxStatus', { sandboxId })).toMatchObject({ state: 'SANDBOX_NOTREADY' });
     await shim.sandbox('ShutdownSandbox', { sandboxId });
-    shim.close();
+    await shim.close();
     await waitFor('the shim’s socket to be gone', () => !existsSync(shim.path));
     expect(isAlive(sandbox)).toBe(false);
     const methods = [...Object.keys(taskMethods), ...Object.keys(sandboxMethods)];

@@ -31,6 +31,12 @@ interface Messages {
 }
 type Call = (path: { service: string; method: string }, messages: Messages, request: object) => Promise<unknown>;
 
+function shimWords(host: Containerd, id: string): string[] {
+  const shim = join(binDirectory, 'containerd-shim-silt-v1');
+  const words = ['-namespace', host.namespace, '-address', host.paths.socket];
+  return [shim, ...words, '-publish-binary', host.peer.containerd, '-id', id];
+}
+
 export class ShimClient {
   /** Every method that has been called. */
   readonly called = new Set<string>();
@@ -40,21 +46,32 @@ export class ShimClient {
     readonly path: string,
     private readonly send: Call,
     /** Ends the connection. */
-    readonly close: () => void,
+    readonly close: () => Promise<void>,
   ) {}
 
-  /** Starts the shim of a pod, with no containerd that knows of it. The protocol is the one that its answer names. */
-  static async start(host: Containerd, id: string, protocol: ShimProtocol): Promise<ShimClient> {
-    const words = ['-namespace', host.namespace, '-address', host.paths.socket];
-    const more = ['-publish-binary', host.peer.containerd, '-id', id, 'start'];
-    const { stdout } = await mustRun([join(binDirectory, 'containerd-shim-silt-v1'), ...words, ...more], {
-      cwd: mkdtempSync(join(host.directory, 'bundle-')),
+  /**
+   * Starts the shim of a pod, with no containerd that knows of it. The protocol is the one that its answer names.
+   * @param bundle of its first container, if that is there already
+   */
+  static async start(
+    host: Containerd,
+    id: string,
+    protocol: ShimProtocol,
+    bundle = mkdtempSync(join(host.directory, 'bundle-')),
+  ): Promise<ShimClient> {
+    const { stdout } = await mustRun([...shimWords(host, id), 'start'], {
+      cwd: bundle,
       env: { ...host.environment, SILT_SHIM_PROTOCOL: protocol },
     });
     const answer = JSON.parse(stdout.toString()) as { address: string; protocol: ShimProtocol };
     if (answer.protocol !== protocol) throw new Error(`asked for ${protocol}, the shim speaks ${answer.protocol}`);
     const path = answer.address.replace('unix://', '');
     return protocol === 'grpc' ? ShimClient.overGrpc(path) : ShimClient.overTtrpc(path);
+  }
+
+  /** What containerd runs for a shim that it takes for dead. */
+  static async cleanUp(host: Containerd, id: string, bundle: string): Promise<void> {
+    await mustRun([...shimWords(host, id), '-bundle', bundle, 'delete'], { env: host.environment });
   }
 
   private static async overTtrpc(path: string): Promise<ShimClient> {
@@ -64,7 +81,7 @@ export class ShimClient {
         const { status, message } = error as TtrpcError;
         throw new ShimCallError(status, message);
       });
-    return new ShimClient(path, send, () => void client.close());
+    return new ShimClient(path, send, () => client.close());
   }
 
   private static overGrpc(path: string): ShimClient {
@@ -80,7 +97,10 @@ export class ShimClient {
             error ? reject(new ShimCallError(error.code, error.details)) : resolve(answer),
         );
       });
-    return new ShimClient(path, send, () => client.close());
+    return new ShimClient(path, send, () => {
+      client.close();
+      return Promise.resolve();
+    });
   }
 
   /** Calls a method of the Task service. Rejects with a {@link ShimCallError}. */
