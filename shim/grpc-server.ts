@@ -1,23 +1,36 @@
 /** The shim's services over gRPC. A bundle of its own: the library is only loaded when a client speaks it. */
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type handleUnaryCall, Server, ServerCredentials, type ServiceDefinition, status } from '@grpc/grpc-js';
 import { callService, type Service } from './service-handlers';
 
 export interface GrpcServer {
   /** Serves a client that has connected. */
   accept(socket: Socket): void;
-  /** Cuts all clients off. */
-  close(): void;
+  /** Takes no further calls, waits for the answers to those that are there, so many milliseconds at most, and cuts all clients off. */
+  shutdown(timeoutMs: number): Promise<void>;
 }
 
 export function openGrpcServer(services: readonly Service[]): GrpcServer {
   const server = new Server();
   for (const service of services) server.addService(definitionOf(service), handlersOf(service));
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const open = new Set<Promise<void>>();
   return {
-    accept: (socket) => injector.injectConnection(socket),
-    close: () => {
+    accept: (socket) => {
+      const closed = new Promise<void>((resolve) => socket.once('close', resolve)).then(() => void open.delete(closed));
+      open.add(closed);
+      injector.injectConnection(socket);
+    },
+    async shutdown(timeoutMs) {
+      // A session that is told to go closes its socket when its last call has been answered.
       injector.destroy();
+      const done = new AbortController();
+      await Promise.race([
+        Promise.all(open),
+        sleep(timeoutMs, undefined, { signal: done.signal }).catch(() => undefined),
+      ]);
+      done.abort();
       server.forceShutdown();
     },
   };

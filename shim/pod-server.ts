@@ -39,7 +39,7 @@ export class PodServer {
   readonly #socket: string;
   readonly #listener = createServer();
   readonly #ttrpc: TtrpcServer;
-  readonly #closeGrpc: () => void;
+  readonly #shutdownGrpc: ReturnType<typeof acceptBothProtocols>;
   readonly #pod: PodKeeper;
   readonly #publisher: Publisher;
   readonly #tasks: TaskService;
@@ -117,7 +117,7 @@ export class PodServer {
       wasUsed: () => this.#tasks.wasUsed || sandbox.active,
       end: () => this.stop(),
     });
-    this.#closeGrpc = acceptBothProtocols(this.#listener, this.#ttrpc, services);
+    this.#shutdownGrpc = acceptBothProtocols(this.#listener, this.#ttrpc, services);
     this.#listener.listen({ fd: listenFd });
   }
 
@@ -143,7 +143,7 @@ export class PodServer {
     } finally {
       await this.#publisher.close(EVENTS_AT_END_MS);
       await this.#ttrpc.shutdown({ timeoutMs: CALLS_AT_END_MS });
-      this.#closeGrpc();
+      await this.#shutdownGrpc(CALLS_AT_END_MS);
       this.log.close();
       this.#settleEnded();
     }

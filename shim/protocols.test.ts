@@ -9,6 +9,9 @@ import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } fro
 import { acceptBothProtocols } from './protocols';
 import { type Service, ttrpcHandlers } from './service-handlers';
 
+let answerSlow: () => void;
+const slow = new Promise<void>((resolve) => (answerSlow = resolve));
+
 /** A sandbox that is known by its id, and a task service that repeats what it is asked for. */
 const services: Service[] = [
   {
@@ -24,7 +27,12 @@ const services: Service[] = [
   {
     name: taskServiceNames[3],
     methods: taskMethods,
-    implementation: { Connect: ({ id }: { id: string }) => ({ shimPid: 7, taskPid: id.length, version: '3' }) },
+    implementation: {
+      Connect: async ({ id }: { id: string }) => {
+        if (id === 'slow') await slow;
+        return { shimPid: 7, taskPid: id.length, version: '3' };
+      },
+    },
   },
 ];
 
@@ -33,7 +41,7 @@ const path = join(directory, 'socket');
 const ttrpc = new TtrpcServer();
 for (const service of services) ttrpc.register(service.name, ttrpcHandlers(service));
 const listener = createServer();
-acceptBothProtocols(listener, ttrpc, services);
+const shutdownGrpc = acceptBothProtocols(listener, ttrpc, services);
 
 type Call = (service: string, method: string, request: object) => Promise<unknown>;
 
@@ -112,4 +120,14 @@ test('a client that says nothing and goes harms nobody', async () => {
     });
   }
   expect(await callers['grpc']!(taskServiceNames[3], 'Connect', { id: '' })).toMatchObject({ taskPid: 0 });
+});
+
+// The last one: nobody is served in gRPC afterwards.
+test('a call that has come is answered over gRPC when the server ends', async () => {
+  const call = callers['grpc']!(taskServiceNames[3], 'Connect', { id: 'slow' });
+  await callers['grpc']!(taskServiceNames[3], 'Connect', { id: 'behind it' });
+  const ended = shutdownGrpc(10_000);
+  answerSlow();
+  expect(await call).toMatchObject({ taskPid: 4 });
+  await ended;
 });

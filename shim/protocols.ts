@@ -9,9 +9,13 @@ const FIRST_OF_HTTP2 = 'P'.charCodeAt(0);
 /**
  * Serves every client that connects in the protocol that it speaks, ttrpc or gRPC: which one is what containerd was told in the
  * answer to `start`, and its first byte says it again.
- * @returns cuts off the clients that speak gRPC; those of ttrpc are its server's
+ * @returns ends what is served in gRPC, as its server's `shutdown`; what is in ttrpc is that server's
  */
-export function acceptBothProtocols(listener: NetServer, ttrpc: TtrpcServer, services: readonly Service[]): () => void {
+export function acceptBothProtocols(
+  listener: NetServer,
+  ttrpc: TtrpcServer,
+  services: readonly Service[],
+): GrpcServer['shutdown'] {
   let grpc: GrpcServer | undefined;
   listener.on('connection', (socket: Socket) => {
     socket.once('error', () => socket.destroy());
@@ -26,7 +30,7 @@ export function acceptBothProtocols(listener: NetServer, ttrpc: TtrpcServer, ser
       else void ttrpc.serve(socket).catch(() => socket.destroy());
     });
   });
-  return () => grpc?.close();
+  return async (timeoutMs) => grpc?.shutdown(timeoutMs);
 }
 
 /** The gRPC library is larger than all the rest of the shim: it is loaded with the first client that speaks it. */
