@@ -100,6 +100,12 @@ export function commandOf(pid: number): string {
   }
 }
 
+/** Who has started a process, or has it since that one ended; undefined when it is gone (proc(5), field 4). */
+export function parentOf(pid: number): number | undefined {
+  const parent = statOf(pid)?.[1];
+  return parent === undefined ? undefined : Number(parent);
+}
+
 /** When a process started, in clock ticks since boot (proc(5), field 22): tells it from a later one with the same pid. */
 export function startTimeOf(pid: number): string | undefined {
   return statOf(pid)?.[19];

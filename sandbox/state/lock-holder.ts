@@ -1,5 +1,6 @@
 /** Who holds a lock on a file, as procfs has it. Pids are those of procfs's own pid namespace, whatever this process's is. */
 import { fstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { parentOf } from '../process/process';
 
 /**
  * The process that holds the flock(2) on an open file (proc_locks(5)); undefined when there is none, or none that can be seen. A filesystem
@@ -17,8 +18,8 @@ export function flockHolder(fd: number): number | undefined {
 
 /** Whether that process has started this one, or who did. One that is this very process is not meant. */
 export function isAncestor(pid: number): boolean {
-  let one = parentOf(ownPid());
-  while (one > 0 && one !== pid) one = parentOf(`${one}`);
+  let one = parentOf(Number(ownPid()));
+  while (one !== undefined && one > 0 && one !== pid) one = parentOf(one);
   return one === pid;
 }
 
@@ -36,11 +37,6 @@ export function readPid(path: string): number | undefined {
 /** The command line of a process; empty when it is gone or cannot be seen. */
 export function commandOf(pid: number): string[] {
   return textOf(`/proc/${pid}/cmdline`).split('\0').filter(Boolean);
-}
-
-function parentOf(pid: string): number {
-  const stat = textOf(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? 0);
 }
 
 function textOf(path: string): string {
