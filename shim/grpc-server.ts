@@ -1,8 +1,8 @@
 /** The shim's services over gRPC. A bundle of its own: the library is only loaded when a client speaks it. */
 import type { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type handleUnaryCall, Server, ServerCredentials, type ServiceDefinition, status } from '@grpc/grpc-js';
 import { callService, type Service } from './service-handlers';
+import { within } from './within';
 
 export interface GrpcServer {
   /** Serves a client that has connected. */
@@ -25,12 +25,7 @@ export function openGrpcServer(services: readonly Service[]): GrpcServer {
     async shutdown(timeoutMs) {
       // A session that is told to go closes its socket when its last call has been answered.
       injector.destroy();
-      const done = new AbortController();
-      await Promise.race([
-        Promise.all(open),
-        sleep(timeoutMs, undefined, { signal: done.signal }).catch(() => undefined),
-      ]);
-      done.abort();
+      await within(timeoutMs, Promise.all(open));
       server.forceShutdown();
     },
   };

@@ -1,7 +1,6 @@
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Server as TtrpcServer } from 'ttrpc';
 import { sandboxMethods, sandboxServiceName, taskMethods, taskServiceNames } from '../proto';
 import { type Config, type Host, parseConfig, readConfig, StateDirectory, type Workshop } from '../sandbox';
@@ -18,6 +17,7 @@ import { Publisher } from './publisher';
 import { SandboxService } from './sandbox-service';
 import { type Service, ttrpcHandlers } from './service-handlers';
 import { TaskService } from './task-service';
+import { within } from './within';
 
 const EVENTS_AT_END_MS = 2000;
 const CALLS_AT_END_MS = 1000;
@@ -148,13 +148,6 @@ export class PodServer {
       this.#settleEnded();
     }
   }
-}
-
-/** Waits for the end of something, but no longer than this. */
-async function within(ms: number, ended: Promise<void>): Promise<void> {
-  const done = new AbortController();
-  await Promise.race([ended, sleep(ms, undefined, { signal: done.signal }).catch(() => undefined)]);
-  done.abort();
 }
 
 /** The configuration; of one that cannot be read the first Create or StartSandbox tells, as nobody hears a server that ends. */
