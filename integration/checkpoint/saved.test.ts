@@ -1,10 +1,13 @@
 /** What a container had when it was saved, the restored one has. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { checkpointCommandSuite, mustRun, openFiles, waitFor } from '../harness';
 
 const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
+
+/** All but that of mounts, which with a user namespace is a copy in the end. */
+const NAMESPACES = ['cgroup', 'ipc', 'net', 'pid', 'user', 'uts'];
 
 checkpointCommandSuite('a restored container', (host) => {
   async function save(bundle: string, flags: readonly string[] = [], userns = 'auto'): Promise<string> {
@@ -177,6 +180,47 @@ checkpointCommandSuite('a restored container', (host) => {
       expect(readFileSync(log, 'utf8')).toBe('ran\n');
       const running = await silt.must(['exec', id, 'busybox', 'ps', '-o', 'args']);
       expect([running.includes('sleep 1000'), running.includes('sleep 1001')]).toEqual([true, false]);
+      await silt.must(['delete', '--force', id]);
+    },
+  );
+
+  // What nvidia's hook does: by the pid into the mount namespace, where the root is built.
+  test.each(['auto', 'none'])(
+    'has had its prestart and createRuntime hooks, with a pid in its namespaces and its cgroup, userns = "%s"',
+    async (userns) => {
+      const { silt, directory, rootfs } = host();
+      mkdirSync(join(rootfs, 'etc'), { recursive: true });
+      const hooks = Object.fromEntries(
+        ['prestart', 'createRuntime'].map((kind) => {
+          const log = join(directory, `${kind}-${userns}`);
+          writeFileSync(join(directory, `of-${kind}`), `of ${kind}\n`);
+          writeFileSync(join(rootfs, `etc/${kind}`), 'of the image\n');
+          const script = [
+            `pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/')`,
+            `sed -n '/^CapEff\\|^Seccomp:/p' /proc/$pid/status > ${log}; ls /proc/$pid/fd >> ${log}`,
+            `cat /proc/$pid/cgroup >> ${log}`,
+            `for kind in ${NAMESPACES.join(' ')}; do readlink /proc/$pid/ns/$kind; done >> ${log}`,
+            `nsenter --mount=/proc/$pid/ns/mnt mount --bind ${directory}/of-${kind} ${rootfs}/etc/${kind}`,
+          ].join('; ');
+          return [kind, [{ path: '/bin/sh', args: ['sh', '-ec', script], env: ['PATH=/usr/bin:/bin:/usr/sbin'] }]];
+        }),
+      );
+      // Its second process has the pid that silt's own might have had.
+      const program = ['sh', '-c', 'sleep 1000 & sleep 1000 & sleep 1000 & echo here > /here; wait'];
+      const image = await save(host().bundle(program), [], userns);
+      const id = host().newId();
+      const bundle = host().bundle(program, { hooks });
+      await silt.must([`--userns=${userns}`, 'restore', '--detach', '--bundle', bundle, '--image-path', image, id]);
+      expect(await silt.must(['exec', id, 'cat', '/etc/prestart', '/etc/createRuntime'])).toBe(
+        'of prestart\nof createRuntime\n',
+      );
+      const { pid } = JSON.parse(await silt.must(['state', id])) as { pid: number };
+      const links = NAMESPACES.map((kind) => `${readlinkSync(`/proc/${pid}/ns/${kind}`)}\n`);
+      const nothing = 'CapEff:\t0000000000000000\nSeccomp:\t2\n';
+      const where = nothing + readFileSync(`/proc/${pid}/cgroup`, 'utf8') + links.join('');
+      for (const kind of ['prestart', 'createRuntime'])
+        expect(readFileSync(join(directory, `${kind}-${userns}`), 'utf8')).toBe(where);
+      expect(JSON.parse(await silt.must(['ps', '--format', 'json', id]))).toHaveLength(4);
       await silt.must(['delete', '--force', id]);
     },
   );

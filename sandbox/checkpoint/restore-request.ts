@@ -35,5 +35,12 @@ export interface RestoreRequest {
    * @param mountNamespace an fd of the one where it is built, borrowed: the process will be in it at the end
    * @param givenUp aborted when the restore has failed meanwhile: what runs for it is to be ended, and the promise rejected
    */
-  readonly onQuestion: (init: Process, mountNamespace: number, givenUp: AbortSignal) => Promise<void>;
+  readonly onQuestion: (processes: HookedRestore, mountNamespace: number, givenUp: AbortSignal) => Promise<void>;
+}
+
+export interface HookedRestore {
+  /** The first process. */
+  readonly init: Process;
+  /** Pid of one that is where the first one will be, for as long as the gofer waits. */
+  readonly standIn: number;
 }

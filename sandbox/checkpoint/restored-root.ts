@@ -7,6 +7,7 @@ import type { Pod } from '../pod/pod';
 import { Process, pidOf } from '../process/process';
 import { CRIU_FDS, restoreRootProgram, uncoverProgram } from '../programs/criu';
 import { LAUNCH_FDS } from '../programs/launch';
+import { REPORTS } from '../programs/reports';
 import { awaitReports } from '../process/started';
 import type { RestoreRequest } from './restore-request';
 import type { Prepared } from './restored-mounts';
@@ -73,20 +74,23 @@ export class RootBuilder {
     word.writeUInt32LE(pid);
     let init: Process | undefined;
     let mountNamespace: number | undefined;
+    let standIn: number | undefined;
     this.#tell(word);
     await awaitReports(this.kernel, this.started, ['process', 'built'], {
       what: 'building the root filesystem',
       onReport: ({ name, fds: received }) => {
         if (name === 'mounted') mountNamespace = received[0]!;
-        if (name !== 'process') return name === 'mounted';
+        if (name === REPORTS.standIn) standIn = received[0]!;
+        if (name !== 'process') return name === 'mounted' || name === REPORTS.standIn;
         init = new Process(this.kernel, pidOf(received[0]!), received[0]!, this.request.lifetime);
         onInit(init);
         return true;
       },
-      onQuestion: () => this.request.onQuestion(init!, mountNamespace!, this.#givenUp.signal),
+      onQuestion: () =>
+        this.request.onQuestion({ init: init!, standIn: pidOf(standIn!) }, mountNamespace!, this.#givenUp.signal),
     }).finally(() => {
       this.#runs = false;
-      if (mountNamespace !== undefined) closeSync(mountNamespace);
+      for (const fd of [mountNamespace, standIn]) if (fd !== undefined) closeSync(fd);
     });
     this.started.reports.close();
     const held = await criu.reports.next();

@@ -25,8 +25,15 @@ export interface HookedProcess {
   readonly pidfd: number;
 }
 
-/** A first process whose root is being built: `mount` is an fd of the mount namespace where that is done, borrowed. */
-export type HookedCreation = HookedProcess & { readonly mount: number };
+/** A container whose root is being built. */
+export interface HookedCreation {
+  /** The first process. */
+  readonly init: Pick<Process, 'pid' | 'fd'>;
+  /** The pid that hooks outside of the container are given: that one's, or of what stands in for it. */
+  readonly pid: number;
+  /** An fd of the mount namespace where the root is built, borrowed. */
+  readonly mount: number;
+}
 
 /** How to enter a container that is being built. */
 export type HookPlace = Pick<HookPlan, 'namespaces' | 'cgroup' | 'cwd'>;
@@ -64,17 +71,17 @@ export class Hooks {
    * @param givenUp aborted when the creation has failed meanwhile: the hook that runs is killed, and no further one is run
    * @throws SiltError HOOK_FAILED
    */
-  async create(init: HookedCreation, place: HookPlace, givenUp?: AbortSignal): Promise<void> {
+  async create({ init, pid, mount }: HookedCreation, place: HookPlace, givenUp?: AbortSignal): Promise<void> {
     for (const kind of ['prestart', 'createRuntime'] as const) {
-      const state = this.#state('creating', init.pid);
+      const state = this.#state('creating', pid);
       await this.#each(kind, (hook) => ({ program: outside(hook), state, givenUp }));
     }
     await this.#each('createContainer', (hook) => ({
       givenUp,
       program: hookProgram({ ...command(hook, []), ...place }),
       state: this.#state('creating', pidInside(init.pid)),
-      container: init.pidfd,
-      mount: init.mount,
+      container: init.fd,
+      mount,
     }));
   }
 

@@ -98,7 +98,7 @@ export async function launchFirst(creation: Creation): Promise<FirstProcess> {
       onQuestion: (name) =>
         name === REPORTS.untraced
           ? traceFirst(workshop, plan.cpu!, init!, directory, lifetime)
-          : runHooks(creation, init!, mountNamespace!),
+          : runHooks(creation, { init: init!, pid: init!.pid }, mountNamespace!),
       abort,
     });
     const failures = lifetime === 'of-its-own' ? program.failuresFrom(START_STEP) : undefined;
@@ -139,7 +139,8 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
       cpu: plan.cpu,
       stateDirectory: workshop.state.containerPath(pod.id, request.id),
       workPath: request.workPath,
-      onQuestion: (init, mountNamespace, givenUp) => runHooks(creation, init, mountNamespace, givenUp),
+      onQuestion: ({ init, standIn }, mountNamespace, givenUp) =>
+        runHooks(creation, { init, pid: standIn }, mountNamespace, givenUp),
     });
     return { init: restored.init, parked: restored, failures: undefined };
   } finally {
@@ -147,16 +148,20 @@ export async function restoreFirst(creation: Creation): Promise<FirstProcess> {
   }
 }
 
-/** The hooks before the pivot. Nothing of theirs runs when this is done. @throws SiltError HOOK_FAILED. */
+/**
+ * The hooks before the pivot. Nothing of theirs runs when this is done.
+ * @param process the first one, and the pid that hooks outside of the container are given
+ * @throws SiltError HOOK_FAILED
+ */
 function runHooks(
   { workshop: { kernel }, pod, request, plan, hooks }: Creation,
-  { pid, fd }: Process,
+  { init, pid }: { readonly init: Process; readonly pid: number },
   mount: number,
   givenUp?: AbortSignal,
 ): Promise<void> {
   const place = { id: request.id, cgroup: plan.cgroup.cgroup, mount };
   return withoutLeftovers(kernel, place, () =>
-    hooks.create({ pid, pidfd: fd, mount }, hookPlace(pod, request, plan), givenUp),
+    hooks.create({ init, pid, mount }, hookPlace(pod, request, plan), givenUp),
   );
 }
 

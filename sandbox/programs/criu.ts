@@ -6,6 +6,7 @@ import {
   chdir,
   cloneTree,
   close,
+  closeRange,
   dupTo,
   execve,
   type Fd,
@@ -29,8 +30,10 @@ import {
   umount,
   unshare,
   waitForChild,
+  type Word,
 } from '../../syscall';
 import { forkInto } from './cgroup-entry';
+import { confine, keepOnly } from './confine';
 import { keepUpper, type LaunchPlan, LAUNCH_FDS, startGofer } from './launch';
 import { enterPodNamespaces } from './pod-namespaces';
 import { prepareAsHostRoot } from './process';
@@ -302,11 +305,13 @@ export function restoreRootProgram(plan: LaunchPlan): Program {
   const found = receiveMessage(p, mine, 16, 1, 'init');
   const init = p.keep(found.fds[0]!, 'init');
   report(p, 'process', [init]);
+  const standIn = plan.hooks ? startStandIn(p, plan, init, [mine, theirs]) : undefined;
   p.step('entering the container’s namespaces');
   setns(p, init, restoredNamespaces(plan));
   p.step('starting the gofer');
   const notNeeded = [LAUNCH_FDS.sandbox, CRIU_FDS.handover];
-  const gofer = startGofer(p, plan, { socket: theirs, flags: 'CLONE_NEWNS', notNeeded });
+  // Beside a stand-in it builds the root in the mount namespace that the two have already.
+  const gofer = startGofer(p, plan, { socket: theirs, notNeeded, ...(standIn ? {} : { flags: 'CLONE_NEWNS' }) });
   close(p, theirs);
   p.step('waiting for the root filesystem');
   const received = receiveMessage(p, mine, 16, 1, 'root');
@@ -315,6 +320,7 @@ export function restoreRootProgram(plan: LaunchPlan): Program {
   p.call('exit_group', [1]);
   p.place(came);
   waitForChild(p, gofer.pid);
+  standIn?.end();
   const ns = p.keep(received.fds[0]!, 'root');
   if (plan.userns) {
     p.step('covering /proc while CRIU works');
@@ -331,6 +337,57 @@ export function restoreRootProgram(plan: LaunchPlan): Program {
   report(p, 'built');
   p.place(never);
   return p.build();
+}
+
+/**
+ * A process that hooks can be given for the container's first one, which is in a mount namespace of CRIU's as long as they run: it is in the one
+ * where the root is built, in every other namespace of the container and in its cgroup, as a parked launcher is at a start, and sleeps. It
+ * has to be gone before CRIU goes on: the pid that it has in the container's pid namespace may be one that is to be restored.
+ * @param sockets the starter's own, which it has no part in
+ * @returns what adds its end
+ */
+function startStandIn(
+  p: ProgramBuilder,
+  plan: LaunchPlan,
+  init: Fd,
+  sockets: readonly [Word, Word],
+): { end: () => void } {
+  p.step('making the mount namespace of the root filesystem');
+  unshare(p, 'CLONE_NEWNS');
+  p.step('entering the container’s pid namespace');
+  setns(p, init, 'CLONE_NEWPID');
+  const [mine, theirs] = socketPair(p, 'stand_in', ['stand_in_starter', 'stand_in_own']);
+  // Before this process is in the container's cgroup namespace, from which the host's cgroup may be out of sight.
+  const { pid, pidfd } = forkInto(p, 'stand-in', { pidfd: true }, plan.cgroup, () => {
+    for (const socket of [...sockets, mine]) close(p, socket);
+    if (plan.own.cgroup === 'new') setns(p, init, 'CLONE_NEWCGROUP');
+    enterPodNamespaces(p, p.donated(LAUNCH_FDS.sandbox), plan);
+    // After the change of ids, which clears it (prctl(2)).
+    prctl(p, 'PR_SET_PDEATHSIG', C.SIGKILL);
+    p.step('standing in for the restored process');
+    sendMessage(p, theirs, p.bytes(Buffer.from('there'), '"there"', 1), []);
+    closeRange(p, 0);
+    keepOnly(p, 0n);
+    confine(p);
+    p.call('ppoll', [0, 0, 0, 0, 8], { retry: true });
+  });
+  close(p, theirs);
+  p.step('waiting for the stand-in of the restored process');
+  const there = receiveMessage(p, mine, 16, 0, 'there');
+  const came = p.label();
+  p.jumpIfNotZero(there.count, came);
+  p.call('exit_group', [1]);
+  p.place(came);
+  close(p, mine);
+  const standIn = p.keep(pidfd, 'stand_in');
+  report(p, 'standIn', [standIn]);
+  const end = (): void => {
+    p.step('ending the stand-in of the restored process');
+    // A hook may have done so already.
+    p.call('pidfd_send_signal', [standIn, C.SIGKILL, 0, 0], { tolerate: ['ESRCH'] });
+    waitForChild(p, pid);
+  };
+  return { end };
 }
 
 function restoredNamespaces(plan: LaunchPlan): string {

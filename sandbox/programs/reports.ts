@@ -13,6 +13,8 @@ export const REPORTS = {
   terminal: 'terminal',
   /** Everything is mounted and the host's root is still there: time for hooks. Comes with the mount namespace, as fd; waits for an answer. */
   mounted: 'mounted',
+  /** The process that hooks are given for one that CRIU restores exists; comes with its pidfd. */
+  standIn: 'stand-in',
   /** The root filesystem is complete and the upper is in the sandbox's mount namespace. */
   built: 'built',
   /** The process is about to execute its program, and is to be traced from then on. Waits for an answer. */
