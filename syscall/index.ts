@@ -4,5 +4,6 @@ export { C, errnoName, errnoNumber, hostArch, signalName, signalNumber, syscallN
 export { type FailureNames, type Failures, namedFailures, Program } from './program';
 export { isAtLeast, kernelVersion, parseVersion, type Version } from './kernel-version';
 export { Kernel, RunResult, type ExitStatus, type Started } from './kernel';
+export { lock, tryLock } from './lock';
 export { ReportChannel, type Report } from './report-channel';
 export { listProgram, type ListedInstruction, printProgram } from './print';

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Owner } from '../../gofer';
 import type { Spec } from '../../oci';
-import type { Kernel } from '../../syscall';
+import { type Kernel, lock } from '../../syscall';
 import {
   applyWrites,
   type Cgroup,
@@ -20,7 +20,6 @@ import {
 } from '../cgroup';
 import type { Config } from '../config/config';
 import type { Host } from '../host';
-import { lock } from '../layers/lock';
 import type { Property } from '../systemd';
 import { ownerOf } from './cgroup-owner';
 import { attachDeviceFilter } from './device-filter';

@@ -11,9 +11,8 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rm, rmSync, statSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Kernel } from '../../syscall';
+import { type Kernel, lock, tryLock } from '../../syscall';
 import { isSameProcess, type RecordedProcess } from '../state/state';
-import { lock, tryLock } from './lock';
 
 /** `layer.json`. */
 export interface LayerNotes {

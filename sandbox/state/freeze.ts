@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
-import { C, type Kernel, open, type Program, ProgramBuilder, read, write } from '../../syscall';
+import { C, type Kernel, open, type Program, ProgramBuilder, read, tryLock, write } from '../../syscall';
 import { type Cgroup, freeze, FREEZE_TIMEOUT_MS, isFrozen, type KeepFrozen, readFreezerState, thaw } from '../cgroup';
 
 /**
@@ -156,7 +156,7 @@ export class FreezeRecord {
     const fd = openSync(this.#lock, 'a');
     const deadline = performance.now() + patienceMs;
     try {
-      while (!this.#flock(fd, C.LOCK_EX | C.LOCK_NB)) {
+      while (!tryLock(this.kernel, fd)) {
         if (performance.now() > deadline) throw new SiltError('TIMEOUT', `${this.#lock} is held by another process`);
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
@@ -170,18 +170,10 @@ export class FreezeRecord {
   #isLeased(): boolean {
     const leases = openSync(this.#leases, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
-      return !this.#flock(leases, C.LOCK_EX | C.LOCK_NB);
+      return !tryLock(this.kernel, leases);
     } finally {
       closeSync(leases);
     }
-  }
-
-  /** flock(2) without waiting. @returns false when it is taken. */
-  #flock(fd: number, how: number): boolean {
-    const p = new ProgramBuilder();
-    const result = p.slot('result');
-    p.step('locking the freezer’s record').call('flock', [fd, how], { out: result, retry: true, tolerate: ['EAGAIN'] });
-    return this.kernel.run(p.build()).get(result) === 0;
   }
 }
 

@@ -35,7 +35,7 @@ export function readPid(path: string): number | undefined {
 }
 
 /** The command line of a process; empty when it is gone or cannot be seen. */
-export function commandOf(pid: number): string[] {
+export function commandLineOf(pid: number): string[] {
   return textOf(`/proc/${pid}/cmdline`).split('\0').filter(Boolean);
 }
 

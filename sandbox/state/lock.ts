@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
-import { C, type Kernel, ProgramBuilder } from '../../syscall';
-import { commandOf, flockHolder, isAncestor, ownPid, readPid } from './lock-holder';
+import { type Kernel, tryLock } from '../../syscall';
+import { commandLineOf, flockHolder, isAncestor, ownPid, readPid } from './lock-holder';
 import { HOOK_WAIT, type StateDirectory } from './state';
 
 /** Between two tries for a lock that is taken: at first as short as what most commands do under it. */
@@ -109,14 +109,9 @@ async function lockInLoop(
   pod: string,
   fd: number,
 ): Promise<void> {
-  const p = new ProgramBuilder();
-  const result = p.slot('result');
-  const how = C.LOCK_EX | C.LOCK_NB;
-  p.step(`locking pod ${pod}`).call('flock', [fd, how], { out: result, retry: true, tolerate: ['EAGAIN'] });
-  const program = p.build();
   const began = performance.now();
   let [nextLook, told] = [began, false];
-  for (let pause: number = RETRY_MS.first; kernel.run(program).get(result) !== 0; pause *= 2) {
+  for (let pause: number = RETRY_MS.first; !tryLock(kernel, fd); pause *= 2) {
     const now = performance.now();
     if (now >= nextLook) {
       const holder = flockHolder(fd);
@@ -145,7 +140,7 @@ function heldTooLong(pod: string, holder: number | undefined, waitedMs: number):
 
 function describe(holder: number | undefined): string {
   if (holder === undefined) return 'a process that cannot be seen from here';
-  const command = commandOf(holder).join(' ');
+  const command = commandLineOf(holder).join(' ');
   const shown = command.length > SHOWN_COMMAND ? `${command.slice(0, SHOWN_COMMAND)}…` : command;
   return `process ${holder}${shown === '' ? '' : ` (${shown})`}`;
 }
