@@ -6,3 +6,5 @@ export const UPPER = 'upper';
 export const COVER = 'cover';
 /** The pod's user namespace. */
 export const USERNS = 'userns';
+/** A detached mount of the tmpfs that all containers of the pod have for shared memory. */
+export const SHARED_MEMORY = 'shared_memory';

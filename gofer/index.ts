@@ -4,7 +4,7 @@ export { hostOwner, isPodRoots } from './owners';
 export { mountDestination, planRoot, podRootSysctls } from './plan';
 export { pathBelow, unmappedVolumes } from './plan-bind';
 export type { BindStep, CgroupV1View, CopyUp, FilesystemStep, MountStep, RootPlan, RootPlanInput } from './root-plan';
-export { COVER, UPPER, USERNS } from './fds';
+export { COVER, SHARED_MEMORY, UPPER, USERNS } from './fds';
 export { type Mounted, mountOf, mountsBeneath, readMounts } from './mounted';
 export { AttachedOverlays, DetachedOverlays, takesDetachedLayers } from './overlay';
 export { idmapStep, sourceOfIdmapStep } from './idmap-step';

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { type Mount, type MountOptions, parseMountOptions, type Spec } from '../oci';
 import { C } from '../syscall';
 import { planDevices } from './devices';
+import { SHARED_MEMORY } from './fds';
 import { type IdMaps, sameMaps, toHost } from './id-map';
 import { labelMount } from './mount-label';
 import { takesDetachedLayers } from './overlay';
@@ -23,7 +24,9 @@ export function planRoot(input: RootPlanInput): RootPlan {
     planned.push(planMount(mount, `$.mounts[${i}]`, input, owner, planned));
   const { mounts, mountMaps } = nameMaps(planned);
   const copyUps = mounts.flatMap((step) =>
-    step.kind === 'filesystem' && step.given !== undefined ? [{ name: step.given, step }] : [],
+    step.kind === 'filesystem' && step.given !== undefined && step.given !== SHARED_MEMORY
+      ? [{ name: step.given, step }]
+      : [],
   );
   const dev = mounts.find((step) => step.destination === '/dev' && step.kind !== 'remount');
   const user = spec.process?.user;
@@ -158,8 +161,19 @@ function planMount(
     options,
     chown: input.idMaps !== null && ROOT_OF_HOST.includes(mount.type) ? owner : undefined,
     ...(labelled.rootLabel === undefined ? {} : { rootLabel: labelled.rootLabel }),
-    ...(options.copyUp ? { given: `copy_up${input.spec.mounts!.indexOf(mount)}` } : {}),
+    ...givenAs(mount, named, options, input),
   };
+}
+
+/** The name of the fd of a mount that somebody makes before the gofer starts. */
+function givenAs(
+  mount: Mount,
+  destination: string,
+  { copyUp }: MountOptions,
+  { spec, sharedMemory }: RootPlanInput,
+): { given?: string } {
+  if (mount.type === 'tmpfs' && destination === sharedMemory) return { given: SHARED_MEMORY };
+  return copyUp ? { given: `copy_up${spec.mounts!.indexOf(mount)}` } : {};
 }
 
 /** A tmpfs whose mode nobody says has that of the directory that it covers, as with runc. */

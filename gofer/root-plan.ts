@@ -18,7 +18,7 @@ export interface FilesystemStep {
   readonly chown: Owner | undefined;
   /** SELinux's label for the filesystem's root directory, where it is no parameter. */
   readonly rootLabel?: string;
-  /** The fd of this name is the mount, made beforehand by {@link makeFilesystem}. */
+  /** The fd of this name is the mount, made beforehand by {@link makeFilesystem}: the container's own, or {@link SHARED_MEMORY}. */
   readonly given?: string;
 }
 
@@ -150,6 +150,8 @@ export interface RootPlanInput {
   readonly placeOf: (destination: string) => string | undefined;
   /** The mode of a directory of the image, by its absolute path; undefined when there is none. */
   readonly modeOf: (directory: string) => number | undefined;
+  /** The tmpfs that the spec mounts at this destination is the pod's, not the container's own. */
+  readonly sharedMemory?: string | undefined;
   /** How the container's cgroup is shown: v1 directories, or a cgroup2 mount in the container's cgroup namespace. */
   readonly cgroup: CgroupV1View | 'v2';
 }

@@ -20,6 +20,7 @@ import type { Log } from './log';
 import type { PodKeeper } from './pod-keeper';
 import type { Publisher } from './publisher';
 import { configWithOptions } from './runtime-options';
+import type { CompletedSpec } from './sandbox-files';
 import { Stdio } from './stdio';
 import { InitTask, type Task } from './task';
 
@@ -32,7 +33,7 @@ export interface TaskCreation {
   readonly restored: RestoredNames;
   readonly wishes: CriWishes;
   /** Adds to a container's spec what its pod has for it. */
-  readonly completeSpec: (spec: Spec) => Spec;
+  readonly completeSpec: (spec: Spec) => CompletedSpec;
   /** Is told the annotations of each container. */
   readonly noteAnnotations: (annotations: Readonly<Record<string, string>>) => void;
 }
@@ -44,7 +45,7 @@ export interface TaskCreation {
 export async function createTask(context: TaskCreation, request: TaskRequest<'Create'>): Promise<Task> {
   const { id, bundle } = request;
   const { publisher } = context;
-  const spec = context.completeSpec(readBundle(bundle));
+  const { spec, sharedMemory } = context.completeSpec(readBundle(bundle));
   const config = await context.wishes.applyTo(configWithOptions(context.workshop.config, request.options), spec);
   const workshop = { ...context.workshop, config };
   const rootfs = takeApart(request.rootfs, spec.root?.path, bundle);
@@ -64,6 +65,7 @@ export async function createTask(context: TaskCreation, request: TaskRequest<'Cr
       id,
       bundle,
       spec: taskSpec,
+      sharedMemory,
       rootfs,
       seed: allowed,
       checkpoint,

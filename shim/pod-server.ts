@@ -95,7 +95,7 @@ export class PodServer {
       namespace: args.namespace,
       publisher: this.#publisher,
       log,
-      completeSpec: (spec: Spec) => checked(sandbox.withSandboxFiles(spec)),
+      completeSpec: (spec: Spec) => checked(sandbox.complete(spec)),
       onShutdown,
     });
     const sandbox: SandboxService = new SandboxService({

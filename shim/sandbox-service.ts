@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../errors';
-import type { Mount, Spec } from '../oci';
+import type { Spec } from '../oci';
 import {
   PodSandboxConfig,
   type SandboxAnswer,
@@ -14,6 +14,7 @@ import { cgroups, type Workshop } from '../sandbox';
 import type { CriWishes } from './cri-wishes';
 import type { PodKeeper } from './pod-keeper';
 import { packMetrics } from './task-answers';
+import { type CompletedSpec, sandboxFiles, withSandboxFiles } from './sandbox-files';
 import { describeSandbox, type SandboxDescription } from './sandbox-config';
 
 type Handlers = {
@@ -151,27 +152,10 @@ export class SandboxService implements Handlers {
     return { metrics: { ...metric, data: packMetrics(cgroup) } };
   }
 
-  /**
-   * A container's spec with the files that containerd leaves to the sandbox when that is no container of its own: host
-   * name, hosts and resolver. What the spec mounts itself stays.
-   */
-  withSandboxFiles(spec: Spec): Spec {
-    if (!this.#sandbox) return spec;
-    const taken = new Set((spec.mounts ?? []).map(({ destination }) => destination));
-    const files = Object.keys(filesOf(this.#sandbox)).map((name): Mount => ({
-      destination: `/etc/${name}`,
-      source: this.#filePath(name),
-      type: 'bind',
-      options: ['rbind', 'rw'],
-    }));
-    const shm = {
-      destination: '/dev/shm',
-      source: 'shm',
-      type: 'tmpfs',
-      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k'],
-    };
-    const missing = [shm, ...files].filter(({ destination }) => !taken.has(destination));
-    return { ...spec, mounts: [...(spec.mounts ?? []), ...missing] };
+  /** A container's spec with what is the pod's: of a pod that is held by a container, as containerd wrote it. */
+  complete(spec: Spec): CompletedSpec {
+    if (!this.#sandbox) return { spec };
+    return withSandboxFiles(spec, Object.keys(filesOf(this.#sandbox)), (name) => this.#filePath(name));
   }
 
   #filePath(name: string): string {
@@ -200,19 +184,6 @@ export class SandboxService implements Handlers {
   }
 }
 
-/** Files of /etc that are the pod's. Those that the host's own serve for are left out. */
 function filesOf({ description, config }: Sandbox): Record<string, string> {
-  const { hostname } = description.spec;
-  if (hostname === undefined) return {};
-  const { servers = [], searches = [], options = [] } = config?.dnsConfig ?? {};
-  const resolver = [
-    searches.length > 0 ? `search ${searches.join(' ')}` : '',
-    ...servers.map((server) => `nameserver ${server}`),
-    options.length > 0 ? `options ${options.join(' ')}` : '',
-  ].filter(Boolean);
-  return {
-    hostname: `${hostname}\n`,
-    hosts: `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t${hostname}\n`,
-    ...(resolver.length > 0 ? { 'resolv.conf': `${resolver.join('\n')}\n` } : {}),
-  };
+  return sandboxFiles(description.spec.hostname, config);
 }

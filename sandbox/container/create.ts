@@ -79,7 +79,7 @@ export async function createContainer(workshop: Workshop, pod: Pod, request: Con
     const stopWatching = watchRestore(workshop, request, plan);
     let mountFds: Record<string, number> = {};
     try {
-      mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps);
+      mountFds = await openMountFds(workshop.kernel, plan.launch.root, plan.idMaps, pod);
       seeding?.close();
       undo.add(moveNetDevices(workshop.kernel, pod.sandbox.fd, request.spec, warningsOf(workshop)));
       launched = true;

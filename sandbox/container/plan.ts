@@ -57,6 +57,8 @@ export interface ContainerRequest {
   readonly extras?: ProcessExtras;
   /** Around each hook, see {@link Hooks}. */
   readonly aroundHooks?: <T>(wait: () => Promise<T>) => Promise<T>;
+  /** Where the spec mounts a tmpfs that all containers of the pod are to share. */
+  readonly sharedMemory?: string | undefined;
   /** Mounts that the spec does not list. */
   readonly ownMounts?: readonly BindStep[];
 }
@@ -91,7 +93,10 @@ function configOf({ config }: Pick<Workshop, 'config'>, { annotations = {} }: Co
 export function planContainer(
   workshop: Workshop,
   pod: Pick<PodTraits, 'idMaps' | 'namespaces'>,
-  request: Pick<ContainerRequest, 'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime' | 'extras' | 'ownMounts'>,
+  request: Pick<
+    ContainerRequest,
+    'id' | 'bundle' | 'spec' | 'rootfs' | 'lifetime' | 'extras' | 'ownMounts' | 'sharedMemory'
+  >,
   mountPoint: string,
   /** The layer of the container's seed, above those of the image. */
   seedLayer?: string,
@@ -125,6 +130,7 @@ export function planContainer(
     ownerOf: (path) => host.ownerOf(path),
     overlayVolumes: configOf(workshop, spec).overlay.scope === 'all',
     modeOf: (path) => view.modeOf(path),
+    sharedMemory: request.sharedMemory,
     cgroup: insideView(cgroup.cgroup),
   });
   view.close();

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import type { IdMaps, RootPlan } from '../../gofer';
+import { type FilesystemStep, type IdMaps, type RootPlan, SHARED_MEMORY } from '../../gofer';
 import type { Kernel } from '../../syscall';
 import { copyUp } from './copy-up';
 import { ImageView } from './image-view';
@@ -7,14 +7,15 @@ import { userNamespaceProgram } from '../programs/user-namespace';
 import { awaitReports } from '../process/started';
 
 /**
- * Makes what a root filesystem needs of mounts beforehand: user namespaces with mappings that are not the pod's, and filesystems
- * that start with a part of the image. The fds, by the names that the plan has for them, are the caller's to close.
+ * Makes what a root filesystem needs of mounts beforehand: user namespaces with mappings that are not the pod's, filesystems
+ * that start with a part of the image, and the pod's shared memory. The fds, by the names that the plan has for them, are the caller's to close.
  * @throws SiltError; nothing is left open then.
  */
 export async function openMountFds(
   kernel: Kernel,
-  { mountMaps, copyUps, layers }: Pick<RootPlan, 'mountMaps' | 'copyUps' | 'layers'>,
+  { mounts, mountMaps, copyUps, layers }: Pick<RootPlan, 'mounts' | 'mountMaps' | 'copyUps' | 'layers'>,
   idMaps: IdMaps | null,
+  pod: { openSharedMemory(step: FilesystemStep): Promise<number> },
 ): Promise<Record<string, number>> {
   const fds: Record<string, number> = {};
   const view = new ImageView(
@@ -23,6 +24,9 @@ export async function openMountFds(
   );
   try {
     for (const [name, maps] of Object.entries(mountMaps)) fds[name] = await makeUserNamespace(kernel, maps);
+    for (const step of mounts)
+      if (step.kind === 'filesystem' && step.given === SHARED_MEMORY)
+        fds[SHARED_MEMORY] = await pod.openSharedMemory(step);
     for (const one of copyUps) fds[one.name] = copyUp(kernel, view, one, idMaps);
     return fds;
   } catch (error) {

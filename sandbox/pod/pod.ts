@@ -1,10 +1,10 @@
 import { closeSync, existsSync, openSync, readlinkSync, writeSync } from 'node:fs';
 import { SiltError } from '../../errors';
-import type { IdMaps } from '../../gofer';
-import { C, type Kernel } from '../../syscall';
+import { type FilesystemStep, hostOwner, type IdMaps } from '../../gofer';
+import { C, type Kernel, type Program } from '../../syscall';
 import { Process, pidOf } from '../process/process';
 import { HOLDER_FDS, holderProgram } from '../programs/holder';
-import { dropUpperProgram, LAUNCH_FDS } from '../programs/launch';
+import { dropUpperProgram, KEEPER, makeSharedMemoryProgram, openSharedMemoryProgram } from '../programs/kept-mounts';
 import { SANDBOX_FDS, sandboxProgram, type SandboxPlan } from '../programs/sandbox';
 import { retryWithin } from '../cgroup/waiting';
 import { awaitReports } from '../process/started';
@@ -60,6 +60,8 @@ export class Pod implements PodTraits {
   #userns: number | undefined;
   /** The control pipe of the holder, if there is one. */
   #holder: number | undefined;
+  /** Settles when the pod's shared memory has been made. */
+  #sharedMemory: Promise<unknown> | undefined;
 
   private constructor(
     private readonly kernel: Kernel,
@@ -173,10 +175,36 @@ export class Pod implements PodTraits {
     }
   }
 
+  /**
+   * The tmpfs that the pod's containers share, as a mount attached nowhere: its fd is the caller's to close. The first who asks has it made as his
+   * step describes it. @throws SiltError of the step that failed.
+   */
+  async openSharedMemory(step: FilesystemStep): Promise<number> {
+    const made = this.#sharedMemory;
+    if (made === undefined) {
+      const first = this.#reportOf(makeSharedMemoryProgram(step, hostOwner(this.idMaps, 0, 0, '$.linux.uidMappings')));
+      this.#sharedMemory = first;
+      return first.catch((error: unknown) => {
+        this.#sharedMemory = undefined;
+        throw error;
+      });
+    }
+    await made;
+    return this.#reportOf(openSharedMemoryProgram());
+  }
+
+  async #reportOf(program: Program): Promise<number> {
+    const started = this.kernel.start(program, { [KEEPER]: this.sandbox.fd });
+    const what = `preparing the shared memory of ${this.id}`;
+    const { memory } = await awaitReports(this.kernel, started, ['memory'], { what });
+    started.reports.close();
+    return memory.fds[0]!;
+  }
+
   /** Takes a container's upper out of the sandbox; a pod that has ended has none any more. */
   async dropUpper(id: string): Promise<void> {
     if (this.sandbox.exit) return;
-    await this.kernel.ended(this.kernel.start(dropUpperProgram(id), { [LAUNCH_FDS.sandbox]: this.sandbox.fd }));
+    await this.kernel.ended(this.kernel.start(dropUpperProgram(id), { [KEEPER]: this.sandbox.fd }));
   }
 
   /** Lets the pod live on when this process ends: whoever ends it finds it by its state. */

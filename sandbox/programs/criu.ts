@@ -34,7 +34,8 @@ import {
 } from '../../syscall';
 import { forkInto } from './cgroup-entry';
 import { confine, keepOnly } from './confine';
-import { keepUpper, type LaunchPlan, LAUNCH_FDS, startGofer } from './launch';
+import { keepUpper } from './kept-mounts';
+import { type LaunchPlan, LAUNCH_FDS, startGofer } from './launch';
 import { enterPodNamespaces } from './pod-namespaces';
 import { prepareAsHostRoot } from './process';
 import { report } from './reports';

@@ -1,7 +1,6 @@
 import { everyCpu } from '../../oci';
 import { buildRoot, enterRoot, type Owner, type RootPlan, setRootPropagation, shareAgain, UPPER } from '../../gofer';
 import {
-  attachAt,
   C,
   changeRoot,
   chdir,
@@ -9,7 +8,6 @@ import {
   close,
   type Fd,
   fork,
-  mkdirat,
   open,
   openat,
   prctl,
@@ -30,6 +28,7 @@ import type { CgroupEntry } from '../cgroup';
 import { forkInto } from './cgroup-entry';
 import { capabilityMask, confine, keepOnly } from './confine';
 import { enterOwnNamespaces, JOINED_FDS, type OwnNamespaces } from './own-namespaces';
+import { keepUpper } from './kept-mounts';
 import { enterPodNamespaces } from './pod-namespaces';
 import { report } from './reports';
 
@@ -305,26 +304,4 @@ function waitForHooks(p: ProgramBuilder, namespace: Slot): void {
   report(p, 'mounted', [namespace]);
   close(p, namespace);
   endIfNothingCame(p, receiveMessage(p, p.report, 16, 0, 'answer').count);
-}
-
-/** The upper's mount goes to the sandbox's mount namespace, where it lives as long as the pod and only host root finds it. */
-export function keepUpper(p: ProgramBuilder, plan: LaunchPlan, upper: Fd): void {
-  p.step('keeping the upper in the sandbox');
-  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
-  // The sandbox's tmpfs belongs to the pod's user namespace and takes no file of an owner that has no id there.
-  p.call('setfsgid', [plan.podRoot.gid]);
-  p.call('setfsuid', [plan.podRoot.uid]);
-  mkdirat(p, C.AT_FDCWD, `/${plan.id}`, 0o700);
-  attachAt(p, upper, C.AT_FDCWD, `/${plan.id}`);
-}
-
-/** The program that takes a container's upper out of the sandbox again. */
-export function dropUpperProgram(id: string): Program {
-  const p = new ProgramBuilder();
-  p.step(`taking the upper of ${id} out of the sandbox`);
-  p.call('setpgid', [0, 0]);
-  setns(p, p.donated(LAUNCH_FDS.sandbox), 'CLONE_NEWNS');
-  p.call('umount2', [p.string(`/${id}`), C.MNT_DETACH]);
-  p.call('unlinkat', [C.AT_FDCWD, p.string(`/${id}`), C.AT_REMOVEDIR]);
-  return p.build();
 }

@@ -31,6 +31,8 @@ export const REPORTS = {
   network: 'network',
   /** A user namespace, as fd. */
   userns: 'userns',
+  /** The memory that a pod's containers share, as the fd of a mount that is attached nowhere. */
+  memory: 'memory',
   /** The layers of an image, as the fd of one mount. */
   image: 'image',
   /** The holder is in the mount namespace. */

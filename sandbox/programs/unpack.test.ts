@@ -1,5 +1,5 @@
 import { C } from '../../syscall';
-import { dropUpperProgram } from './launch';
+import { dropUpperProgram } from './kept-mounts';
 import { absolutePaths, callsIn, checkByInterpreter, processesOf, sequenceOf } from './testing';
 import { unpackProgram, UNPACKER_CAPABILITIES } from './unpack';
 
