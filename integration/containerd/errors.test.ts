@@ -67,7 +67,10 @@ containerdSuite('errors of start', {}, (host) => {
   });
 
   test('a working directory that is not there is made, as runc does', async () => {
-    expect((await host().run(['pwd'], { flags: ['--cwd', '/made/for/it'] })).stdout.toString()).toBe('/made/for/it\n');
+    for (const one of [{}, { runtime: runc }]) {
+      const { stdout } = await host().run(['pwd'], { flags: ['--cwd', '/made/for/it'], ...one });
+      expect(stdout.toString()).toBe('/made/for/it\n');
+    }
   });
 
   siltTest('messages of silt name no stage of runc', async () => {

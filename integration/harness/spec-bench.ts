@@ -100,13 +100,28 @@ export class SpecBench {
 
   /** Runs a container to its end by silt's own command line, which hands on members of the spec that an old ctr does not know. */
   async siltRun(spec: Json): Promise<CommandResult> {
+    return this.#byCommand(siltProgram, spec);
+  }
+
+  /** The same by the command line of the runtime under test. */
+  async commandRun(spec: Json): Promise<CommandResult> {
+    return this.#byCommand(this.isRunc ? 'runc' : siltProgram, spec);
+  }
+
+  /** Whether that is runc. */
+  get isRunc(): boolean {
+    return this.containerd.runtime.includes('.runc.');
+  }
+
+  async #byCommand(program: string, spec: Json): Promise<CommandResult> {
     const id = this.containerd.newId('s');
     const bundle = mkdtempSync(join(this.directory, 'bundle-'));
     const root = spec['root'] as Json;
     const absolute = { ...root, path: join(this.directory, root['path'] as string) };
     const linux: Json = { cgroupsPath: `/${this.containerd.namespace}/${id}`, ...(spec['linux'] as Json) };
     writeFileSync(join(bundle, 'config.json'), JSON.stringify({ ...spec, root: absolute, linux }));
-    return runCommand([siltProgram, '--root', join(this.directory, 'state'), 'run', '--bundle', bundle, id]);
+    const state = join(this.directory, program === siltProgram ? 'state' : 'runc-state');
+    return runCommand([program, '--root', state, 'run', '--bundle', bundle, id]);
   }
 
   /** Starts a container in the background and returns its id. */

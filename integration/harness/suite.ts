@@ -16,6 +16,9 @@ type TestFunction = (name: string, body: TestBody, timeoutMs?: number) => void;
 /** The runtime under test. Runs against runc show that a test itself is sound. */
 export const runtime = process.env['SILT_TEST_RUNTIME'] ?? 'io.containerd.silt.v1';
 export const isSilt = runtime === 'io.containerd.silt.v1';
+const RUNC = 'io.containerd.runc.v2';
+/** What the tests that are being declared run against. */
+let declared = runtime;
 
 /** `test` if the condition holds, else a skipped test whose name carries the reason, so that every report shows it. */
 export function testIf(condition: boolean, reason: string): TestFunction {
@@ -30,7 +33,8 @@ export function testIf(condition: boolean, reason: string): TestFunction {
 export const untilRead = 'sleep 0.5';
 
 /** A test of something that only silt has. */
-export const siltTest = testIf(isSilt, 'is about silt, and another runtime is under test');
+export const siltTest: TestFunction = (name, body, timeoutMs) =>
+  testIf(isSilt && declared === runtime, 'is about silt, and another runtime is under test')(name, body, timeoutMs);
 
 /** Which containerd the tests of this run are for; decided by the test runner before jest starts. */
 const peerName = process.env['SILT_TEST_PEER'] ?? 'system';
@@ -39,6 +43,8 @@ const peerName = process.env['SILT_TEST_PEER'] ?? 'system';
 export const onMachinesContainerd = testIf(peerName === 'system', 'runs on the machine’s own containerd only');
 
 export interface SuiteSettings extends SiltSettings {
+  /** What is not of silt alone is also run against runc, in the same run. */
+  readonly besideRunc?: boolean;
   /** What runc leaves behind after such tests: the closing check is then silt's alone. */
   readonly runcLeaves?: string;
   /** What containerd itself may leave behind in such tests. */
@@ -68,6 +74,16 @@ async function runFirstContainer(containerd: Containerd): Promise<void> {
  * left. When the chosen containerd cannot be had here, every test of the group is skipped with that reason.
  */
 export function containerdSuite(name: string, settings: SuiteSettings, define: (host: () => Containerd) => void): void {
+  for (const one of settings.besideRunc && isSilt ? [runtime, RUNC] : [runtime])
+    declareSuite(name, settings, one, define);
+}
+
+function declareSuite(
+  name: string,
+  settings: SuiteSettings,
+  under: string,
+  define: (host: () => Containerd) => void,
+): void {
   const { onlyPeer = peerName, needs = 0, onlyRelease } = settings;
   const unavailable =
     onlyPeer !== peerName
@@ -79,9 +95,11 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
           : onlyRelease !== undefined && peerRelease() !== onlyRelease
             ? `is for containerd ${onlyRelease}`
             : settings.systemd && whyNoSystemd(settings.systemd);
-  const title = `${name} (containerd of ${peerName}, ${runtime.split('.').at(-2) ?? runtime})`;
+  const title = `${name} (containerd of ${peerName}, ${under.split('.').at(-2) ?? under})`;
+  declared = under;
   if (unavailable !== undefined && unavailable !== '') {
     describe.skip(`${title} [skipped: ${unavailable}]`, () => define(() => neverStarted()));
+    declared = runtime;
     return;
   }
   describe(title, () => {
@@ -95,7 +113,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
       containerd = await startContainerd({
         peer,
         silt: settings,
-        runtime,
+        runtime: under,
         ...(cri && { cri }),
         ...(systemd && { systemd }),
       });
@@ -111,7 +129,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
     // A group of its own, so that what it does after all of its tests is done before the last one here.
     describe('with it', () => define(host));
 
-    testIf(isSilt || settings.runcLeaves === undefined, `runc leaves ${settings.runcLeaves ?? ''}`)(
+    testIf(under !== RUNC || settings.runcLeaves === undefined, `runc leaves ${settings.runcLeaves ?? ''}`)(
       'leaves nothing behind',
       async () => {
         await host().collectGarbage();
@@ -121,6 +139,7 @@ export function containerdSuite(name: string, settings: SuiteSettings, define: (
       30_000,
     );
   });
+  declared = runtime;
 }
 
 /** The version of this run's containerd as a number, such as 1.7; 0 when it cannot be had. */

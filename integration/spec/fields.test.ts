@@ -1,5 +1,5 @@
 /** Members of the spec that the kernel shows to the process itself: what it finds with silt, in both modes of `userns`, and with runc. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BundleChanges, commandLineSuite, type Runtime } from '../harness';
 
@@ -165,6 +165,10 @@ commandLineSuite('fields of the spec', (host) => {
     const expected = ['0 200000 1000', '1000 300000 64536'].join(' ');
     const ofSilt = await found(host().silt, field);
     expect(ofSilt).toBe(`${expected} ${expected} Uid: 1000 1000 1000 1000`);
+    // runc goes to the root filesystem as the container's root, who is nobody on the host.
+    chmodSync(host().directory, 0o711);
+    expect(await found(host().runc, field)).toBe(ofSilt);
+    chmodSync(host().directory, 0o700);
   });
 
   const refusedIn = (name: string, changes: BundleChanges, words: RegExp): void => {

@@ -24,7 +24,7 @@ const STATUS: Json = {
 };
 
 // Hooks in the container's namespaces are root of the pod: without user namespaces, so that they may write where the test looks.
-containerdSuite('hooks', { userns: 'none', onlyPeer: 'system' }, (host) => {
+containerdSuite('hooks', { userns: 'none', onlyPeer: 'system', besideRunc: true }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());
@@ -51,15 +51,19 @@ containerdSuite('hooks', { userns: 'none', onlyPeer: 'system' }, (host) => {
     }
     const spec = withHooks(hooks, 'cat /mnt/state', (it) => (it['annotations'] = { 'a.b/c': 'd' }));
     const inside = JSON.parse(await bench.output(spec)) as Json;
-    expect(inside).toMatchObject({ ociVersion: '1.0.2', status: 'created', pid: 1, annotations: { 'a.b/c': 'd' } });
+    // runc says its own version of the spec.
+    const ociVersion = bench.isRunc ? (expect.any(String) as string) : '1.0.2';
+    expect(inside).toMatchObject({ ociVersion, status: 'created', pid: 1, annotations: { 'a.b/c': 'd' } });
     const lines = readFileSync(log, 'utf8').trim().split('\n');
     const outside = KINDS.filter((kind) => kind !== 'startContainer');
     expect(lines.filter((_, i) => i % 2 === 0)).toEqual(outside);
     const states = lines.filter((_, i) => i % 2 === 1).map((line) => JSON.parse(line) as Json);
-    expect(states.map(({ status }) => status as string)).toEqual(outside.map((kind) => STATUS[kind] as string));
+    // runc 1.1 tells poststart hooks what it tells those before.
+    const wanted: Json = bench.isRunc ? { ...STATUS, poststart: 'created' } : STATUS;
+    expect(states.map(({ status }) => status as string)).toEqual(outside.map((kind) => wanted[kind] as string));
     for (const state of states) {
       expect([state['id'], state['bundle']]).toEqual([inside['id'], inside['bundle']]);
-      expect(state).toMatchObject({ ociVersion: '1.0.2', annotations: { 'a.b/c': 'd' } });
+      expect(state).toMatchObject({ ociVersion, annotations: { 'a.b/c': 'd' } });
     }
     const [prestart, createRuntime, createContainer, poststart, poststop] = states;
     expect(prestart!['pid']).toBeGreaterThan(1);
@@ -277,10 +281,10 @@ commandLineSuite('hooks that mount', (host) => {
 
 // The pod is the command's that runs the hook until its end.
 commandLineSuite('hooks that call the runtime', (host) => {
-  const calling = (kind: string, calls: readonly string[][]): { hooks: object; log: string } => {
+  const calling = (kind: string, calls: readonly string[][], runtime = host().silt): { hooks: object; log: string } => {
     const log = join(host().directory, `${kind}.calls`);
     rmSync(log, { force: true });
-    const lines = calls.map((words) => `${host().silt.words(words).join(' ')} >> ${log} 2>&1; echo "= $?" >> ${log}`);
+    const lines = calls.map((words) => `${runtime.words(words).join(' ')} >> ${log} 2>&1; echo "= $?" >> ${log}`);
     const env = Object.entries({ ...host().environment, PATH: '/usr/bin:/bin' }).map(
       ([key, value]) => `${key}=${value}`,
     );
@@ -322,9 +326,11 @@ commandLineSuite('hooks that call the runtime', (host) => {
   });
 
   test('once it has started may change it, as with runc', async () => {
-    const id = host().newId();
-    const { hooks, log } = calling('poststart', [['update', '--pids-limit', '77', id], ['pause', id], ['resume', id]]); // prettier-ignore
-    await host().silt.must(['run', '--bundle', host().bundle(['sleep', '1'], { hooks }), id]);
-    expect(readFileSync(log, 'utf8')).toBe('= 0\n= 0\n= 0\n');
+    for (const runtime of [host().silt, host().runc]) {
+      const id = host().newId();
+      const { hooks, log } = calling('poststart', [['update', '--pids-limit', '77', id], ['pause', id], ['resume', id]], runtime); // prettier-ignore
+      await runtime.must(['run', '--bundle', host().bundle(['sleep', '1'], { hooks }), id]);
+      expect(readFileSync(log, 'utf8')).toBe('= 0\n= 0\n= 0\n');
+    }
   });
 });

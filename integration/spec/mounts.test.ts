@@ -3,7 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, syml
 import { join } from 'node:path';
 import { containerdSuite, type Json, mustRun, shellSpec, siltTest, SpecBench } from '../harness';
 
-containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
+containerdSuite('mounts', { onlyPeer: 'system', besideRunc: true }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());
@@ -50,7 +50,7 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
       (it['mounts'] as Json[]).push(...mounts);
       Object.assign(it['linux'] as Json, linux);
     });
-    const { code, stdout, stderr } = await bench.siltRun(spec);
+    const { code, stdout, stderr } = await bench.commandRun(spec);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return stdout.toString().trimEnd();
   };
@@ -71,7 +71,7 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     expect(second).not.toContain('nosuid');
   });
 
-  siltTest('acl and noacl are taken everywhere, by filesystems that know no such parameter too', async () => {
+  test('acl and noacl are taken everywhere, by filesystems that know no such parameter too', async () => {
     const mounts = ['tmpfs', 'tmpfs', 'proc', 'sysfs', 'mqueue', 'devpts'].map((type, i) => ({
       destination: `/mnt/${i}`,
       type,
@@ -83,23 +83,25 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     expect(await withMounts(`${optionsOf('/mnt/0')}; grep -c ' /mnt/' /proc/self/mountinfo`, [...mounts, bind, remount])).toMatch(/nosuid.* 7$/); // prettier-ignore
   });
 
-  siltTest('a filesystem that is read-only has the mounts and the devices that come below it', async () => {
+  test('a filesystem that is read-only has the mounts and the devices that come below it', async () => {
     const spec = shellSpec(`${optionsOf('/dev')}; ls -d /dev/pts/ptmx /dev/fd /dev/null; touch /dev/new`, (it) => {
       const dev = (it['mounts'] as Json[]).find(({ destination }) => destination === '/dev')!;
       dev['options'] = [...(dev['options'] as string[]), 'ro'];
-      (it['linux'] as Json)['devices'] = [{ path: '/dev/null', type: 'c', major: 1, minor: 3 }];
+      const devices = [{ path: '/dev/null', type: 'c', major: 1, minor: 3 }];
+      // By the command line runc allows no device that is not named here.
+      Object.assign(it['linux'] as Json, { devices, resources: { devices: [{ allow: true, access: 'rwm' }] } });
     });
-    const { code, stdout, stderr } = await bench.siltRun(spec);
+    const { code, stdout, stderr } = await bench.commandRun(spec);
     expect(stdout.toString()).toContain(' ro /dev/fd\n/dev/null\n/dev/pts/ptmx\n');
     expect([code, stderr.trim()]).toEqual([1, 'touch: /dev/new: Read-only file system']);
   });
 
-  siltTest('symlinks on a mount with nosymfollow are not followed', async () => {
+  test('symlinks on a mount with nosymfollow are not followed', async () => {
     const mount = { destination: '/mnt', type: 'tmpfs', source: 'tmpfs', options: ['nosymfollow'] };
     expect(await withMounts('ln -s /etc/passwd /mnt/l; cat /mnt/l 2>&1 | grep -o "Symbolic link loop\\|loop\\|Too many"', [mount])).not.toBe(''); // prettier-ignore
   });
 
-  siltTest('recursive flags reach the mounts below a volume, the plain ones do not', async () => {
+  test('recursive flags reach the mounts below a volume, the plain ones do not', async () => {
     const volume = join(bench.directory, 'tree');
     mkdirSync(join(volume, 'sub'), { recursive: true });
     await mustRun(['mount', '-t', 'tmpfs', 'tmpfs', join(volume, 'sub')]);
@@ -125,7 +127,8 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     }
   });
 
-  siltTest('a volume with flags has these alone, one without those of the host, as with runc', async () => {
+  // As with runc from 1.2 on; in 1.1 a flag such as `rw`, which is what a mount is anyway, takes away none of the host’s.
+  siltTest('a volume with flags has these alone, one without those of the host', async () => {
     const volume = join(bench.directory, 'strict');
     mkdirSync(volume);
     await mustRun(['mount', '-t', 'tmpfs', '-o', 'ro,nosuid,noexec', 'tmpfs', volume]);
@@ -146,7 +149,7 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     }
   });
 
-  siltTest('a volume that is shared is so in a user namespace of the container, too', async () => {
+  test('a volume that is shared is so in a user namespace of the container, too', async () => {
     const volume = { destination: '/mnt', type: 'bind', source: bench.directory, options: ['rbind', 'rshared'] };
     const script = `awk '$5 == "/mnt"' /proc/self/mountinfo`;
     expect(await withMounts(script, [volume])).toMatch(/ shared:\d+ /);
@@ -207,13 +210,13 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
     expect(await bench.output(spec)).toBe('Read-only\n2048');
   });
 
-  siltTest('a remount of what is no mount is refused', async () => {
+  test('a remount of what is no mount is refused', async () => {
     const spec = shellSpec('true', (it) => {
       (it['mounts'] as Json[]).push({ destination: '/tmp', options: ['bind', 'remount', 'ro'] });
     });
-    expect((await bench.siltRun(spec)).stderr).toContain(
-      'mounting other options on /tmp (gofer): mount_setattr: EINVAL',
-    );
+    const { code, stderr } = await bench.commandRun(spec);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/mounting other options on \/tmp \(gofer\): mount_setattr: EINVAL|to rootfs at .*invalid argument/); // prettier-ignore
   });
 
   describe('a tmpfs over a directory of the image', () => {
@@ -260,18 +263,17 @@ containerdSuite('mounts', { onlyPeer: 'system' }, (host) => {
       expect(await bench.output(spec)).toBe('1751\n711');
     });
 
-    siltTest('that has no room for it is refused with the file’s name', async () => {
+    test('that has no room for it is refused with the file’s name', async () => {
       rootfsWith();
       writeFileSync(join(bench.rootfs, 'etc/deep/large'), Buffer.alloc(100_000));
       const spec = shellSpec('true', (it) => {
         const options = ['tmpcopyup', 'size=64k'];
         (it['mounts'] as Json[]).push({ destination: '/etc', type: 'tmpfs', source: 'tmpfs', options });
       });
-      const { stderr } = await bench.siltRun(spec);
+      const { stderr } = await bench.commandRun(spec);
       expect(stderr).toMatch(
-        /cannot copy \/etc\/deep of the image into its tmpfs|cannot copy \/etc\/large of the image/,
+        /cannot copy \/etc\/(deep of the image into its tmpfs|large of the image).*ENOSPC|deep\/large: no space left/,
       );
-      expect(stderr).toContain('ENOSPC');
       rmSync(join(bench.rootfs, 'etc/deep/large'));
     });
   });

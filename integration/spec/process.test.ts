@@ -3,7 +3,7 @@ import { chownSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { containerdSuite, type Json, shellSpec, siltTest, SpecBench } from '../harness';
 
-containerdSuite('process', { onlyPeer: 'system' }, (host) => {
+containerdSuite('process', { onlyPeer: 'system', besideRunc: true }, (host) => {
   let bench: SpecBench;
   beforeAll(() => {
     bench = new SpecBench(host());
@@ -15,11 +15,12 @@ containerdSuite('process', { onlyPeer: 'system' }, (host) => {
       Object.assign(it['process'] as Json, process);
       Object.assign(it['linux'] as Json, linux);
     });
-    const { code, stdout, stderr } = await bench.siltRun(spec);
+    const { code, stdout, stderr } = await bench.commandRun(spec);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     return stdout.toString().trimEnd();
   };
 
+  // runc 1.1 reads none of the members that the next ones are about, and is silent on them.
   siltTest('the I/O priority and the scheduling attributes', async () => {
     const output = await inside('ionice -p $$; cut -d" " -f19,41 /proc/$$/stat', {
       ioPriority: { class: 'IOPRIO_CLASS_BE', priority: 6 },
@@ -39,7 +40,7 @@ containerdSuite('process', { onlyPeer: 'system' }, (host) => {
       (it['process'] as Json)['scheduler'] = scheduler;
       Object.assign(it['linux'] as Json, { resources: { cpu } });
     });
-    expect((await bench.siltRun(spec)).stderr).toMatch(
+    expect((await bench.commandRun(spec)).stderr).toMatch(
       availableParallelism() > 1 ? /process scheduler can't be used together with AllowedCPUs/ : /^$/,
     );
   });
@@ -52,18 +53,17 @@ containerdSuite('process', { onlyPeer: 'system' }, (host) => {
     const spec = shellSpec('true', (it) => {
       (it['process'] as Json)['execCPUAffinity'] = { initial: '3-1' };
     });
-    expect((await bench.siltRun(spec)).stderr).toContain('$.process.execCPUAffinity.initial: "3-1" is no list of CPUs');
+    expect((await bench.commandRun(spec)).stderr).toContain(
+      '$.process.execCPUAffinity.initial: "3-1" is no list of CPUs',
+    );
   });
 
-  siltTest(
-    'of several entries of one name in the environment the last one counts, and an empty HOME is the user’s',
-    async () => {
-      const env = ['PATH=/bin', 'A=1', 'HOME=', 'A=2'];
-      expect(await inside('env | grep -E "^(A|HOME)=" | sort', { env, user: { uid: 1000, gid: 1000 } })).toBe(
-        'A=2\nHOME=/tmp',
-      );
-    },
-  );
+  test('of several entries of one name in the environment the last one counts, and an empty HOME is the user’s', async () => {
+    const env = ['PATH=/bin', 'A=1', 'HOME=', 'A=2'];
+    expect(await inside('env | grep -E "^(A|HOME)=" | sort', { env, user: { uid: 1000, gid: 1000 } })).toBe(
+      'A=2\nHOME=/tmp',
+    );
+  });
 
   siltTest('a user namespace of several ranges: the root directory has the owner that the image gives it', async () => {
     const rootfs = bench.makeRootfs('ranges');

@@ -32,6 +32,11 @@ export const gvisorAnnotations: readonly GvisorAnnotation[] = [
   { name: 'dev.gvisor.spec.rootfs.type', effect: 'refused', why: ROOTFS },
   { name: 'dev.gvisor.spec.rootfs.overlay', effect: 'refused', why: ROOTFS },
   { name: 'dev.gvisor.spec.rootfs.options', effect: 'refused', why: ROOTFS },
+  {
+    name: 'dev.gvisor.spec.rootfs.directfs',
+    effect: 'ignored',
+    why: 'files are the host kernel’s, without a process between',
+  },
   { name: 'dev.gvisor.spec.mount.<NAME>.source', effect: 'ignored', why: MOUNTS },
   { name: 'dev.gvisor.spec.mount.<NAME>.type', effect: 'ignored', why: MOUNTS },
   { name: 'dev.gvisor.spec.mount.<NAME>.share', effect: 'ignored', why: MOUNTS },
