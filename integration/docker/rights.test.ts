@@ -121,6 +121,21 @@ dockerSuite('rights under docker', {}, (host) => {
     const both = [`--ipc=container:${other}`, `--pid=container:${other}`];
     const read = 'readlink /proc/self/ns/ipc; readlink /proc/self/ns/pid';
     expect(await inside(both, read)).toBe(await host().shell(other, read));
+    // Its root has the rights of the other's: it can end the other's processes.
+    await host().must('exec', '--detach', other, 'sleep', '4321');
+    const one = 'grep -q 4321 /proc/$p/cmdline || continue; readlink /proc/$p/ns/user && kill $p || exit 3';
+    const end = `for p in $(pidof sleep); do ${one}; done`;
+    expect(await inside(both, `readlink /proc/self/ns/user; ${end}`)).toMatch(/^(\S+)\n\1\n$/);
+    await host().must('rm', '--force', other);
+  });
+
+  test('--network=container and NET_ADMIN: that container’s network is changed, by who has no rights on the host', async () => {
+    const other = await host().background(['--network=none']);
+    const flags = [`--network=container:${other}`, '--cap-add=NET_ADMIN'];
+    const userns = 'readlink /proc/self/ns/user';
+    const [changer] = (await inside(flags, `${userns}; ip link set lo mtu 1400`)).split('\n');
+    expect(await host().shell(other, `${userns}; cat /sys/class/net/lo/mtu`)).toBe(`${changer}\n1400\n`);
+    expect(changer === readlinkSync('/proc/self/ns/user')).toBe(!isSilt);
     await host().must('rm', '--force', other);
   });
 });

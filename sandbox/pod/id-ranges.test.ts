@@ -1,8 +1,9 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { refusal } from '../../errors/testing/refusal';
+import type { IdMaps, IdRange } from '../../gofer';
 import { bundleForTest } from '../../tools/bundle-for-test';
 import { parseConfig } from '../config/config';
 import { IdRanges, podIdRanges } from './id-ranges';
@@ -77,6 +78,37 @@ describe('claiming', () => {
   test('fails when the directory cannot be used', () => {
     writeFileSync(directory, '');
     expect(() => ranges().claim('/pod')).toThrow('EEXIST');
+  });
+});
+
+describe('sharing', () => {
+  test('keeps a range until the last who has it is gone', () => {
+    const all = ranges();
+    const { idMaps, index } = all.claim('/pod');
+    expect([all.share(idMaps, '/beside'), all.share(idMaps, '/too')]).toEqual(['0.1', '0.2']);
+    all.release(index, '/pod');
+    expect(all.claim('/new').index).toBe(1);
+    all.releaseAll('/beside');
+    expect(all.claim('/newer').index).toBe(2);
+    all.release('0.2', '/too');
+    expect(all.claim('/newest').index).toBe(0);
+  });
+
+  test('is of what a pod has, and whole', () => {
+    const all = ranges();
+    const { idMaps } = all.claim('/pod');
+    const [range] = idMaps.uids as [IdRange];
+    const other = (parts: Partial<IdRange>): IdMaps => ({ ...idMaps, gids: [{ ...range, ...parts }] });
+    const wrong = [other({ size: 1 }), other({ containerID: 1 }), other({ hostID: 2 }), { uids: [], gids: [] }];
+    for (const one of wrong) expect(all.share(one, '/beside')).toBeUndefined();
+    const [free, outside] = [1, 3].map((n): IdMaps => {
+      const ids = [{ ...range, hostID: range.hostID + n * 65536 }];
+      return { uids: ids, gids: ids };
+    });
+    for (const one of [free!, outside!]) expect(all.share(one, '/beside')).toBeUndefined();
+    all.releaseAll('/pod');
+    expect(all.share(idMaps, '/beside')).toBeUndefined();
+    expect(existsSync(directory)).toBe(false);
   });
 });
 

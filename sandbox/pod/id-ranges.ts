@@ -9,6 +9,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { type Config, RANGE_SIZE } from '../config/config';
@@ -33,11 +34,11 @@ export class IdRanges {
   claim(owner: string): { index: number; idMaps: IdMaps } {
     const make = (): unknown => mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     make();
-    const taken = new Set(listed(this.directory));
+    const taken = new Set(listed(this.directory).map(indexIn));
     for (let index = 0; index < this.count; index++) {
       if (taken.has(index)) continue;
       try {
-        symlinkSync(owner, this.#path(index));
+        symlinkSync(owner, join(this.directory, `${index}`));
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         // Who gave the last range back has taken the directory away with it.
@@ -46,8 +47,7 @@ export class IdRanges {
         else if (code !== 'EEXIST') throw error;
         continue;
       }
-      const range = { containerID: 0, hostID: this.firstId + index * RANGE_SIZE, size: RANGE_SIZE };
-      return { index, idMaps: { uids: [range], gids: [range] } };
+      return { index, idMaps: this.#idMaps(index) };
     }
     throw new SiltError(
       'NO_SPACE',
@@ -55,11 +55,32 @@ export class IdRanges {
     );
   }
 
-  /** Gives a range back, unless it is another's. */
-  release(index: number, owner: string): void {
+  /**
+   * A range that a live pod has, for one that shares its user namespace: it is claimed for nobody else before both are gone.
+   * @param idMaps of that user namespace
+   * @returns what to release; undefined when it is no range of these, or nobody has it.
+   */
+  share(idMaps: IdMaps, owner: string): string | undefined {
+    const index = this.#indexOf(idMaps);
+    if (index === undefined || !listed(this.directory).some((name) => indexIn(name) === index)) return undefined;
+    for (let n = 1; ; n++) {
+      const name = `${index}.${n}`;
+      try {
+        symlinkSync(owner, join(this.directory, name));
+        return name;
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === 'ENOENT') return undefined;
+        if (code !== 'EEXIST') throw error;
+      }
+    }
+  }
+
+  /** Gives a claimed range back, or a shared one, unless it is another's. */
+  release(name: number | string, owner: string): void {
     try {
-      if (this.#ownerOf(index) !== owner) return;
-      unlinkSync(this.#path(index));
+      if (this.#ownerOf(`${name}`) !== owner) return;
+      unlinkSync(join(this.directory, `${name}`));
       rmdirSync(this.directory);
     } catch {
       // Not there: nothing to release. Or not empty: others have ranges.
@@ -68,38 +89,50 @@ export class IdRanges {
 
   /** Gives back all that a pod has. */
   releaseAll(owner: string): void {
-    for (const index of listed(this.directory)) this.release(index, owner);
+    for (const name of listed(this.directory)) this.release(name, owner);
   }
 
   /** Gives back what was claimed at least `ms` ago for pods that are not there. */
   releaseForgotten(ms: number): void {
-    for (const index of listed(this.directory)) {
-      const claimed = lstatSync(this.#path(index), { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
-      const owner = this.#ownerOf(index);
-      if (owner !== undefined && Date.now() - claimed > ms && !existsSync(owner)) this.release(index, owner);
+    for (const name of listed(this.directory)) {
+      const claimed = lstatSync(join(this.directory, name), { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
+      const owner = this.#ownerOf(name);
+      if (owner !== undefined && Date.now() - claimed > ms && !existsSync(owner)) this.release(name, owner);
     }
   }
 
-  #path(index: number): string {
-    return join(this.directory, `${index}`);
-  }
-
-  #ownerOf(index: number): string | undefined {
+  #ownerOf(name: string): string | undefined {
     try {
-      return readlinkSync(this.#path(index));
+      return readlinkSync(join(this.directory, name));
     } catch {
       return undefined;
     }
   }
+
+  #idMaps(index: number): IdMaps {
+    const range = { containerID: 0, hostID: this.firstId + index * RANGE_SIZE, size: RANGE_SIZE };
+    return { uids: [range], gids: [range] };
+  }
+
+  #indexOf(idMaps: IdMaps): number | undefined {
+    const index = ((idMaps.uids[0]?.hostID ?? NaN) - this.firstId) / RANGE_SIZE;
+    if (!Number.isInteger(index) || index < 0 || index >= this.count) return undefined;
+    return isDeepStrictEqual(idMaps, this.#idMaps(index)) ? index : undefined;
+  }
 }
 
 /** What is there now; nothing when the last one has just been given back. */
-function listed(directory: string): number[] {
+function listed(directory: string): string[] {
   try {
-    return readdirSync(directory).map(Number);
+    return readdirSync(directory);
   } catch {
     return [];
   }
+}
+
+/** A range's number, of the link of who claimed it (`7`) and of those who share it (`7.1`, `7.2`). */
+function indexIn(name: string): number {
+  return Number(/^\d+/.exec(name)?.[0]);
 }
 
 /** The ranges of all pods of a silt root, in whatever containerd namespace they are. */

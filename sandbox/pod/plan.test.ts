@@ -2,7 +2,7 @@ import { refusal } from '../../errors/testing/refusal';
 import type { IdMaps } from '../../gofer';
 import type { Linux, Namespace, NamespaceType, Spec } from '../../oci';
 import { type Config, parseConfig } from '../config/config';
-import { podPlan, type PodPlan } from './plan';
+import { type Neighbour, podPlan, type PodPlan } from './plan';
 
 const NONE = parseConfig('userns = "none"', 'config.toml');
 const AUTO = parseConfig('userns = "auto"', 'config.toml');
@@ -18,6 +18,7 @@ const ALL: readonly NamespaceType[] = ['pid', 'network', 'ipc', 'uts', 'mount'];
 
 /** Those of the user namespace that the spec joins by path. */
 let joinedIds: IdMaps | null = null;
+let neighbour: Neighbour | undefined;
 const claimIds = jest.fn(() => CLAIMED);
 afterEach(() => claimIds.mockClear());
 
@@ -29,7 +30,7 @@ function plan(
 ): PodPlan {
   const listed = namespaces.map((one) => (typeof one === 'string' ? { type: one } : one));
   const full: Spec = { ociVersion: '1.2.0', ...spec, linux: { ...linux, namespaces: listed } };
-  return podPlan({ id: 'web', spec: full, config, claimIds, joinedIds });
+  return podPlan({ id: 'web', spec: full, config, claimIds, joinedIds, neighbour });
 }
 
 describe('the pod’s namespaces', () => {
@@ -110,6 +111,44 @@ describe('the pod’s ids', () => {
       code: 'SPEC_INVALID',
       message: `${jsonPath}: a new user namespace needs at least one range`,
       details: { jsonPath },
+    });
+  });
+
+  describe('beside another pod whose namespaces it joins', () => {
+    const theirs: IdMaps = { uids: [{ containerID: 0, hostID: 2_000_000, size: 65536 }], gids: [] };
+    const pids: Namespace = { type: 'pid', path: '/proc/7/ns/pid' };
+    const network: Namespace = { type: 'network', path: '/proc/7/ns/net' };
+    const admin = { process: { capabilities: { bounding: ['CAP_NET_ADMIN'] } } };
+    afterEach(() => (neighbour = undefined));
+
+    test('are that one’s', () => {
+      neighbour = { idMaps: theirs, network: false };
+      const { sandbox, paths } = plan([...without('pid'), pids], AUTO);
+      expect(sandbox).toMatchObject({ idMaps: theirs, user: 'joined', foreignNetwork: false, hostSysctls: [] });
+      expect(paths).toEqual({});
+      expect(claimIds).not.toHaveBeenCalled();
+    });
+
+    test('and its network is the pod’s own, with all rights over it', () => {
+      neighbour = { idMaps: theirs, network: true };
+      const { sandbox } = plan([...without('network'), network], AUTO, {}, admin);
+      expect(sandbox).toMatchObject({ idMaps: theirs, user: 'joined', foreignNetwork: false, hostSysctls: [] });
+    });
+
+    test('but not a network that is somebody else’s', () => {
+      neighbour = { idMaps: theirs, network: false };
+      const namespaces = [...without('network', 'pid'), pids, network];
+      expect(plan(namespaces, AUTO).sandbox).toMatchObject({ idMaps: theirs, user: 'joined', foreignNetwork: true });
+      expect(plan(namespaces, AUTO, {}, admin).sandbox).toMatchObject({ idMaps: null, user: 'host' });
+    });
+
+    test('are the host’s where it would have no user namespace of its own either', () => {
+      neighbour = { idMaps: theirs, network: false };
+      for (const [namespaces, config] of [
+        [[...without('pid'), pids], NONE],
+        [[...without('pid', 'network'), pids], AUTO],
+      ] as const)
+        expect(plan(namespaces, config).sandbox).toMatchObject({ idMaps: null, user: 'host' });
     });
   });
 

@@ -12,6 +12,15 @@ export interface PodRequest {
   readonly claimIds: () => IdMaps;
   /** The ids of the user namespace that the spec names by its path; null when it names none, or that of the host. */
   readonly joinedIds: IdMaps | null;
+  /** The pod that the spec's namespaces belong to, where they are those of another one that silt gave a range. */
+  readonly neighbour?: Neighbour | undefined;
+}
+
+/** A pod whose namespaces another one joins by path. */
+export interface Neighbour {
+  readonly idMaps: IdMaps;
+  /** Whether its network is among them. */
+  readonly network: boolean;
 }
 
 /** Kinds of namespace that a pod can join by path. */
@@ -46,6 +55,7 @@ export function podPlan(request: PodRequest): PodPlan {
   const sandbox: SandboxPlan = {
     id: request.id,
     network: source('network'),
+    foreignNetwork: false,
     ipc: source('ipc'),
     uts: source('uts'),
     pid: namespaces.some(({ type }) => type === 'pid'),
@@ -58,14 +68,18 @@ export function podPlan(request: PodRequest): PodPlan {
   };
   const maps = idMaps(request, sandbox, config);
   if (maps === null) delete paths.user;
-  const user = maps === null ? 'host' : sandbox.user === 'joined' ? 'joined' : 'new';
+  const beside = maps !== null && maps === request.neighbour?.idMaps;
+  const user = maps === null ? 'host' : beside || sandbox.user === 'joined' ? 'joined' : 'new';
+  const ownNetwork = beside ? request.neighbour.network : sandbox.user === 'joined';
+  const foreignNetwork = sandbox.network === 'joined' && !ownNetwork;
   // Without a container's root to build nobody else sets those that are host root's, which a sandbox without ids of its own is.
   const everyOne = spec.process === undefined && maps === null;
   const all = Object.entries(spec.linux?.sysctl ?? {});
   const sysctls = everyOne ? all : podRootSysctls(spec, maps);
-  const hostSysctls = maps && sandbox.network === 'joined' ? networkDefaults(maps) : [];
+  const hostSysctls = maps && sandbox.network === 'joined' && !(beside && ownNetwork) ? networkDefaults(maps) : [];
   const left = spec.process === undefined ? all.filter(([key]) => !sysctls.some(([own]) => own === key)) : [];
-  return { sandbox: { ...sandbox, idMaps: maps, user, hostSysctls: [...hostSysctls, ...left], sysctls }, paths };
+  const ids = { idMaps: maps, user, foreignNetwork } as const;
+  return { sandbox: { ...sandbox, ...ids, hostSysctls: [...hostSysctls, ...left], sysctls }, paths };
 }
 
 /**
@@ -85,6 +99,8 @@ function networkDefaults({ gids }: IdMaps): [string, string][] {
 /**
  * A user namespace that the spec describes is honoured. With `userns = "auto"` every other pod gets one, unless it shares a
  * namespace with the host, over which its root would then have no rights, is privileged, or asks for what no user namespace can give.
+ * One that joins another pod's namespaces is in the user namespace that these belong to: over its processes and its network it would have no
+ * rights from any other.
  */
 function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMaps | null {
   const { linux } = request.spec;
@@ -98,9 +114,10 @@ function idMaps(request: PodRequest, sandbox: SandboxPlan, config: Config): IdMa
     throw new SiltError('SPEC_INVALID', `${jsonPath}: a new user namespace needs at least one range`, { jsonPath });
   }
   if (config.userns === 'none' || isPrivileged(request.spec)) return null;
-  if (hostNeeds(request.spec, sandbox.network === 'joined').length > 0) return null;
+  const { neighbour } = request;
+  if (hostNeeds(request.spec, sandbox.network === 'joined' && !neighbour?.network).length > 0) return null;
   const shared = sandbox.network === 'host' || sandbox.ipc === 'host' || sandbox.uts === 'host' || !sandbox.pid;
-  return shared ? null : request.claimIds();
+  return shared ? null : (neighbour?.idMaps ?? request.claimIds());
 }
 
 /**

@@ -27,9 +27,9 @@ export interface PodNamespaces {
   readonly foreignNetwork?: boolean;
 }
 
-export function podNamespaces({ network, ipc, uts, user }: SandboxPlan): PodNamespaces {
+export function podNamespaces({ network, ipc, uts, foreignNetwork }: SandboxPlan): PodNamespaces {
   const held = { network: network !== 'host', ipc: ipc !== 'host', uts: uts !== 'host' };
-  return network === 'joined' && user !== 'joined' ? { ...held, foreignNetwork: true } : held;
+  return foreignNetwork ? { ...held, foreignNetwork } : held;
 }
 
 /** The same of a sandbox that runs, by its pid: an older silt did not record it. */

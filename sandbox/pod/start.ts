@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import type { Spec } from '../../oci';
 import { podIdRanges } from './id-ranges';
 import { openListed } from './namespace-paths';
+import { openNeighbour, type OpenNeighbour } from './neighbour';
 import { Pod, podNamespaces } from './pod';
 import { joinedPath, type JoinedKind, podPlan } from './plan';
 import { siltRoot } from '../state/root';
@@ -27,6 +28,7 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
   const { kernel, state, config } = workshop;
   const ranges = podIdRanges(siltRoot(), config);
   let idRange: number | undefined;
+  let neighbour: OpenNeighbour | undefined;
   const claimIds = () => {
     const { index, idMaps } = ranges.claim(state.podPath(id));
     idRange = index;
@@ -38,7 +40,10 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
     const spec = inOwnerOfNetwork(kernel, given, fds);
     const userns = joinedPath(spec, 'user');
     const joinedIds = userns === undefined ? null : await readIdMaps(kernel, open('user'));
-    const plan = podPlan({ id, spec, config, claimIds, joinedIds });
+    neighbour = config.userns === 'auto' ? await openNeighbour(kernel, spec, ranges, state.podPath(id)) : undefined;
+    if (neighbour) fds.user = neighbour.userns;
+    const plan = podPlan({ id, spec, config, claimIds, joinedIds, neighbour });
+    if (neighbour && plan.sandbox.idMaps !== neighbour.idMaps) ranges.release(neighbour.shared, state.podPath(id));
     for (const kind of Object.keys(plan.paths) as JoinedKind[]) open(kind);
     const record = {
       id,
@@ -54,6 +59,7 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
     return pod;
   } catch (error) {
     if (idRange !== undefined) ranges.release(idRange, state.podPath(id));
+    if (neighbour) ranges.release(neighbour.shared, state.podPath(id));
     state.removePod(id);
     throw error;
   } finally {

@@ -54,16 +54,17 @@ function readMap(pid: number, file: 'uid_map' | 'gid_map'): IdRange[] {
 
 /**
  * The user namespace that the namespace at a path belongs to, as an fd which is the caller's to close; undefined when that is this
- * process's own. @throws SiltError SYSCALL_FAILED.
+ * process's own, or above it, where none can be opened (NS_GET_USERNS, ioctl_nsfs(2)). @throws SiltError SYSCALL_FAILED.
  */
 export function openOwner(kernel: Kernel, path: string): number | undefined {
   const p = new ProgramBuilder();
   p.step(`looking for the user namespace that ${path} belongs to`);
   const namespace = open(p, path, 'O_RDONLY');
   const owner = p.slot('owner');
-  p.call('ioctl', [namespace, C.NS_GET_USERNS, 0], { out: owner });
+  p.call('ioctl', [namespace, C.NS_GET_USERNS, 0], { out: owner, tolerate: ['EPERM'] });
   close(p, namespace);
   const fd = kernel.run(p.build()).get(owner);
+  if (fd < 0) return undefined;
   if (fstatSync(fd).ino !== statSync('/proc/self/ns/user').ino) return fd;
   closeSync(fd);
   return undefined;

@@ -15,6 +15,7 @@ const plan = (parts: Partial<SandboxPlan> = {}): SandboxPlan => ({
   idMaps: null,
   user: 'host',
   network: 'new',
+  foreignNetwork: false,
   ipc: 'new',
   uts: 'new',
   pid: true,

@@ -27,6 +27,8 @@ export interface SandboxPlan {
   /** Where that user namespace comes from. */
   readonly user: NamespaceSource;
   readonly network: NamespaceSource;
+  /** The network is joined and belongs to another user namespace than `user`: somebody else has made it (CNI). */
+  readonly foreignNetwork: boolean;
   readonly ipc: NamespaceSource;
   readonly uts: NamespaceSource;
   /** false when the pod uses the host's pid namespace: then the sandbox cannot end its containers by ending itself. */
