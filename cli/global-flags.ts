@@ -13,6 +13,12 @@ export interface GlobalOptions extends LogOptions {
   readonly rootless: 'auto' | 'true' | 'false';
   /** `{none|root|all}:{memory|self|dir=/path}[,size=…]`, as given; its room checks it. */
   readonly overlay2?: string;
+  /** gVisor's older flag: true stands for `--overlay2=all:memory`. */
+  readonly overlay?: 'true' | 'false';
+  /** Whether annotations of a bundle may change flags: goes before the configuration's key. */
+  readonly allowFlagOverride?: 'true' | 'false';
+  /** As the configuration's key: whether containers share what is made of a seed. */
+  readonly seed?: 'share' | 'copy';
   /** As the configuration's key: whether pods get a user namespace of their own. */
   readonly userns?: 'auto' | 'none';
   readonly fileAccess?: 'exclusive' | 'shared';
@@ -22,6 +28,7 @@ export interface GlobalOptions extends LogOptions {
 }
 
 const logFormats = ['text', 'json', 'json-k8s'];
+const booleans = ['true', 'false'];
 const access = ['exclusive', 'shared'];
 
 export function addGlobalFlags(silt: Command): void {
@@ -42,6 +49,11 @@ export function addGlobalFlags(silt: Command): void {
     new Option('--criu <program>', 'the CRIU for checkpoint and restore').default('criu'),
     new Option('--rootless [mode]', 'accepted; silt needs root').choices(['auto', 'true', 'false']).preset('true'),
     new Option('--overlay2 <kind>', 'where writes go: none, or root or all with :memory, :self, :dir=/path'),
+    new Option('--overlay [bool]', 'the older form of --overlay2=all:memory').choices(booleans).preset('true'),
+    new Option('--allow-flag-override [bool]', 'let dev.gvisor.flag.* annotations of a bundle change flags')
+      .choices(booleans)
+      .preset('true'),
+    new Option('--seed <how>', 'share what is made of a seed, or copy it').choices(['share', 'copy']),
     new Option('--userns <mode>', 'whether a pod gets a user namespace of its own').choices(['auto', 'none']),
     new Option('--file-access <mode>', 'of the root filesystem; both are coherent here').choices(access),
     new Option('--file-access-mounts <mode>', 'of volumes; both are coherent here').choices(access),

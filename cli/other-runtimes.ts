@@ -8,7 +8,6 @@ export type FlagKind = 'switch' | 'value';
  */
 export const flagsOfOthers: Readonly<Record<string, FlagKind>> = {
   'allow-connected-on-save': 'switch',
-  'allow-flag-override': 'switch',
   'allow-live-tcp-migration': 'switch',
   'allow-packet-socket-write': 'switch',
   'allow-rootfs-tar-annotation': 'switch',
@@ -58,7 +57,6 @@ export const flagsOfOthers: Readonly<Record<string, FlagKind>> = {
   'nvproxy-docker': 'switch',
   'nvproxy-driver-version': 'value',
   'oci-seccomp': 'switch',
-  overlay: 'switch',
   'override-procs': 'value',
   'panic-log': 'value',
   'panic-log-fd': 'value',

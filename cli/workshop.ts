@@ -5,6 +5,7 @@ import {
   type Config,
   Host,
   type OnProgress,
+  parseOverlay,
   parseOverlay2,
   readConfig,
   RecordedContainer,
@@ -29,13 +30,27 @@ export function openWorkshop(frame: Frame, onProgress?: OnProgress): Workshop {
 }
 
 /** The operator's configuration, with what the command line changes of it. */
-function configFor({ overlay2, userns, systemdCgroup }: GlobalOptions): Config {
-  const driver = systemdCgroup ? ({ cgroupDriver: 'systemd' } as const) : {};
-  const config = { ...readConfig(), ...(userns && { userns }), ...driver };
-  if (overlay2 === undefined) return config;
-  const overlay = parseOverlay2(overlay2);
-  if (typeof overlay === 'string') throw new SiltError('REQUEST_INVALID', `--overlay2 ${overlay}`);
-  return { ...config, overlay };
+function configFor(options: GlobalOptions): Config {
+  const { userns, systemdCgroup, allowFlagOverride, seed } = options;
+  const overlay = overlayOf(options);
+  return {
+    ...readConfig(),
+    ...(userns && { userns }),
+    ...(systemdCgroup && { cgroupDriver: 'systemd' }),
+    ...(overlay && { overlay }),
+    ...(allowFlagOverride && { allowFlagOverride: allowFlagOverride === 'true' }),
+    ...(seed && { seed }),
+  };
+}
+
+/** Undefined when the command line says nothing about it. */
+function overlayOf({ overlay2, overlay }: GlobalOptions): Config['overlay'] | undefined {
+  const older = overlay && parseOverlay(overlay);
+  const mode = overlay2 === undefined ? older : parseOverlay2(overlay2);
+  if (typeof mode === 'string') throw new SiltError('REQUEST_INVALID', `--overlay2 ${mode}`);
+  if (overlay2 !== undefined && older !== undefined)
+    throw new SiltError('REQUEST_INVALID', '--overlay stands for --overlay2=all:memory; give one of the two');
+  return mode;
 }
 
 /** A container by its id, or a beginning of it that no other has. @throws SiltError CONTAINER_NOT_FOUND. */

@@ -41,6 +41,8 @@ export interface SiltSettings {
   readonly overlay2?: string;
   /** The ways of this kernel's version are taken, such as `6.1`, where the machine's is newer. */
   readonly kernelVersion?: string;
+  /** `allow-flag-override` as the file has it; every flag unless given. */
+  readonly flagOverride?: string;
   /** Further lines of the configuration. */
   readonly more?: string;
 }
@@ -91,7 +93,7 @@ seed-layers = ${JSON.stringify(join(seeds, '..', 'layers'))}
 seed-layers-size = ${JSON.stringify(settings.seedLayersSize ?? '16g')}
 baseline = ${JSON.stringify(settings.baseline ?? 'docker')}
 overlay2 = ${JSON.stringify(settings.overlay2 ?? process.env['SILT_TEST_OVERLAY2'] ?? 'root:memory')}
-allow-flag-override = true
+allow-flag-override = ${settings.flagOverride ?? 'true'}
 # Long enough for containers that follow each other, short enough for leak checks.
 shim-linger-seconds = 1
 ${settings.criu === undefined ? '' : `criu = ${JSON.stringify(settings.criu)}`}

@@ -38,6 +38,11 @@ describe('annotations for flags', () => {
     ],
     [{ 'dev.gvisor.flag.file-access': 'x' }, 'SPEC_INVALID', /must be exclusive or shared; it is "x"$/],
     [
+      { 'dev.gvisor.flag.overlay': 'true', 'dev.gvisor.flag.overlay2': 'root:self' },
+      'SPEC_INVALID',
+      /^the annotation dev.gvisor.flag.overlay stands for .*; give one of the two$/,
+    ],
+    [
       { 'dev.gvisor.flag.platform': 'kvm' },
       'SPEC_UNSUPPORTED',
       /cannot be given; they can be given overlay2, overlay,/,

@@ -44,6 +44,10 @@ export function withFlagAnnotations(config: Config, annotations: Readonly<Record
       throw new SiltError('SPEC_INVALID', `the annotation ${key} ${change}`, { jsonPath: '$.annotations' });
     result = { ...result, ...change };
   }
+  if (annotations[`${PREFIX}overlay`] === 'true' && annotations[`${PREFIX}overlay2`] !== undefined) {
+    const message = `the annotation ${PREFIX}overlay stands for ${PREFIX}overlay2=all:memory; give one of the two`;
+    throw new SiltError('SPEC_INVALID', message, { jsonPath: '$.annotations' });
+  }
   return result;
 }
 
