@@ -17,6 +17,20 @@ export default tseslint.config(
     },
   },
   {
+    // Bundles are run as scripts (sandbox/state/code-cache.ts), which cannot: esbuild leaves such an import() as it is, and it fails when it is reached.
+    files: ['{cli,gofer,native,oci,sandbox,shim,syscall}/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'ImportExpression > Literal[value=/^[^.]/]',
+          message: 'require() it: a bundle cannot import() what is not part of it',
+        },
+      ],
+    },
+  },
+  {
     files: ['**/*.mjs', '**/*.js'],
     ...tseslint.configs.disableTypeChecked,
     languageOptions: {

@@ -124,28 +124,57 @@ for (const userns of ['none', 'auto'] as const) {
     });
 
     siltTest('are made anew when the archive is another, even of the same size', async () => {
-      const path = writeSeed(host(), 'changing.tar', [{ name: './srv/data', content: 'old' }]);
+      // A time that can be put back exactly.
+      const write = (name: string, content: string): string => {
+        const path = writeSeed(host(), name, [{ name: './srv/data', content }]);
+        utimesSync(path, 1_000_000_000, 1_000_000_000);
+        return path;
+      };
+      const path = write('changing.tar', 'old');
       const show = async (): Promise<string> => {
         const flags = ['--annotation', `${annotation}=${path}`];
         return (await host().run(['cat', '/srv/data'], { flags })).stdout.toString();
       };
       expect(await show()).toBe('old');
-      const { atime, mtime } = statSync(path);
-      writeSeed(host(), 'changing.tar', [{ name: './srv/data', content: 'new' }]);
-      utimesSync(path, atime, mtime);
+      write('changing.tar', 'new');
       expect(await show()).toBe('new');
       expect(await show()).toBe('new');
       // Another file under its name, as mv and rsync leave it, while a container still lies on the old one's layer.
       const old = await start(host(), path);
-      const aside = writeSeed(host(), 'aside.tar', [{ name: './srv/data', content: 'mv!' }]);
-      utimesSync(aside, atime, mtime);
-      renameSync(aside, path);
+      renameSync(write('aside.tar', 'mv!'), path);
       expect(await show()).toBe('mv!');
       expect((await host().exec(old, ['cat', '/srv/data'])).stdout.toString()).toBe('new');
       await host().remove(old);
     });
   });
 }
+
+containerdSuite(
+  'seeds that are known by their contents',
+  { more: 'seed-identity = "digest"', onlyPeer: 'system' },
+  (host) => {
+    siltTest('share a layer under any name and time, and have another when the contents are', async () => {
+      const show = async (path: string): Promise<string> => {
+        const flags = ['--annotation', `${annotation}=${path}`];
+        return (await host().run(['cat', '/srv/data'], { flags })).stdout.toString();
+      };
+      const write = (name: string, content: string): string =>
+        writeSeed(host(), name, [{ name: './srv/data', content }]);
+      const path = write('one.tar', 'first');
+      expect(await show(path)).toBe('first');
+      const [layer] = layers(host());
+      expect(layer).toBeDefined();
+      expect(await show(write('two.tar', 'first'))).toBe('first');
+      utimesSync(path, 5, 5);
+      expect(await show(path)).toBe('first');
+      expect(layers(host())).toEqual([layer]);
+      write('one.tar', 'other');
+      utimesSync(path, 5, 5);
+      expect(await show(path)).toBe('other');
+      expect(layers(host())).toHaveLength(2);
+    });
+  },
+);
 
 containerdSuite('a cache of seeds that is too small', { seedLayersSize: '64k', onlyPeer: 'system' }, (host) => {
   siltTest('drops what was used longest ago, but nothing that is used', async () => {
@@ -162,6 +191,28 @@ containerdSuite('a cache of seeds that is too small', { seedLayersSize: '64k', o
     await waitFor('the oldest layer to be dropped', () => layers(host()).length <= 2);
     expect((await host().exec(used, ['tail', '-c', '1', '/srv/data'])).stdout.toString()).toBe('a');
     await host().remove(used);
+  });
+
+  siltTest('drops them in the order of their last use', async () => {
+    const content = Buffer.alloc(25 << 10, 'x');
+    const run = async (name: string): Promise<string> => {
+      const path = join(host().seeds, `order-${name}.tar`);
+      const { code } = await host().run(['true'], { flags: ['--annotation', `${annotation}=${path}`] });
+      expect(code).toBe(0);
+      return path;
+    };
+    const names = ['d', 'e', 'f'];
+    for (const name of names)
+      writeSeed(host(), `order-${name}.tar`, [{ name: './srv/data', content: Buffer.concat([content, Buffer.from(name)]) }]); // prettier-ignore
+    const holding = (): string[] =>
+      layers(host()).map((layer) => readFileSync(join(layersOf(host()), layer, 'fs/srv/data'), 'utf8').slice(-1));
+    await run('d');
+    await run('e');
+    // Used again, though made first.
+    await run('d');
+    await run('f');
+    await waitFor('the layer used longest ago to be dropped', () => !holding().includes('e'));
+    expect(holding().sort()).toEqual(['d', 'f']);
   });
 
   siltTest('copies what it has no room for', async () => {

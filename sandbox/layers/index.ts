@@ -15,6 +15,7 @@ import { identify, isBeingWritten } from './identity';
 import { mountLayer } from './mount';
 
 export { release, type UsedLayer } from './cache';
+export { lastingIdentity } from './identity';
 export { mountLayer } from './mount';
 export { takeOverRoot } from './root-directory';
 
