@@ -9,6 +9,7 @@ import {
   readTar,
   siltTest,
   tarArchive,
+  waitFor,
   type CommandResult,
 } from '../harness';
 import { annotation, engineUpper, mountOverlay, seedEntries, seedFlags, snapshot } from './overlay';
@@ -88,6 +89,28 @@ for (const userns of ['none', 'auto'] as const) {
       expect(readFileSync(join(host().seeds, 'again.tar')).includes('trusted.silt')).toBe(false);
       await host().remove(id);
     });
+
+    siltTest(
+      'a task that is started again with another archive in place of its seed goes on, and that is told',
+      async () => {
+        const path = join(host().seeds, 'replaced.tar');
+        writeFileSync(path, tarArchive(seedEntries));
+        const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
+        await host().exec(id, ['sh', '-c', 'echo changed > /srv/data']);
+        const told = (): number => host().log().split(`the seed ${path} is now another archive`).length - 1;
+        const restart = async (): Promise<string> => {
+          await deleteTask(host(), id);
+          await host().mustCtr(['tasks', 'start', '--detach', id]);
+          return (await host().exec(id, ['cat', '/srv/data'])).stdout.toString();
+        };
+        expect([await restart(), told()]).toEqual(['changed\n', 0]);
+        // Its own snapshot, saved over the seed that it came from.
+        await snapshot(host(), id, 'replaced.tar');
+        expect(await restart()).toBe('changed\n');
+        await waitFor('that to be told', () => told() === 1);
+        await host().remove(id);
+      },
+    );
 
     for (const access of ['exclusive', 'shared'])
       siltTest(

@@ -4,7 +4,7 @@ import type { Spec } from '../../oci';
 import { oomKills } from '../cgroup';
 import { containerIdMaps } from '../pod/container-ids';
 import { type ContainerPlan, type ContainerRequest, planContainerUpper } from './plan';
-import { release, takeOverRoot, type UsedLayer, useLayer } from '../layers';
+import { lastingIdentity, release, takeOverRoot, type UsedLayer, useLayer } from '../layers';
 import type { Pod } from '../pod/pod';
 import { openSeed, seedUpper } from '../seed/seed';
 import { recordProcess } from '../state/state';
@@ -80,7 +80,7 @@ export class Seeding {
         upper,
         directory,
         merged: kind === 'none',
-        once: !isSaved && (kind === 'none' || kind === 'engine'),
+        once: !isSaved && (kind === 'none' || kind === 'engine') ? await this.#noted() : undefined,
         idMaps: plan.idMaps,
         cgroup: plan.launch.cgroup,
         devices: allowedDevices(request.spec),
@@ -90,6 +90,12 @@ export class Seeding {
     } catch (error) {
       throw withContext(`seeding from ${request.checkpoint?.upper ?? request.seed}`, error);
     }
+  }
+
+  /** What an upper that outlives the container notes of its seed. */
+  async #noted(): Promise<{ path: string; identity: string }> {
+    const { request, archive, workshop } = this;
+    return { path: request.seed!, identity: await lastingIdentity(archive, workshop.config.seedIdentity) };
   }
 }
 

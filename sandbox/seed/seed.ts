@@ -3,7 +3,7 @@ import { SiltError } from '../../errors';
 import type { IdMaps } from '../../gofer';
 import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
-import { isSeeded, markSeeded } from './mark';
+import { readMark, writeMark } from './mark';
 import { makeSmall } from './small';
 import { type AllowedDevice, runUnpacker } from './unpacker';
 import type { Workshop } from '../workshop';
@@ -16,8 +16,8 @@ export interface SeedRequest {
   /** The name of the upper's directory in it. */
   readonly directory: string;
   readonly merged?: boolean;
-  /** The upper outlives the container: one that has been filled is left as it is. */
-  readonly once?: boolean;
+  /** The upper outlives the container: one that has been filled is left as it is. The archive is noted for then. */
+  readonly once?: { readonly path: string; readonly identity: string } | undefined;
   /** The pod's ids, or null. */
   readonly idMaps: IdMaps | null;
   readonly cgroup: CgroupEntry;
@@ -38,22 +38,31 @@ const ALL_IDS = [{ containerID: 0, hostID: 0, size: 0xffff_ffff }];
  * in the upper, which the caller throws away, or the engine has it.
  */
 export async function seedUpper(
-  workshop: Pick<Workshop, 'kernel' | 'host' | 'onProgress'>,
+  workshop: Pick<Workshop, 'kernel' | 'host' | 'onProgress' | 'warn'>,
   request: SeedRequest,
 ): Promise<void> {
   const { kernel } = workshop;
   const directory = openUpper(kernel, request);
-  const { archive, cgroup, devices, merged = false, once = false, oomKills = () => 0n } = request;
+  const { archive, cgroup, devices, merged = false, once, oomKills = () => 0n } = request;
   const idMaps = request.idMaps ?? { uids: ALL_IDS, gids: ALL_IDS };
   try {
-    if (once && isSeeded(kernel, directory)) return;
+    const before = once && readMark(kernel, directory);
+    if (before !== undefined) {
+      if (once && before !== '' && before !== once.identity) workshop.warn?.(isAnother(before, once));
+      return;
+    }
     if (request.isSaved && (await makeSmall(kernel, { archive, directory, idMaps, cgroup }))) return;
     const how = { idmapped: false, merged, maxBytes: Infinity };
     await runUnpacker(workshop, { archive, directory, idMaps, cgroup, devices, oomKills, ...how });
-    if (once) markSeeded(kernel, directory);
+    if (once) writeMark(kernel, directory, once.identity);
   } finally {
     closeSync(directory);
   }
+}
+
+/** Not an error: a container whose snapshot was saved over its own seed is to be started again as it was. */
+function isAnother(before: string, { path, identity }: NonNullable<SeedRequest['once']>): string {
+  return `the seed ${path} is now another archive (${identity}) than the one that the root filesystem was made from (${before}); the container goes on with what it has; to start from the new one, make a new container`;
 }
 
 /**
