@@ -2,17 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
-import {
-  commandLineSuite,
-  containerdSuite,
-  mustRun,
-  shimPid,
-  siltTest,
-  tarArchive,
-  waitFor,
-  type Containerd,
-} from '../harness';
-import { annotation, engineUpper, mountOverlay, overlayFlags, seedEntries, seedFlags, snapshot } from './overlay';
+import { commandLineSuite, containerdSuite, mustRun, shimPid, siltTest, waitFor, type Containerd } from '../harness';
+import { engineUpper, mountOverlay, overlayFlags, snapshot } from './overlay';
 
 const FILESTORES = '.silt.filestores';
 
@@ -97,24 +88,6 @@ for (const userns of ['none', 'auto'] as const) {
           ),
         ).toBe('mine\n1\n');
         expect(statSync(await filestoreOf(host(), id)).size).toBe(size);
-        await host().remove(id);
-      });
-
-      siltTest('a seed goes into it and a snapshot comes out of it', async () => {
-        const path = join(host().seeds, 'self-seed.tar');
-        writeFileSync(path, tarArchive(seedEntries));
-        const id = await host().startContainer(['sleep', '1000'], { flags: seedFlags(path) });
-        expect(await shell(host(), id, 'cat /srv/data; stat -c %u:%g /srv/data; ls /lower/replaced; echo y > /y')).toBe(
-          'seeded\n1000:2000\nnew\n',
-        );
-        const taken = await snapshot(host(), id, `self-${userns}.tar`);
-        expect(taken.names).toEqual(
-          ['', 'etc', 'etc/group', 'lower', 'lower/replaced', 'lower/replaced/new', 'srv', 'srv/data', 'y'].sort(),
-        );
-        const again = await host().run(['sh', '-c', 'cat /srv/data /y; ls /etc/group'], {
-          flags: ['--annotation', `${annotation}=${taken.path}`],
-        });
-        expect(again.stdout.toString()).toBe('seeded\ny\n');
         await host().remove(id);
       });
 
