@@ -2,10 +2,9 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, r
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadNative, openInterpreter } from '../../native';
-import { Kernel } from '../../syscall';
+import { Kernel, tryLock } from '../../syscall';
 import { recordProcess } from '../state/state';
 import { LayerCache, type LayerNotes, release } from './cache';
-import { tryLock } from './lock';
 
 const native = loadNative();
 const kernel = new Kernel(native, openInterpreter(undefined, native));
