@@ -37,7 +37,8 @@ static const char *name_of(uint32_t error)
 		{ 23, "ENFILE" }, { 24, "EMFILE" }, { 26, "ETXTBSY" }, { 27, "EFBIG" },
 		{ 28, "ENOSPC" }, { 30, "EROFS" }, { 32, "EPIPE" }, { 36, "ENAMETOOLONG" },
 		{ 38, "ENOSYS" }, { 40, "ELOOP" }, { 80, "ELIBBAD" }, { 91, "EPROTOTYPE" },
-		{ 98, "EADDRINUSE" }, { 105, "ENOBUFS" }, { 111, "ECONNREFUSED" }, { 122, "EDQUOT" },
+		{ 62, "ETIME" }, { 98, "EADDRINUSE" }, { 105, "ENOBUFS" }, { 110, "ETIMEDOUT" },
+		{ 111, "ECONNREFUSED" }, { 122, "EDQUOT" },
 	};
 
 	for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -3,6 +3,10 @@
  * socket of its own, where each front hands it the listening socket of a pod with the words of the pod's `start`. Where
  * nobody listens, this starts one, with the pod as its first.
  *
+ * A server greets who connects, and is only then given the pod: one that stands still (SIGSTOP, a cgroup that is
+ * frozen) never does, and gets no pod that another one has had in the meantime. It is passed by: the next one takes
+ * over its name. One that has greeted is only slow, and is waited for.
+ *
  * Pods share a server when they would have had the same one each: the same installed silt, containerd, namespace,
  * environment and namespaces of the kernel. All of that is in the name of the server's socket.
  */
@@ -30,6 +34,8 @@
 #define ECONNRESET 104
 #define ECONNREFUSED 111
 #define ETIMEDOUT 110
+#define ETIME 62
+#define EEXIST 17
 #define MSG_NOSIGNAL 0x4000
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
@@ -39,6 +45,12 @@
 
 /* A server may be full, or about to end, when it is asked; the next one is not. */
 #define TRIES_MAX 16
+/*
+ * Before one that does not greet is passed by; the next ones get twice as long each, as a machine may be so busy that
+ * none can. A new server beside one that was only slow costs memory, and nothing else.
+ */
+#define GREETING_SECONDS 5
+#define GREETING_DOUBLED_MAX 3
 /*
  * One that takes longer is stuck; one that is only slow, with fifty pods at once on two busy cores, was seen to take more than 10. A
  * kubelet waits four minutes for a pod.
@@ -93,7 +105,8 @@ static bool server_path(char path[FRONT_SOCKET_PATH_SIZE], const struct front *f
 	for (uint32_t i = 0; front->environment[i]; i++)
 		hash = front_hash(hash, front->environment[i]);
 	front_hash_digits(digits, hash);
-	return front_join(path, FRONT_SOCKET_PATH_SIZE, (const char *const[]){ front->root, "/s/", digits, ".s", NULL });
+	/* The end says how the server is spoken to: up to now it was "s", and no greeting. shim/pod-intake.ts looks at it. */
+	return front_join(path, FRONT_SOCKET_PATH_SIZE, (const char *const[]){ front->root, "/s/", digits, ".2", NULL });
 }
 
 /* --- giving it a pod --- */
@@ -155,30 +168,57 @@ static int64_t send_pod(int64_t server, size_t size, int listener)
 	return CALL(sendmsg, server, &message, MSG_NOSIGNAL);
 }
 
-/* 0: it has the pod. -EAGAIN: it does not take it, ask another one. */
-static int64_t await_answer(int64_t server)
+/* Waits for a message, of which at most `size` bytes are kept. Returns their number, 0 at the end, or -ETIMEDOUT. */
+static int64_t await_message(int64_t server, char *to, size_t size, int64_t seconds)
 {
 	struct __kernel_timespec {
 		int64_t seconds, nanoseconds;
-	} limit = { ANSWER_SECONDS, 0 };
+	} limit = { seconds, 0 };
 	struct pollfd readable = { .fd = (int)server, .events = POLLIN };
-	char answer;
 	int64_t result = CALL(ppoll, &readable, 1, &limit, 0, 8);
 
 	if (result == 0)
 		return -ETIMEDOUT;
-	result = CALL(read, server, &answer, 1);
-	return result == 1 ? 0 : result == 0 || result == -ECONNRESET ? -EAGAIN : result;
+	result = CALL(read, server, to, size);
+	return result == -ECONNRESET ? 0 : result;
 }
 
-/* Gives the pod to the server that listens there. -ECONNREFUSED or -ENOENT: there is none. */
-static int64_t give(const char *path, size_t size, int listener)
+static char refusal[512];
+
+/* 0: it has the pod. -EAGAIN: it does not take it, ask another one. -EEXIST: nobody should, and `refusal` says why. */
+static int64_t await_answer(int64_t server)
 {
-	int64_t server = front_connect(path, FRONT_SEQPACKET), result;
+	char answer[sizeof refusal];
+	int64_t size = await_message(server, answer, sizeof answer - 1, ANSWER_SECONDS);
+
+	if (size <= 0)
+		return size == 0 ? -EAGAIN : size;
+	if (answer[0] != 'n')
+		return 0;
+	for (int64_t i = 1; i < size; i++)
+		refusal[i - 1] = answer[i];
+	refusal[size - 1] = '\0';
+	return -EEXIST;
+}
+
+/*
+ * Gives the pod to the server that listens there. -ECONNREFUSED or -ENOENT: there is none. -ETIME: there is one, and it
+ * has not greeted in time; it has not been told of the pod.
+ */
+static int64_t give(const char *path, size_t size, int listener, int64_t seconds)
+{
+	int64_t server = front_connect(path, FRONT_SEQPACKET, seconds), result;
+	char greeting;
 
 	if (silt_is_error(server))
-		return server;
-	result = send_pod(server, size, listener);
+		return server == -EAGAIN ? -ETIME : server;
+	result = await_message(server, &greeting, sizeof greeting, seconds);
+	if (result == -ETIMEDOUT)
+		result = -ETIME;
+	else if (result == 0)
+		result = -EAGAIN;
+	else if (!silt_is_error(result))
+		result = send_pod(server, size, listener);
 	if (result == -EPIPE || result == -ECONNRESET)
 		result = -EAGAIN;
 	else if (!silt_is_error(result))
@@ -276,9 +316,36 @@ static struct front_failure await_exec(int64_t pid, int report)
 	return FRONT_DONE;
 }
 
-/* Starts a server with this pod, unless another start has been faster: then the result is -EAGAIN. */
+/* Which of the sockets that have had a name one after the other. All zero: none. */
+struct socket_file {
+	uint64_t inode;
+	int64_t changed, changed_nsec;
+};
+
+static struct socket_file socket_at(const char *path)
+{
+	struct stat file;
+
+	if (silt_is_error(CALL(newfstatat, AT_FDCWD, path, &file)))
+		return (struct socket_file){ 0 };
+	return (struct socket_file){ file.st_ino, (int64_t)file.st_ctime, (int64_t)file.st_ctime_nsec };
+}
+
+/* Whether the name is still that of a server which does not greet. */
+static bool is_silent(const char *path, struct socket_file silent)
+{
+	struct socket_file now = socket_at(path);
+
+	return silent.inode != 0 && now.inode == silent.inode && now.changed == silent.changed &&
+	       now.changed_nsec == silent.changed_nsec;
+}
+
+/*
+ * Starts a server with this pod, unless another start has been faster: then the result is -EAGAIN. It takes over the
+ * name of a server that has ended, and of the silent one: that has its pods, and hears of no others.
+ */
 static struct front_failure start_server(const struct front *front, const struct front_flags *flags,
-					 const char *pod_path, int pod, const char *path)
+					 const char *pod_path, int pod, const char *path, struct socket_file silent)
 {
 	int64_t lock = front_lock_sockets(front->root), server, pid;
 	struct front_failure failure;
@@ -286,7 +353,7 @@ static struct front_failure start_server(const struct front *front, const struct
 
 	if (silt_is_error(lock))
 		return FRONT_FAILURE("locking the directory s of", front->root, lock);
-	server = front_connect(path, FRONT_SEQPACKET | FRONT_NONBLOCK);
+	server = is_silent(path, silent) ? -ENOENT : front_connect(path, FRONT_SEQPACKET | FRONT_NONBLOCK, 0);
 	if (server == -ECONNREFUSED || server == -ENOENT) {
 		CALL(unlinkat, AT_FDCWD, path, 0);
 		server = front_listen(path, FRONT_SEQPACKET);
@@ -320,13 +387,23 @@ struct front_failure front_serve(const struct front *front, const struct front_f
 	static char path[FRONT_SOCKET_PATH_SIZE];
 	size_t size = write_words(front, flags, pod_path);
 	struct front_failure failure = FRONT_FAILURE("finding the server of", pod_path, -ENAMETOOLONG);
+	uint32_t doubled = 0;
 
 	if (size == 0 || !server_path(path, front, flags))
 		return failure;
 	for (uint32_t i = 0; i < TRIES_MAX; i++) {
-		failure = FRONT_FAILURE("giving the pod to", path, give(path, size, pod));
-		if (failure.result == -ECONNREFUSED || failure.result == -ENOENT)
-			failure = start_server(front, flags, pod_path, pod, path);
+		struct socket_file found = socket_at(path), silent = { 0 };
+		int64_t result = give(path, size, pod, GREETING_SECONDS << doubled);
+
+		failure = FRONT_FAILURE("giving the pod to", path, result);
+		if (result == -EEXIST)
+			return FRONT_FAILURE("starting the pod", refusal, result);
+		if (result == -ETIME) {
+			silent = found;
+			doubled += doubled < GREETING_DOUBLED_MAX;
+		}
+		if (result == -ECONNREFUSED || result == -ENOENT || result == -ETIME)
+			failure = start_server(front, flags, pod_path, pod, path, silent);
 		if (failure.result != -EAGAIN)
 			return failure;
 	}

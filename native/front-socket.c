@@ -10,6 +10,8 @@
 #define AF_UNIX 1 /* <linux/socket.h> and <linux/net.h> leave these to libc */
 #define SOCK_CLOEXEC O_CLOEXEC
 #define QUEUE 128
+#define SOL_SOCKET 1
+#define SO_SNDTIMEO 21
 #define ENOENT 2
 #define EINTR 4
 #define EAGAIN 11
@@ -74,13 +76,18 @@ int64_t front_listen(const char *path, enum front_socket type)
 	return result;
 }
 
-int64_t front_connect(const char *path, int type)
+int64_t front_connect(const char *path, int type, int64_t seconds)
 {
+	struct {
+		int64_t seconds, microseconds;
+	} limit = { seconds, 0 };
 	struct sockaddr_un address;
 	int64_t fd = CALL(socket, AF_UNIX, type | SOCK_CLOEXEC, 0), result;
 
 	if (silt_is_error(fd))
 		return fd;
+	/* For room in the queue (unix_stream_connect in net/unix/af_unix.c); 0 is no limit. */
+	CALL(setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 	address.sun_family = AF_UNIX;
 	JOIN(address.sun_path, path);
 	do
@@ -94,7 +101,7 @@ int64_t front_connect(const char *path, int type)
 
 int64_t front_ask_socket(const char *path)
 {
-	int64_t fd = front_connect(path, FRONT_STREAM | FRONT_NONBLOCK);
+	int64_t fd = front_connect(path, FRONT_STREAM | FRONT_NONBLOCK, 0);
 
 	if (!silt_is_error(fd)) {
 		CALL(close, fd);

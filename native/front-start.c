@@ -96,6 +96,7 @@ void front_start(const struct front *front, const struct front_flags *flags)
 	enum front_grouping grouping = flags->pod[0] ? FRONT_OWN_POD : front_read_config("", flags->id, pod);
 	struct front_flags place = *flags;
 	int listener = -1;
+	bool served = false;
 
 	if (flags->pod[0])
 		place.id = flags->pod;
@@ -116,18 +117,21 @@ void front_start(const struct front *front, const struct front_flags *flags)
 	if (grouping == FRONT_OWN_POD)
 		listener = listen_at(front->root, path);
 	failure = write_address(address);
-	if (!failure.result && listener >= 0)
+	if (!failure.result && listener >= 0) {
 		failure = front_serve(front, flags, path, listener);
+		served = !failure.result;
+	}
 	if (!failure.result)
 		failure = print_address(front->environment, address, path);
 	if (!failure.result)
 		front_exit(0);
 
 	/*
-	 * Nobody has the address. A server that has the socket ends the pod when nobody comes. One that has not answered may
-	 * still take it, and until then the name keeps a later start from making another pod of this id beside it.
+	 * Nobody has the address. A server that has the socket ends the pod when nobody comes, and removes the name then: a
+	 * start that comes before finds the pod by it. One that has not answered may still take it, and until then the name
+	 * keeps a later start from making another pod of this id beside it.
 	 */
-	if (listener >= 0 && failure.result != -ETIMEDOUT) {
+	if (listener >= 0 && !served && failure.result != -ETIMEDOUT) {
 		CALL(unlinkat, AT_FDCWD, path, 0);
 		CALL(unlinkat, AT_FDCWD, ADDRESS_FILE, 0);
 	}

@@ -154,8 +154,11 @@ int64_t front_lock_sockets(const char *root);
 enum front_socket { FRONT_STREAM = 1, FRONT_SEQPACKET = 5, FRONT_NONBLOCK = 04000 };
 /* A listening socket that nobody else can connect to, close-on-exec, or the error of the call that failed. */
 int64_t front_listen(const char *path, enum front_socket type);
-/* A connected socket, close-on-exec. -EAGAIN with FRONT_NONBLOCK: the queue is full. */
-int64_t front_connect(const char *path, int type);
+/*
+ * A connected socket, close-on-exec. -EAGAIN: the queue is full, and has been for so many seconds; with FRONT_NONBLOCK,
+ * it is.
+ */
+int64_t front_connect(const char *path, int type, int64_t seconds);
 /* 0: a shim listens there. -ECONNREFUSED: the file is what a dead one left. -ENOENT: there is none. Or other errors. */
 int64_t front_ask_socket(const char *path);
 

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  read,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -18,12 +19,13 @@ import {
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 import { parse } from 'protobufjs';
 import { type GivenPod, PodIntake } from '../shim/pod-intake';
 import { socketPath } from '../shim/socket-address';
 import { listenAt } from '../shim/testing/listen';
-import { C, Kernel } from '../syscall';
+import { C, Kernel, ProgramBuilder, sendMessage, unixAddress } from '../syscall';
 import { loadNative, nativeDirectory } from './index';
 
 const kernel = new Kernel(loadNative(), -1);
@@ -167,6 +169,12 @@ async function startServer(id: string): Promise<number> {
   return lastServer();
 }
 
+/** The socket of the server that was started last. */
+function serverSocket(): string {
+  const words = readFileSync(join(home, 'server'), 'utf8').split('\n');
+  return words[words.indexOf('-server') + 1]!;
+}
+
 /** Starts a pod by way of a shell, which does something first. */
 function startAfter(script: string, id: string) {
   const args = ['-c', `${script}; exec "$0" "$@"`, front, ...flagsFor(id), 'start'];
@@ -188,7 +196,7 @@ function expectNothingLeft(): void {
 
 /** What is in the directory of sockets, apart from those of servers. */
 function podSockets(): string[] {
-  return readdirSync(join(root, 's')).filter((name) => !name.endsWith('.s'));
+  return readdirSync(join(root, 's')).filter((name) => !name.endsWith('.2'));
 }
 
 describe('start', () => {
@@ -231,7 +239,7 @@ describe('start', () => {
         '-socket',
         pathFor('web'),
         '-server',
-        expect.stringMatching(/^.*\/s\/[0-9a-f]{32}\.s$/) as string,
+        expect.stringMatching(/^.*\/s\/[0-9a-f]{32}\.2$/) as string,
         'serve',
         '',
       ],
@@ -305,11 +313,10 @@ describe('start', () => {
 
   test('gives the pod to a server that listens, with its words and its socket', async () => {
     await startServer('first');
-    const words = readFileSync(join(home, 'server'), 'utf8').split('\n');
-    const path = words[words.indexOf('-server') + 1]!;
+    const path = serverSocket();
     rmSync(path);
     const given: GivenPod[] = [];
-    const intake = new PodIntake(kernel, listenAt(kernel, path, C.SOCK_SEQPACKET), (pod) => {
+    const intake = new PodIntake(kernel, path, listenAt(kernel, path, C.SOCK_SEQPACKET), (pod) => {
       // The first is turned away: it asks again.
       const taken = given.push(pod) > 1;
       return taken;
@@ -328,21 +335,112 @@ describe('start', () => {
     intake.close();
   });
 
+  test('passes by a server that does not greet, which is told of nothing', async () => {
+    await startServer('first');
+    const path = serverSocket();
+    rmSync(path);
+    const silent = listenAt(kernel, path, C.SOCK_SEQPACKET);
+    rmSync(join(home, 'server'));
+    try {
+      // Both find it, and one starts the server that is to take its place; the stand-in takes no pods, so the other starts one more.
+      const starts = ['web', 'other'].map((id) =>
+        outputOf(spawn(front, [...flagsFor(id), 'start'], { cwd: bundle, env: environment, stdio })),
+      );
+      expect(await Promise.all(starts)).toEqual(['web', 'other'].map((id) => `unix://${pathFor(id)}`));
+      await until('the servers', () => serverPids().length === 3);
+      for (const id of ['web', 'other']) expect(await answers(pathFor(id))).toBe(true);
+      // What it finds when it goes on: connections that have ended, and no pod.
+      const intake = new PodIntake(kernel, path, silent, () => {
+        throw new Error('it has been given a pod');
+      });
+      await sleep(50);
+      intake.close();
+    } catch (error) {
+      closeSync(silent);
+      throw error;
+    }
+  }, 30_000);
+
+  test('waits for a server that has greeted', async () => {
+    await startServer('first');
+    const path = serverSocket();
+    rmSync(path);
+    const listener = listenAt(kernel, path, C.SOCK_SEQPACKET);
+    const held: number[] = [];
+    const intake = new PodIntake(kernel, path, listener, ({ listenFd }) => held.push(listenFd) > 0);
+    // Greeted by now, but this process does not come to the pod for longer than a greeting may take.
+    const output = outputOf(spawn(front, [...flagsFor('web'), 'start'], { cwd: bundle, env: environment, stdio }));
+    const busyUntil = performance.now() + 6000;
+    await until('the greeting', () => existsSync(pathFor('web')));
+    await sleep(200);
+    while (performance.now() < busyUntil) spawnSync('sleep', ['1']);
+    expect(await output).toBe(`unix://${pathFor('web')}`);
+    expect(held).toHaveLength(1);
+    expect(serverPids()).toHaveLength(1);
+    closeSync(held[0]!);
+    intake.close();
+  }, 30_000);
+
+  test('says why a server refuses the pod, and leaves nothing', async () => {
+    await startServer('first');
+    const path = serverSocket();
+    rmSync(path);
+    const intake = new PodIntake(kernel, path, listenAt(kernel, path, C.SOCK_SEQPACKET), () => {
+      throw new Error('it is here already');
+    });
+    rmSync(join(bundle, 'address'));
+    const child = spawn(front, [...flagsFor('web'), 'start'], { cwd: bundle, env: environment, stdio });
+    let stderr = '';
+    child.stderr!.on('data', (text: Buffer) => (stderr += text.toString()));
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(1);
+    expect(stderr).toBe(`${NAME}: starting the pod: it is here already: errno 17 (EEXIST)\n`);
+    expect(existsSync(pathFor('web'))).toBe(false);
+    expect(existsSync(join(bundle, 'address'))).toBe(false);
+    intake.close();
+  });
+
+  test('an older front, which waits for no greeting, gets the byte that it knows or none', async () => {
+    const path = join(home, 'older.s');
+    const given: GivenPod[] = [];
+    const intake = new PodIntake(kernel, path, listenAt(kernel, path, C.SOCK_SEQPACKET), (pod) => {
+      given.push(pod);
+      if (given.length > 1) throw new Error('no');
+      return true;
+    });
+    const [listenFd] = kernel.pipe();
+    const say = async (): Promise<string> => {
+      const p = new ProgramBuilder();
+      p.step('connecting as an older front does');
+      const socket = p.slot('socket');
+      p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0], { out: socket });
+      const address = unixAddress(p, path);
+      p.call('connect', [socket, address, address.size]);
+      sendMessage(p, socket, p.bytes(Buffer.from('web\0')), [listenFd]);
+      const fd = kernel.run(p.build()).get(socket);
+      const answer = Buffer.alloc(8);
+      const size = await promisify(read)(fd, answer, 0, 8, null);
+      closeSync(fd);
+      return answer.toString('latin1', 0, size.bytesRead);
+    };
+    expect(await say()).toBe('k');
+    expect(await say()).toBe('');
+    expect(given.map(({ words }) => words)).toEqual([['web'], ['web']]);
+    closeSync(given[0]!.listenFd);
+    closeSync(listenFd);
+    intake.close();
+  });
+
   test.each([
     ['another namespace', ['-namespace', 'other', ...flagsFor('web').slice(2)], environment],
     ['another environment', flagsFor('web'), { ...environment, MORE: '1' }],
   ])('asks another server for %s', (_, flags, env) => {
-    const serverOf = (): string => {
-      const words = readFileSync(join(home, 'server'), 'utf8').split('\n');
-      return words[words.indexOf('-server') + 1]!;
-    };
     run([...flagsFor('a'), 'start']);
     return until('the first server', () => existsSync(join(home, 'server'))).then(async () => {
-      const first = serverOf();
+      const first = serverSocket();
       rmSync(join(home, 'server'));
       run([...flags, 'start'], { env });
       await until('the second server', () => existsSync(join(home, 'server')));
-      expect(serverOf()).not.toBe(first);
+      expect(serverSocket()).not.toBe(first);
     });
   });
 
@@ -409,14 +507,14 @@ describe('start', () => {
     expect(processes()).toEqual([]);
   });
 
-  test('says that the address cannot be printed, and leaves no socket', () => {
-    expect(startAfter('exec > /dev/full', 'web')).toEqual(failed('printing the address to: stdout: errno 28 (ENOSPC)'));
-    expectNothingLeft();
-  });
-
-  test('leaves no socket when there is no stdout', () => {
-    startAfter('exec 1>&-', 'web');
-    expectNothingLeft();
+  test.each([
+    ['cannot be printed', 'exec > /dev/full', 'errno 28 (ENOSPC)'],
+    ['has nowhere to be printed to', 'exec 1>&-', 'errno 9 (EBADF)'],
+  ])('says that the address %s; the next start finds the pod, which is its server’s', async (_, script, error) => {
+    expect(startAfter(script, 'web')).toEqual(failed(`printing the address to: stdout: ${error}`));
+    expect(start('web')).toEqual(started('web'));
+    await lastServer();
+    expect(serverPids()).toHaveLength(1);
   });
 
   test('says that its root is not a directory', () => {

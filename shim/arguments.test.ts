@@ -59,7 +59,7 @@ test('the command line of silt’s own server', () => {
       '-socket',
       '/run/silt/s/1',
       '-server',
-      '/run/silt/s/2.s',
+      '/run/silt/s/2.2',
       'serve',
     ]),
   ).toEqual({
@@ -67,7 +67,7 @@ test('the command line of silt’s own server', () => {
     namespace: 'n',
     id: 'web',
     socket: '/run/silt/s/1',
-    server: '/run/silt/s/2.s',
+    server: '/run/silt/s/2.2',
     action: 'serve',
   });
 });

@@ -121,6 +121,11 @@ export class PodServer {
     this.#listener.listen({ fd: listenFd });
   }
 
+  /** Its name is free for another one. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
   /** Ends the pod with all that is in it; {@link ended} tells when that is done. */
   stop(): void {
     if (this.#stopping) return;

@@ -1,5 +1,6 @@
 import { closeSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { SiltError } from '../errors';
 import { loadNative, openInterpreter } from '../native';
 import { Host, readConfig, StateDirectory } from '../sandbox';
 import { siltRoot } from '../sandbox/state/root';
@@ -8,7 +9,7 @@ import { parseArguments, type ShimArguments } from './arguments';
 import { sweep } from './leftovers';
 import { type GivenPod, PodIntake } from './pod-intake';
 import { PodServer } from './pod-server';
-import { listenIfFree, lockSockets } from './sockets';
+import { listenIfFree, listens, lockSockets } from './sockets';
 
 /** How long after its start, or the end of a pod, a server looks for what others have left: nothing may slow a start down. */
 const SWEEP_AFTER_MS = 5000;
@@ -39,12 +40,16 @@ class Server {
   ) {
     const native = loadNative();
     this.#kernel = new Kernel(native, openInterpreter(undefined, native));
-    this.#intake = new PodIntake(this.#kernel, intakeFd, (pod) => this.#take(pod));
+    this.#intake = new PodIntake(this.#kernel, args.server, intakeFd, (pod) => this.#take(pod));
     this.#sweepIn(SWEEP_AFTER_MS);
   }
 
-  /** @throws SiltError when the pod cannot be served; its socket is the caller's then. */
+  /** @throws SiltError when the pod cannot be served; its socket is the caller's then. CONTAINER_EXISTS for one that is served already. */
   open(args: ShimArguments, listenFd: number): void {
+    if ([...this.#pods].some(({ id, stopping }) => id === args.id && !stopping)) {
+      const message = `cannot start ${args.id}: process ${process.pid} serves a pod of this id already, whose socket somebody has removed; end that process, or start the pod under another id`;
+      throw new SiltError('CONTAINER_EXISTS', message, { id: args.id });
+    }
     clearTimeout(this.#lingering);
     const pod = new PodServer({ kernel: this.#kernel, host: this.#host }, args, listenFd);
     this.#pods.add(pod);
@@ -90,12 +95,13 @@ class Server {
     if (!this.#intake) return;
     const lock = lockSockets(this.#kernel, dirname(this.args.server), true);
     try {
-      rmSync(this.args.server, { force: true });
+      this.#intake.close();
+      // The name may have become another server's while this one stood still.
+      if (!listens(this.#kernel, this.args.server)) rmSync(this.args.server, { force: true });
     } finally {
+      this.#intake = undefined;
       closeSync(lock);
     }
-    this.#intake.close();
-    this.#intake = undefined;
   }
 
   /**
@@ -107,7 +113,7 @@ class Server {
     if (this.#intake || this.#stopping || this.#pods.size === 0 || this.#pods.size >= this.#limits.pods) return;
     const fd = listenIfFree(this.#kernel, this.args.server);
     if (fd !== undefined) {
-      this.#intake = new PodIntake(this.#kernel, fd, (pod) => this.#take(pod));
+      this.#intake = new PodIntake(this.#kernel, this.args.server, fd, (pod) => this.#take(pod));
       return;
     }
     this.#reopening = setTimeout(() => this.#openIntake(), REOPEN_MS);

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
-import { C, type Kernel, ProgramBuilder, unixAddress } from '../syscall';
+import { C, errnoName, type Kernel, ProgramBuilder, unixAddress } from '../syscall';
 
 /**
  * Takes the lock under which sockets in `<root>/s` are bound, made to listen, and removed, by the native front too: a socket that is
@@ -50,6 +50,18 @@ export function listenIfFree(kernel: Kernel, path: string): number | undefined {
   } finally {
     closeSync(lock);
   }
+}
+
+/** Does somebody listen on a server's own socket (SOCK_SEQPACKET)? A full queue is a yes. */
+export function listens(kernel: Kernel, path: string): boolean {
+  const p = new ProgramBuilder();
+  p.step(`looking for another server at ${path}`);
+  const [socket, refused] = [p.slot('socket'), p.slot('refused')];
+  p.call('socket', [C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC | C.SOCK_NONBLOCK, 0], { out: socket });
+  const address = unixAddress(p, path);
+  p.call('connect', [socket, address, address.size], { out: refused, tolerate: ['ECONNREFUSED', 'ENOENT', 'EAGAIN'] });
+  p.call('close', [socket]);
+  return !['ECONNREFUSED', 'ENOENT'].includes(errnoName(-kernel.run(p.build()).get(refused)));
 }
 
 /** Does somebody listen on the socket? */

@@ -1,11 +1,13 @@
 /** Pods of one containerd namespace share a process: one start of Node, and the memory of one. What each has stays its own. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  binDirectory,
   containerdSuite,
   EventWatch,
   isAlive,
   openFiles,
+  runCommand,
   shimPid,
   shimSocket,
   siltTest,
@@ -17,6 +19,12 @@ const settings = {
   more: 'pods-per-shim = 3',
   containerdLeaves: /overlayfs\/snapshots\/\d+$/,
 };
+
+/** As it was started with: what shares a shim has the same. */
+function environmentOf(pid: number): NodeJS.ProcessEnv {
+  const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').slice(0, -1);
+  return Object.fromEntries(variables.map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)]));
+}
 
 containerdSuite('a shim of several pods', settings, (host) => {
   const start = (): Promise<string> => host().startContainer(['sleep', '1000']);
@@ -54,7 +62,7 @@ containerdSuite('a shim of several pods', settings, (host) => {
       others.push(await start());
       expect(others.map((id) => shimPid(host(), id))).toEqual([other, other, other]);
       const sockets = join(host().siltRoot, 's');
-      await waitFor('the first to listen again', () => readdirSync(sockets).some((name) => name.endsWith('.s')), {
+      await waitFor('the first to listen again', () => readdirSync(sockets).some((name) => name.endsWith('.2')), {
         timeoutMs: 30_000,
       });
       others.push(await start());
@@ -103,6 +111,54 @@ containerdSuite('a shim of several pods', settings, (host) => {
     });
     expect(shimPid(host(), stays)).toBe(shim);
     await host().remove(stays);
+  });
+
+  siltTest(
+    'that stands still costs the next pod seconds, and is there for its own when it goes on',
+    async () => {
+      const stays = await start();
+      const stopped = shimPid(host(), stays);
+      process.kill(stopped, 'SIGSTOP');
+      try {
+        const next = await start();
+        const other = shimPid(host(), next);
+        expect(other).not.toBe(stopped);
+        const began = performance.now();
+        const more = await start();
+        expect(shimPid(host(), more)).toBe(other);
+        // No pod waits for it again.
+        expect(performance.now() - began).toBeLessThan(5000);
+        process.kill(stopped, 'SIGCONT');
+        for (const id of [stays, next, more])
+          expect((await host().exec(id, ['echo', 'here'])).stdout.toString()).toBe('here\n');
+        // Its end takes the name of its socket from nobody.
+        await host().remove(stays);
+        await waitFor('its end', () => !isAlive(stopped), { timeoutMs: 60_000 });
+        const last = await start();
+        expect(shimPid(host(), last)).toBe(other);
+        for (const id of [next, more, last]) await host().remove(id);
+      } finally {
+        if (isAlive(stopped)) process.kill(stopped, 'SIGCONT');
+      }
+    },
+    120_000,
+  );
+
+  siltTest('refuses a second pod of an id that it serves', async () => {
+    const id = await start();
+    const shim = shimPid(host(), id);
+    // As a careless clean-up would: the pod runs on, and nobody finds it by its name.
+    rmSync(shimSocket(host(), id));
+    const words = ['-namespace', host().namespace, '-address', host().paths.socket, '-publish-binary', 'false'];
+    const bundle = mkdtempSync(join(host().directory, 'bundle-'));
+    const answer = await runCommand([join(binDirectory, 'containerd-shim-silt-v1'), ...words, '-id', id, 'start'], {
+      cwd: bundle,
+      env: environmentOf(shim),
+    });
+    expect(answer.stdout.toString()).toBe('');
+    expect(answer.stderr).toMatch(new RegExp(`cannot start ${id}: process ${shim} serves a pod of this id already`));
+    expect((await host().exec(id, ['echo', 'here'])).stdout.toString()).toBe('here\n');
+    await host().remove(id);
   });
 
   siltTest('reads the configuration for each pod, and tells of one that is wrong', async () => {
