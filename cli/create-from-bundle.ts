@@ -10,6 +10,7 @@ import {
   RecordedContainer,
   seedOf,
   sendPidfd,
+  StateDirectory,
   type Workshop,
 } from '../sandbox';
 import type { CheckpointImage } from '../sandbox/checkpoint';
@@ -118,10 +119,9 @@ export function donated(passed: readonly PassedFd[]): Record<string, number> {
  * @throws SiltError WRONG_STATE when there is one that has been started.
  */
 export async function replaceCreated(frame: Frame, id: string, bundle: string): Promise<string> {
-  const workshop = openWorkshop(frame);
-  const state = workshop.state.containerIfAny(id);
+  const state = new StateDirectory(frame.options.root).containerIfAny(id);
   if (!state) return bundle;
-  const created = new RecordedContainer(workshop, state);
+  const created = new RecordedContainer(openWorkshop(frame), state);
   if (created.status !== 'created') {
     const message = `cannot restore ${id}: there is a container of that name, and it is ${created.status}; delete it first`;
     throw new SiltError('WRONG_STATE', message, { id });

@@ -74,9 +74,11 @@ export class Log {
   }
 
   #write(level: Level, message: string): void {
+    const sinks = this.#sinks.filter(({ levels }) => levels.includes(level));
+    // The first look at the local time reads the time zone.
+    if (sinks.length === 0) return;
     const time = localTime(new Date());
-    for (const { fd, format, levels } of this.#sinks)
-      if (levels.includes(level)) writeSync(fd, format(level, message, time));
+    for (const { fd, format } of sinks) writeSync(fd, format(level, message, time));
   }
 }
 

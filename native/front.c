@@ -92,6 +92,14 @@ static const char *find_root(char *const *environment)
 	return root ? root : DEFAULT_ROOT;
 }
 
+/*
+ * What V8 is told for a restore. It makes less than 8 MB of objects and ends: V8 would stop a few times to look for garbage among them. And
+ * it calls few functions more than once: what is compiled on other threads is never used, and CRIU wants those processors.
+ */
+static char *const restore_flags[] = { "--min-semi-space-size=8", "--no-sparkplug", "--no-maglev", "--no-turbofan" };
+/* Words that have to be free before argc: Node's takes argc's own place, and each flag one more. */
+_Static_assert(sizeof restore_flags <= 32, "_start leaves room for four words");
+
 /* Whether a restore may be asked for: in no other place than a command's would the word do harm. */
 static bool may_restore(char *const *args)
 {
@@ -102,8 +110,8 @@ static bool may_restore(char *const *args)
 }
 
 /*
- * `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). There is room for a further word
- * before it.
+ * `words` is the stack as the kernel made it: argc, argv, null, environment, null (System V ABI, "Process Stack"). There is room for four further
+ * words before it.
  */
 void front_main(char **words)
 {
@@ -131,14 +139,14 @@ void front_main(char **words)
 	/* Node takes two words more at the front than were given and one less, the name: argc makes room for that. */
 	words[1] = bundle;
 	if (may_restore(front.args))
-		/* It makes less than 8 MB of objects and ends: V8 would stop a few times to look for garbage among them. */
-		*words-- = "--min-semi-space-size=8";
+		for (uint32_t i = sizeof restore_flags / sizeof *restore_flags; i > 0; i--)
+			*words-- = restore_flags[i - 1];
 	words[0] = node;
 	front_fail("starting", node, CALL(execve, node, words, front.environment));
 }
 
 #if defined(__x86_64__)
-__asm__(".text\n.globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tsub $16, %rsp\n\tcall front_main\n\thlt\n");
+__asm__(".text\n.globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tsub $32, %rsp\n\tcall front_main\n\thlt\n");
 #else
-__asm__(".text\n.globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tsub sp, sp, #16\n\tbl front_main\n\tbrk #0\n");
+__asm__(".text\n.globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tsub sp, sp, #32\n\tbl front_main\n\tbrk #0\n");
 #endif

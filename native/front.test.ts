@@ -770,7 +770,8 @@ describe('names', () => {
 
   test('gives Node room for the objects of a restore', () => {
     const args = ['--root', '/r', 'restore', '--detach', 'x'];
-    const stdout = ['--min-semi-space-size=8', join(library, 'cli.js'), ...args, ''].join('\n');
+    const flags = ['--min-semi-space-size=8', '--no-sparkplug', '--no-maglev', '--no-turbofan'];
+    const stdout = [...flags, join(library, 'cli.js'), ...args, ''].join('\n');
     expect(run(args, { argv0: 'silt' })).toMatchObject({ status: 42, stdout });
   });
 

@@ -326,11 +326,21 @@ export class ProgramBuilder {
 
 function toOperand(arg: Arg): Operand {
   if (typeof arg === 'number' || typeof arg === 'bigint')
-    return { kind: 'immediate', value: BigInt(arg), text: `${arg}` };
+    return new NumberOperand(BigInt(arg));
   if (arg instanceof Named) return new NamedOperand('immediate', BigInt(arg.value), arg);
   if (arg instanceof Slot) return { kind: 'slot', value: BigInt(arg.index), text: `$${arg.name}` };
   if (arg instanceof Addr) return new NamedOperand('address', BigInt(arg.offset), arg);
   return { kind: arg.bits === 32 ? 'word32' : 'word64', value: BigInt(arg.offset), text: `$${arg.name}` };
+}
+
+class NumberOperand implements Operand {
+  readonly kind = 'immediate';
+
+  constructor(readonly value: bigint) {}
+
+  get text(): string {
+    return `${this.value}`;
+  }
 }
 
 /** Finds the text when it is asked for: programs are run far more often than they are printed. */

@@ -93,26 +93,28 @@ export class Program {
   encode(): Buffer {
     const total = this.imageOffset + this.#image.length;
     const out = Buffer.alloc(total);
-    out.writeUInt32LE(MAGIC, 0);
-    out.writeUInt16LE(1, 4);
-    out.writeUInt16LE(MACHINE[this.arch], 6);
-    out.writeUInt32LE(this.instructions.length, 8);
-    out.writeUInt32LE(this.#relocations.length, 12);
-    out.writeUInt32LE(this.#image.length, 16);
-    out.writeUInt16LE(this.slots.length, 20);
-    out.writeUInt32LE(total, 24);
+    // Its setters are V8's own; Buffer's are JavaScript, which a short command would run uncompiled, thousands of times.
+    const view = new DataView(out.buffer, out.byteOffset, total);
+    view.setUint32(0, MAGIC, true);
+    view.setUint16(4, 1, true);
+    view.setUint16(6, MACHINE[this.arch], true);
+    view.setUint32(8, this.instructions.length, true);
+    view.setUint32(12, this.#relocations.length, true);
+    view.setUint32(16, this.#image.length, true);
+    view.setUint16(20, this.slots.length, true);
+    view.setUint32(24, total, true);
     let at = HEADER;
     for (const instruction of this.instructions) {
-      encodeInstruction(out, at, instruction);
+      encodeInstruction(view, at, instruction);
       at += INSTRUCTION;
     }
     // Address relocations first, then by slot: the interpreter finds a slot's relocations as one run.
     const sorted = [...this.#relocations].sort((a, b) => rank(a) - rank(b));
     for (const relocation of sorted) {
-      out.writeUInt32LE(relocation.at, at);
-      out.writeUInt16LE(RELOCATION_KIND[relocation.kind], at + 4);
-      out.writeUInt16LE(relocation.slot, at + 6);
-      out.writeUInt32LE(relocation.value, at + 8);
+      view.setUint32(at, relocation.at, true);
+      view.setUint16(at + 4, RELOCATION_KIND[relocation.kind], true);
+      view.setUint16(at + 6, relocation.slot, true);
+      view.setUint32(at + 8, relocation.value, true);
       at += RELOCATION;
     }
     this.#image.copy(out, at);
@@ -182,26 +184,27 @@ function rank(relocation: Relocation): number {
   return relocation.kind === 'address' ? -1 : relocation.slot;
 }
 
-function encodeInstruction(out: Buffer, at: number, instruction: Instruction): void {
+function encodeInstruction(view: DataView, at: number, instruction: Instruction): void {
   if (instruction.kind !== 'call') {
-    out.writeUInt16LE(instruction.kind === 'jumpIfZero' ? 1 : 2, at);
-    out.writeUInt16LE(instruction.slot, at + 4);
-    out.writeUInt16LE(instruction.target, at + 22);
+    view.setUint16(at, instruction.kind === 'jumpIfZero' ? 1 : 2, true);
+    view.setUint16(at + 4, instruction.slot, true);
+    view.setUint16(at + 22, instruction.target, true);
     return;
   }
   const { repeat } = instruction;
-  out.writeUInt16LE(instruction.nr, at + 2);
-  out.writeUInt16LE(instruction.out ?? NO_SLOT, at + 4);
-  out[at + 6] = (repeat ? 1 : 0) | (instruction.tolerateAll ? 2 : 0) | (instruction.retry ? 4 : 0);
-  out[at + 7] = instruction.tolerated.length;
-  instruction.tolerated.forEach((errno, i) => out.writeUInt16LE(errno, at + 8 + i * 2));
+  view.setUint16(at + 2, instruction.nr, true);
+  view.setUint16(at + 4, instruction.out ?? NO_SLOT, true);
+  view.setUint8(at + 6, (repeat ? 1 : 0) | (instruction.tolerateAll ? 2 : 0) | (instruction.retry ? 4 : 0));
+  view.setUint8(at + 7, instruction.tolerated.length);
+  instruction.tolerated.forEach((errno, i) => view.setUint16(at + 8 + i * 2, errno, true));
   instruction.operands.forEach((operand, i) => {
-    out[at + 16 + i] = OPERAND_KIND[operand.kind];
-    out.writeBigUInt64LE(BigInt.asUintN(64, operand.value), at + 24 + i * 8);
+    view.setUint8(at + 16 + i, OPERAND_KIND[operand.kind]);
+    // Modulo 2^64, as a negative number goes to the kernel.
+    view.setBigUint64(at + 24 + i * 8, operand.value, true);
   });
   if (repeat) {
     const buffer = repeat.buffer === undefined ? 0 : repeat.buffer + 1;
     const offset = repeat.offset === undefined ? 0 : repeat.offset + 1;
-    out.writeUInt16LE(repeat.count | (buffer << 3) | (offset << 6), at + 22);
+    view.setUint16(at + 22, repeat.count | (buffer << 3) | (offset << 6), true);
   }
 }

@@ -3,7 +3,17 @@
  * when a file is loaded, which is next to nothing of a bundle: functions are compiled when they are first called. This one is made when
  * they have been called.
  */
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 import { siltRoot } from './root';
@@ -30,18 +40,16 @@ function identityOf(path: string): string {
  */
 export function loadCached(path: string, use: string, load: NodeJS.Require): CachedBundle | undefined {
   if (process.getuid?.() !== 0) return undefined;
-  let source: string;
+  let wrapped: string;
   let identity: string;
   try {
     identity = identityOf(path);
-    // Bundles are ASCII: in one byte for each character V8 need not look for others.
-    source = readFileSync(path, 'latin1');
+    wrapped = readWrapped(path);
   } catch {
     return undefined;
   }
   const file = join(siltRoot(), 'cache', `code-${use}`);
   const cachedData = readKept(file, identity);
-  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
   const script = new Script(wrapped, { filename: path, ...(cachedData && { cachedData }) });
   const loaded = { exports: {} as unknown };
   type Wrapper = (exports: unknown, require: NodeJS.Require, module: object, file: string, directory: string) => void;
@@ -52,6 +60,25 @@ export function loadCached(path: string, use: string, load: NodeJS.Require): Cac
     isKept = true;
   };
   return { exports: loaded.exports, keep };
+}
+
+const BEFORE = Buffer.from('(function (exports, require, module, __filename, __dirname) {');
+const AFTER = Buffer.from('\n})');
+
+/** A module as a function, read to where it stands in that: put together of strings it would be copied once more. */
+function readWrapped(path: string): string {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    const bytes = Buffer.allocUnsafeSlow(BEFORE.length + size + AFTER.length);
+    bytes.set(BEFORE);
+    if (readSync(file, bytes, BEFORE.length, size, 0) !== size) throw new Error(`${path} became shorter`);
+    bytes.set(AFTER, BEFORE.length + size);
+    // Bundles are ASCII: in one byte for each character V8 need not look for others.
+    return bytes.toString('latin1');
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The code lies at the front of the file, for its alignment; behind it what it is the code of. */
