@@ -325,8 +325,7 @@ export class ProgramBuilder {
 }
 
 function toOperand(arg: Arg): Operand {
-  if (typeof arg === 'number' || typeof arg === 'bigint')
-    return new NumberOperand(BigInt(arg));
+  if (typeof arg === 'number' || typeof arg === 'bigint') return new NumberOperand(BigInt(arg));
   if (arg instanceof Named) return new NamedOperand('immediate', BigInt(arg.value), arg);
   if (arg instanceof Slot) return { kind: 'slot', value: BigInt(arg.index), text: `$${arg.name}` };
   if (arg instanceof Addr) return new NamedOperand('address', BigInt(arg.offset), arg);

@@ -71,8 +71,8 @@ export class Container {
     }
     this.#begun = true;
     try {
-      const place = planExec(this.workshop, this, this.spec.process!, this.request.rootfs.layers);
-      await this.hooks.start({ pid: this.init.pid, pidfd: this.init.fd }, place);
+      const enter = () => planExec(this.workshop, this, this.spec.process!, this.request.rootfs.layers);
+      await this.hooks.start({ pid: this.init.pid, pidfd: this.init.fd }, enter);
       await this.parked.start();
       this.#started = true;
       if (this.request.checkpoint && this.checkpointFile)

@@ -85,8 +85,14 @@ export class Hooks {
     }));
   }
 
-  /** startContainer, as the container's process would run. @throws SiltError HOOK_FAILED */
-  async start(init: HookedProcess, place: EnterPlan): Promise<void> {
+  /**
+   * startContainer, as the container's process would run.
+   * @param enter how; few containers have such a hook, and making the plan for nothing is a part of every start
+   * @throws SiltError HOOK_FAILED
+   */
+  async start(init: HookedProcess, enter: () => EnterPlan): Promise<void> {
+    if (!this.#has('startContainer')) return;
+    const place = enter();
     await this.#each('startContainer', (hook) => {
       const { path, argv, env } = command(hook, place.process.env);
       // A filter that asks somebody would need a listener of the hook's own; runc's hooks have none either.

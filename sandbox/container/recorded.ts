@@ -140,8 +140,7 @@ export class RecordedContainer {
     const pidfd = openRecorded(kernel, this.state.init);
     if (pidfd === undefined) throw this.#notRunning('start');
     try {
-      const place = this.#planExec(this.spec.process!);
-      await this.#hooksUnderLock.start({ pid, pidfd }, place);
+      await this.#hooksUnderLock.start({ pid, pidfd }, () => this.#planExec(this.spec.process!));
       await startThroughSocket(kernel, this.#directory, this.state.startFailures ?? []);
     } catch (error) {
       // What could not be executed ends by itself; a delete that follows at once must find it stopped.
