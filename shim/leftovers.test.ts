@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadNative } from '../native';
 import { NO_PROCESS, StateDirectory } from '../sandbox';
+import { recordProcess } from '../sandbox/state/state';
 import { Kernel } from '../syscall';
 import { sweep } from './leftovers';
 import { answers, lockSockets } from './sockets';
@@ -79,6 +80,19 @@ test('never removes a pod whose shim answers, or one that has none', async () =>
   expect(readdirSync(join(root, 'default')).sort()).toEqual(['of-the-command-line', 'served']);
   expect(existsSync(join(state.podPath('served'), 'abandoned'))).toBe(false);
   await new Promise((resolve) => server.close(resolve));
+});
+
+test('leaves a pod whose shim runs and listens no more: it is about to end, and may wait for a hook', async () => {
+  const parent = process.ppid;
+  const socket = leaveSocket('ending');
+  state.addPod({ id: 'ending', sandbox: NO_PROCESS, idMaps: null, socket, shim: recordProcess(parent) });
+  state.addPod({ id: 'ended', sandbox: NO_PROCESS, idMaps: null, socket, shim: { pid: parent, startTime: '1' } });
+  // This process knows which pods it serves.
+  state.addPod({ id: 'mine', sandbox: NO_PROCESS, idMaps: null, socket, shim: recordProcess(process.pid) });
+  await sweep(root, state, kernel);
+  for (const id of ['ended', 'mine']) age(id);
+  await sweep(root, state, kernel);
+  expect(state.podIds()).toEqual(['ending']);
 });
 
 test('asks whether somebody listens', async () => {

@@ -12,6 +12,7 @@ import {
 import type { Kernel } from '../syscall';
 import { answers, removeDeadSockets } from './sockets';
 
+type PodState = NonNullable<ReturnType<StateDirectory['podIfAny']>>;
 type ContainerState = NonNullable<ReturnType<StateDirectory['containerIfAny']>>;
 
 /**
@@ -76,11 +77,18 @@ export async function sweep(
     const pod = state.podIfAny(id);
     const mark = join(state.podPath(id), 'abandoned');
     // A pod of the command line has no shim to lose. One without state was killed before it wrote it, or is about to write it.
-    if (pod && (pod.socket === undefined || (await answers(pod.socket)))) rmSync(mark, { force: true });
+    // One whose shim runs and listens no more is about to end, and may wait for a hook.
+    if (pod && (isServedElsewhere(pod) || pod.socket === undefined || (await answers(pod.socket))))
+      rmSync(mark, { force: true });
     else if (hasBeenAbandonedFor(mark, LEFT_TO_CONTAINERD_MS)) await removeLeftPod(root, state, id);
     else left = LEFT_TO_CONTAINERD_MS;
   }
   return left;
+}
+
+/** Its shim is another process, which runs. */
+function isServedElsewhere({ shim }: PodState): boolean {
+  return shim !== undefined && shim.pid !== process.pid && isSameProcess(shim);
 }
 
 /** Marks the time of the first call in a file, and says whether that is long enough ago. */

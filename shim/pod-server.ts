@@ -141,10 +141,15 @@ export class PodServer {
   async #end(): Promise<void> {
     try {
       await this.#tasks.end();
-      await this.#pod.end();
-      await within(CREATES_AT_END_MS, this.#tasks.createsEnded());
-      // A Create that had not come to the pod yet has found none, and started one.
-      await this.#pod.end();
+      // What a Create has made is on record until it has been taken back: whoever cleans up after a process that is killed meanwhile needs that.
+      await this.#pod.letGo();
+      const inTime = await within(CREATES_AT_END_MS, this.#tasks.createsEnded());
+      // One that had not come to the pod yet has found none, and started one.
+      if (inTime) await this.#pod.end();
+      else {
+        await this.#pod.letGo();
+        this.log.warn('the end of the pod left a Create behind, whose hook does not end', { pod: this.id });
+      }
     } finally {
       await this.#publisher.close(EVENTS_AT_END_MS);
       await this.#ttrpc.shutdown({ timeoutMs: CALLS_AT_END_MS });

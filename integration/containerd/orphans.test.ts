@@ -1,7 +1,7 @@
 /** Shims that no containerd knows of any more, or not yet: it was killed, or did not wait for them. */
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Containerd, containerdSuite, isAlive, siltTest, sleep, waitFor } from '../harness';
+import { type Containerd, containerdSuite, isAlive, sandboxPid, siltTest, sleep, waitFor } from '../harness';
 import { Fifo } from '../harness/fifo';
 import { ownerOfSocket } from '../harness/processes';
 import { ShimClient } from '../harness/shim-client';
@@ -46,8 +46,15 @@ class WaitingHooks {
   }
 }
 
-/** The bundle of a container with busybox alone. */
-function makeBundle(host: Containerd, hooks: object = {}): string {
+const cri = 'io.kubernetes.cri';
+const namespacesOf = (sandbox: number): object[] =>
+  ['ipc', 'uts', 'network'].map((type) => ({
+    type,
+    path: `/proc/${sandbox}/ns/${type === 'network' ? 'net' : type}`,
+  }));
+
+/** The bundle of a container with busybox alone: the first of its pod, or one in the pod whose sandbox is given. */
+function makeBundle(host: Containerd, hooks: object = {}, inside?: { pod: string; sandbox: number }): string {
   const bundle = mkdtempSync(join(host.directory, 'bundle-'));
   mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
   copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/busybox'));
@@ -57,7 +64,11 @@ function makeBundle(host: Containerd, hooks: object = {}): string {
     root: { path: 'rootfs' },
     mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
     hooks,
-    linux: { cgroupsPath: `/${host.mark}/orphan`, namespaces: [{ type: 'mount' }, { type: 'pid' }] },
+    annotations: inside ? { [`${cri}.sandbox-id`]: inside.pod, [`${cri}.container-type`]: 'container' } : {},
+    linux: {
+      cgroupsPath: `/${host.mark}/orphan`,
+      namespaces: [{ type: 'mount' }, { type: 'pid' }, ...(inside ? namespacesOf(inside.sandbox) : [])],
+    },
   };
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
   return bundle;
@@ -68,10 +79,15 @@ containerdSuite('shims without a containerd', { onlyPeer: 'system' }, (host) => 
   const stateOf = (): string => join(host().siltRoot, host().namespace, id);
 
   /** A Create that stands in its createRuntime hook. */
-  const createUpToHook = async (client: ShimClient, bundle: string, hooks: WaitingHooks): Promise<() => string> => {
+  const createUpToHook = async (
+    client: ShimClient,
+    bundle: string,
+    hooks: WaitingHooks,
+    container = id,
+  ): Promise<() => string> => {
     let answer = 'Create has not answered';
     client
-      .task('Create', { id, bundle })
+      .task('Create', { id: container, bundle })
       .then(({ pid }) => (answer = `pid ${pid}`))
       .catch((error: unknown) => (answer = String(error)));
     await hooks.begun('createRuntime', () => answer);
@@ -107,8 +123,13 @@ containerdSuite('shims without a containerd', { onlyPeer: 'system' }, (host) => 
     const client = await ShimClient.start(host(), id, 'ttrpc', bundle);
     const answer = await createUpToHook(client, bundle, hooks);
     const shim = ownerOfSocket(client.path)!;
+    const sandbox = sandboxPid(host(), id);
     process.kill(shim, 'SIGTERM');
     await waitFor('the shim to have heard', () => !existsSync(client.path));
+    await waitFor('the sandbox to let go', () => !existsSync(`/proc/${sandbox}/ns/mnt`));
+    // Whoever has to clean up after a shim that is killed now finds the container's cgroup by it.
+    await sleep(500);
+    expect(existsSync(join(stateOf(), id, 'container.json'))).toBe(true);
     hooks.go('createRuntime');
     await hooks.begun('poststop', answer);
     // Longer than other calls have at the end of a shim.
@@ -121,6 +142,37 @@ containerdSuite('shims without a containerd', { onlyPeer: 'system' }, (host) => 
     await client.close();
     hooks.close();
   });
+
+  siltTest(
+    'a pod that is stopped in the middle of a Create is stopped at once, and the Create is taken back',
+    async () => {
+      const hooks = await WaitingHooks.make(mkdtempSync(join(host().directory, 'hooks-')), 'createRuntime', 'poststop');
+      const client = await ShimClient.start(host(), id, 'ttrpc');
+      const shim = ownerOfSocket(client.path)!;
+      await client.sandbox('CreateSandbox', { sandboxId: id });
+      const sandbox = (await client.sandbox('StartSandbox', { sandboxId: id })).pid;
+      const inner = 'inside';
+      const bundle = makeBundle(host(), hooks.spec, { pod: id, sandbox });
+      const answer = await createUpToHook(client, bundle, hooks, inner);
+      const waited = client.sandbox('WaitSandbox', { sandboxId: id });
+      await client.sandbox('StopSandbox', { sandboxId: id });
+      await waited;
+      expect(await client.sandbox('SandboxStatus', { sandboxId: id })).toMatchObject({ state: 'SANDBOX_NOTREADY' });
+      expect(existsSync(`/proc/${sandbox}/ns/mnt`)).toBe(false);
+      const shutdown = client.sandbox('ShutdownSandbox', { sandboxId: id });
+      await waitFor('the shim to have heard', () => !existsSync(client.path));
+      expect(existsSync(join(stateOf(), inner, 'container.json'))).toBe(true);
+      hooks.go('createRuntime');
+      await hooks.begun('poststop', answer);
+      hooks.go('poststop');
+      await shutdown;
+      await waitFor('the shim to end', () => !isAlive(shim), { detail: answer });
+      expect(answer()).toBe(`Error: cannot create container ${inner}: its pod ${id} is ending`);
+      expect(existsSync(stateOf())).toBe(false);
+      await client.close();
+      hooks.close();
+    },
+  );
 
   siltTest(
     'a pod that has been cleaned up and is started again is one pod, and stays',

@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync, readlinkSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SiltError } from '../../errors';
 import { type FilesystemStep, hostOwner, type IdMaps } from '../../gofer';
 import { C, type Kernel, type Program } from '../../syscall';
@@ -39,6 +40,8 @@ export function namespacesHeld(sandbox: number): PodNamespaces {
   return { network: isOwn('net'), ipc: isOwn('ipc'), uts: isOwn('uts') };
 }
 
+/** How long one that this process reaps may take to end, unless something in the pod is not reaped. */
+const REAPED_MS = 1000;
 /** How long the end of a sandbox may take, where it is not reaped here. */
 const LET_GO_MS = 5000;
 
@@ -214,16 +217,18 @@ export class Pod implements PodTraits {
   }
 
   /**
-   * Ends the pod and everything in it, and waits until the sandbox is gone; or, for a pod that another process has started, until
-   * the sandbox has let go of its namespaces: as process 1 it ends only when its last child has been reaped, whoever does that.
+   * Ends the pod and everything in it, and waits until the sandbox is gone; or, where somebody has still to reap what was in the pod, until
+   * it has let go of its namespaces: as process 1 it ends only then. That is so for a pod that another process has started, and in the middle of
+   * a creation that waits for a hook.
    */
   async close(): Promise<void> {
     this.#closed = true;
     this.#letGo();
     if (!this.sandbox.exit) this.kernel.signal(this.sandbox.fd, C.SIGKILL);
     const { exited } = this.sandbox;
-    if (!this.#attached) await exited;
-    else await Promise.race([exited, retryWithin(LET_GO_MS, () => !existsSync(`/proc/${this.sandbox.pid}/ns/mnt`))]);
+    const hasLetGo = (): boolean => !existsSync(`/proc/${this.sandbox.pid}/ns/mnt`);
+    const letGo = this.#attached ? Promise.resolve() : sleep(REAPED_MS, undefined, { ref: false });
+    await Promise.race([exited, letGo.then(() => retryWithin(LET_GO_MS, hasLetGo))]);
   }
 
   #letGo(): void {

@@ -50,7 +50,7 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
       idMaps: plan.sandbox.idMaps,
       namespaces: podNamespaces(plan.sandbox),
       ...(idRange === undefined ? {} : { idRange }),
-      ...(socket === undefined ? {} : { socket }),
+      ...(socket === undefined ? {} : { socket, shim: recordProcess(process.pid) }),
     };
     // Before the sandbox is there: whoever cleans up after this process has to know of the range.
     state.addPod({ ...record, sandbox: NO_PROCESS });

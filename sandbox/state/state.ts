@@ -56,6 +56,8 @@ export interface PodState {
   readonly idRange?: number;
   /** Where the shim that keeps the pod listens; none for a pod of the command line. */
   readonly socket?: string;
+  /** The process of that shim; silt wrote it not from the first version on. */
+  readonly shim?: RecordedProcess;
 }
 
 /** `<container id>/container.json` in the pod's directory. */
