@@ -1,4 +1,6 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, lutimesSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -63,6 +65,14 @@ describe('claiming', () => {
       message: `all 2 id ranges for user namespaces are taken (${directory}); raise userns-ranges`,
       details: {},
     });
+  });
+
+  test('takes back what is nobody’s any more when all are taken', () => {
+    const all = ranges(3);
+    for (const owner of [join(directory, 'gone'), directory, join(directory, 'soon')]) all.claim(owner);
+    for (const name of ['0', '1']) lutimesSync(join(directory, name), 1, 1);
+    expect(all.claim(directory).index).toBe(0);
+    expect(refusal(() => all.claim(directory)).code).toBe('NO_SPACE');
   });
 
   test('by many at once gives each a range of its own', async () => {
@@ -134,6 +144,21 @@ describe('releasing', () => {
     for (const pod of ['/pod', '/other', '/pod']) all.claim(pod);
     all.releaseAll('/pod');
     expect(readdirSync(directory)).toEqual(['1']);
+  });
+
+  const isRoot = process.getuid!() === 0;
+  const asRoot = isRoot ? test : test.skip;
+  asRoot(`but not what processes run with, state or none${isRoot ? '' : ' [skipped: needs root]'}`, async () => {
+    const all = new IdRanges(directory, 700_000_000, 2);
+    for (let i = 0; i < 2; i++) all.claim(join(directory, 'gone'));
+    const sleeper = spawn('sleep', ['100'], { uid: 700_000_005, stdio: 'ignore' });
+    await once(sleeper, 'spawn');
+    all.releaseForgotten(-1);
+    expect(readdirSync(directory)).toEqual(['0']);
+    sleeper.kill('SIGKILL');
+    await once(sleeper, 'exit');
+    all.releaseForgotten(-1);
+    expect(existsSync(directory)).toBe(false);
   });
 
   test('what was claimed a while ago for pods that are not there', () => {

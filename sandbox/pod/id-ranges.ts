@@ -5,14 +5,23 @@ import {
   readdirSync,
   readlinkSync,
   rmdirSync,
+  statSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { SiltError } from '../../errors';
-import type { IdMaps } from '../../gofer';
+import type { IdMaps, IdRange } from '../../gofer';
 import { type Config, RANGE_SIZE } from '../config/config';
+
+export interface ClaimedRange {
+  readonly index: number;
+  readonly idMaps: IdMaps;
+}
+
+/** A pod's state is there some milliseconds after its range. */
+const FORGOTTEN_MS = 60_000;
 
 /**
  * Ranges of 65536 host ids for the user namespaces of pods. A range is taken by making a symlink of its number, which only one
@@ -27,11 +36,24 @@ export class IdRanges {
   ) {}
 
   /**
-   * A range that no other pod has.
+   * A range that no other pod has. When all are taken, those of pods that were killed at their start, or whose state somebody has
+   * deleted, are given back first: a command line has no shim that would do it.
    * @param owner where the pod's state is, or will be in a moment
    * @throws SiltError NO_SPACE when all are taken.
    */
-  claim(owner: string): { index: number; idMaps: IdMaps } {
+  claim(owner: string): ClaimedRange {
+    let range = this.#claimFree(owner);
+    if (range) return range;
+    this.releaseForgotten(FORGOTTEN_MS);
+    range = this.#claimFree(owner);
+    if (range) return range;
+    throw new SiltError(
+      'NO_SPACE',
+      `all ${this.count} id ranges for user namespaces are taken (${this.directory}); raise userns-ranges`,
+    );
+  }
+
+  #claimFree(owner: string): ClaimedRange | undefined {
     const make = (): unknown => mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     make();
     const taken = new Set(listed(this.directory).map(indexIn));
@@ -49,10 +71,7 @@ export class IdRanges {
       }
       return { index, idMaps: this.#idMaps(index) };
     }
-    throw new SiltError(
-      'NO_SPACE',
-      `all ${this.count} id ranges for user namespaces are taken (${this.directory}); raise userns-ranges`,
-    );
+    return undefined;
   }
 
   /**
@@ -92,13 +111,24 @@ export class IdRanges {
     for (const name of listed(this.directory)) this.release(name, owner);
   }
 
-  /** Gives back what was claimed at least `ms` ago for pods that are not there. */
+  /** Gives back what was claimed at least `ms` ago for pods that are not there: no state of theirs, and no process with such an id. */
   releaseForgotten(ms: number): void {
     for (const name of listed(this.directory)) {
       const claimed = lstatSync(join(this.directory, name), { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
       const owner = this.#ownerOf(name);
-      if (owner !== undefined && Date.now() - claimed > ms && !existsSync(owner)) this.release(name, owner);
+      if (owner === undefined || Date.now() - claimed <= ms || existsSync(owner)) continue;
+      if (!this.#hasProcesses(indexIn(name))) this.release(name, owner);
     }
+  }
+
+  /** Those of a pod whose state was deleted under it go on. */
+  #hasProcesses(index: number): boolean {
+    const [{ hostID, size }] = this.#idMaps(index).uids as [IdRange];
+    return readdirSync('/proc').some((pid) => {
+      if (!/^\d+$/.test(pid)) return false;
+      const uid = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? 0;
+      return uid >= hostID && uid < hostID + size;
+    });
   }
 
   #ownerOf(name: string): string | undefined {
