@@ -1,9 +1,11 @@
 /** Which namespaces the containers of a pod share with each other and with the host. */
-import { readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { sandboxPid, siltTest } from '../harness';
 import { criSuite } from '../harness/cri/suite';
 import { type TestPod } from '../harness/cri/kubelet';
 
 const hostNamespace = (kind: string): string => readlinkSync(`/proc/self/ns/${kind}`);
+const commOf = (pid: number): string => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
 const namespaceIn = (pod: TestPod, container: string, kind: string): Promise<string> =>
   pod.sh(container, `readlink /proc/self/ns/${kind}`);
 
@@ -41,9 +43,31 @@ criSuite('namespaces of a pod', {}, (kubelet) => {
     await kubelet().withPod({ pid: 'NODE' }, async (pod) => {
       const container = await pod.run();
       expect(await namespaceIn(pod, container, 'pid')).toBe(hostNamespace('pid'));
-      expect(await pod.sh(container, `readlink /proc/${process.pid}/exe || cat /proc/${process.pid}/comm`)).not.toBe(
-        '',
-      );
+      expect(await pod.sh(container, 'cat /proc/1/comm')).toBe(commOf(1));
+      expect(await pod.sh(container, `cat /proc/${process.pid}/comm`)).toBe(commOf(process.pid));
+    });
+  });
+
+  siltTest('the sandbox is one of the host’s processes, and nobody else’s; what it holds is nobody’s', async () => {
+    const { containerd } = kubelet();
+    const seen = (pod: TestPod, id: string): Promise<string> =>
+      pod.sh(id, 'cat /proc/[0-9]*/comm 2> /dev/null | grep -c ^silt- || true');
+    for (const pid of ['CONTAINER', 'POD'] as const) {
+      await kubelet().withPod({ pid }, async (pod) => {
+        expect(await seen(pod, await pod.run())).toBe('0');
+      });
+    }
+    await kubelet().withPod({}, async (other) => {
+      await other.run();
+      await kubelet().withPod({ pid: 'NODE' }, async (pod) => {
+        const id = await pod.run();
+        for (const one of [pod, other]) {
+          const sandbox = sandboxPid(containerd, one.id);
+          expect(await pod.sh(id, `cat /proc/${sandbox}/comm`)).toBe('silt-sandbox');
+          const { code, stderr } = await pod.exec(id, ['ls', `/proc/${sandbox}/root/`]);
+          expect([code !== 0, stderr]).toEqual([true, expect.stringContaining('Permission denied')]);
+        }
+      });
     });
   });
 

@@ -14,14 +14,38 @@ const read = (path: string): string => readFileSync(path, 'latin1').trim();
 const limitOf = (pod: TestPod, id: string): string =>
   read(join(memoryCgroup(pod.config.linux.cgroupParent), id, memoryFile));
 
-interface Stats {
-  readonly attributes: { readonly id: string };
-  readonly cpu: { readonly usageCoreNanoSeconds: { readonly value: number } };
-  readonly memory: {
-    readonly usageBytes: { readonly value: number };
-    readonly workingSetBytes: { readonly value: number };
-  };
+interface Value {
+  readonly value: number;
 }
+interface Usage {
+  readonly cpu: { readonly usageCoreNanoSeconds: Value };
+  readonly memory: { readonly workingSetBytes: Value };
+}
+interface ContainerStats extends Usage {
+  readonly attributes: { readonly id: string };
+  readonly writableLayer: { readonly fsId: { readonly mountpoint: string } };
+}
+interface PodStats extends Usage {
+  readonly network: { readonly defaultInterface: { readonly name: string; readonly rxBytes: Value } };
+  readonly process: { readonly processCount: Value };
+  readonly containers: readonly ContainerStats[];
+}
+
+/** What the kernel counts of a cgroup: CPU in ns, and memory without the part that it would drop first (cAdvisor's working set). */
+function usageOf(path: string): { cpu: number; workingSet: number } {
+  const memory = memoryCgroup(path);
+  const entry = (text: string, key: string): number => Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)![1]);
+  const inactive = entry(read(join(memory, 'memory.stat')), v2 ? 'inactive_file' : 'total_inactive_file');
+  const used = Number(read(join(memory, v2 ? 'memory.current' : 'memory.usage_in_bytes')));
+  const cpu = v2
+    ? entry(read(join('/sys/fs/cgroup', path, 'cpu.stat')), 'usage_usec') * 1000
+    : Number(read(join('/sys/fs/cgroup/cpuacct', path, 'cpuacct.usage')));
+  return { cpu, workingSet: used - inactive };
+}
+
+/** How many processes and threads are below a cgroup. */
+const processesOf = (path: string): number =>
+  Number(read(join('/sys/fs/cgroup', v2 ? '' : 'pids', path, 'pids.current')));
 
 criSuite('resources of a pod', {}, (kubelet) => {
   test('containers are in cgroups of their own below the pod’s, with their limits, which can be changed', async () => {
@@ -57,25 +81,52 @@ criSuite('resources of a pod', {}, (kubelet) => {
     });
   });
 
-  test('stats of containers and of the pod grow with what they use', async () => {
+  test('stats of containers and of the pod are those of their cgroups and of the pod’s network', async () => {
     await kubelet().withPod({}, async (pod) => {
       const busy = await pod.run(['sh', '-c', 'head -c 20000000 /dev/zero > /dev/shm/held; while :; do :; done']);
       const idle = await pod.run();
       await pod.sh(busy, 'until [ $(wc -c < /dev/shm/held) = 20000000 ]; do sleep 0.1; done');
-      const { stats } = await pod.client.call<{ stats: Stats[] }>('ListContainerStats', {
+      const parent = pod.config.linux.cgroupParent;
+      const counters = async () => ({
+        busy: usageOf(join(parent, busy)),
+        idle: usageOf(join(parent, idle)),
+        pod: usageOf(parent),
+        received: Number(await pod.sh(idle, 'cat /sys/class/net/eth0/statistics/rx_bytes')),
+      });
+      const before = await counters();
+      const { stats } = await pod.client.call<{ stats: ContainerStats[] }>('ListContainerStats', {
         filter: { podSandboxId: pod.id },
       });
-      const of = (id: string): Stats => stats.find(({ attributes }) => attributes.id === id)!;
-      expect(stats.map(({ attributes }) => attributes.id).sort()).toEqual([busy, idle].sort());
-      expect(of(busy).cpu.usageCoreNanoSeconds.value).toBeGreaterThan(of(idle).cpu.usageCoreNanoSeconds.value);
-      expect(of(busy).memory.usageBytes.value).toBeGreaterThan(20_000_000);
-      expect(of(idle).memory.workingSetBytes.value).toBeGreaterThan(0);
-      const { linux } = (
-        await pod.client.call<{
-          stats: { linux: { containers: Stats[]; process: { processCount: { value: number } } } };
-        }>('PodSandboxStats', { id: pod.id })
-      ).stats;
-      expect(linux.containers).toHaveLength(2);
+      const { linux } = (await pod.client.call<{ stats: { linux: PodStats } }>('PodSandboxStats', { id: pod.id }))
+        .stats;
+      const after = await counters();
+      const between = (value: number, low: number, high: number): void => {
+        expect(value).toBeGreaterThanOrEqual(low);
+        expect(value).toBeLessThanOrEqual(high);
+      };
+      // Of the exec that has just ended, and pages that may be dropped and read again.
+      const slack = 4 << 20;
+      const find = (list: readonly ContainerStats[], id: string): ContainerStats =>
+        list.find(({ attributes }) => attributes.id === id)!;
+      for (const list of [stats, linux.containers]) {
+        expect(list.map(({ attributes }) => attributes.id).sort()).toEqual([busy, idle].sort());
+        for (const [id, name] of [
+          [busy, 'busy'],
+          [idle, 'idle'],
+        ] as const) {
+          const { cpu, memory } = find(list, id);
+          between(cpu.usageCoreNanoSeconds.value, before[name].cpu, after[name].cpu);
+          between(memory.workingSetBytes.value, before[name].workingSet - slack, after[name].workingSet + slack);
+        }
+      }
+      expect(find(stats, busy).memory.workingSetBytes.value).toBeGreaterThan(20_000_000);
+      expect(find(stats, idle).writableLayer.fsId.mountpoint).toContain('snapshotter');
+      between(linux.cpu.usageCoreNanoSeconds.value, before.pod.cpu, after.pod.cpu);
+      between(linux.memory.workingSetBytes.value, before.pod.workingSet - slack, after.pod.workingSet + slack);
+      expect(linux.network.defaultInterface.name).toBe('eth0');
+      between(linux.network.defaultInterface.rxBytes.value, before.received, after.received);
+      // containerd leaves the pause container out.
+      expect(linux.process.processCount.value).toBe(processesOf(join(parent, busy)) + processesOf(join(parent, idle)));
     });
   });
 
