@@ -140,6 +140,30 @@ describe('a failure', () => {
     });
   });
 
+  test('is the end of the starter by a signal, though another process holds the socket and waits', async () => {
+    const started = start((p) => {
+      const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
+        p.call('setpgid', [0, 0]);
+        wait(p);
+      });
+      say(p, 'process', [p.keep(child.pidfd, 'child')]);
+      wait(p);
+    });
+    let child: Process | undefined;
+    const onReport = ({ fds }: Report): boolean => {
+      child = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+      process.kill(started.pid, 'SIGKILL');
+      return true;
+    };
+    const abort = (): void => {
+      if (child && !child.exit) kernel.signal(child.fd, C.SIGKILL);
+    };
+    const outcome = awaitReports(kernel, started, ['process', 'built'], { what: 'starting the test', onReport, abort });
+    expect(await refusalOf(outcome)).toMatchObject({ code: 'INTERNAL' });
+    await expect(child!.exited).resolves.toMatchObject({ status: 137 });
+    expect(groupOf(started.pid)).toBe(false);
+  });
+
   test('aborts what is outside of the program’s group, also what is only heard of afterwards', async () => {
     const [markRead, markWrite] = kernel.pipe();
     const started = start(

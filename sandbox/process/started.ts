@@ -3,6 +3,8 @@ import { SiltError } from '../../errors';
 import { REPORTS } from '../programs/reports';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
 
+const READABLE = 1;
+
 /** Reports whose sender waits for an answer. */
 const QUESTIONS: readonly string[] = [REPORTS.mounted, REPORTS.untraced];
 
@@ -11,7 +13,8 @@ const QUESTIONS: readonly string[] = [REPORTS.mounted, REPORTS.untraced];
  * reports are the caller's.
  *
  * When a process of the program fails, or the socket closes before all has come, everything the program started is killed
- * (its process group, and whatever `abort` adds), reaped, and the first failure is thrown.
+ * (its process group, and whatever `abort` adds), reaped, and the first failure is thrown. So it is when the starter is killed: others of
+ * its processes may hold the socket and wait for what it would have done.
  * @throws SiltError of the failed step; INTERNAL when the processes ended without a word.
  */
 export async function awaitReports<Name extends string>(
@@ -28,6 +31,15 @@ export async function awaitReports<Name extends string>(
   },
 ): Promise<Record<Name, Report>> {
   const got: Partial<Record<string, Report>> = {};
+  const killAll = (): void => {
+    kernel.signalGroup(started.pid, C.SIGKILL);
+    options.abort?.();
+  };
+  const watch = kernel.watch(started.pidfd, READABLE, () => {
+    watch.close();
+    // With the last of them the socket closes, which is what is waited for below.
+    if (kernel.peek(started.pidfd)?.signaled) killAll();
+  });
   try {
     while (expected.some((name) => got[name] === undefined)) {
       const report = await started.reports.next();
@@ -43,13 +55,13 @@ export async function awaitReports<Name extends string>(
     }
     return got as Record<Name, Report>;
   } catch (error) {
-    kernel.signalGroup(started.pid, C.SIGKILL);
-    options.abort?.();
+    killAll();
     for (const report of Object.values(got)) report?.fds.forEach((fd) => closeSync(fd));
     await drain(started, options);
     started.reports.close();
     throw error;
   } finally {
+    watch.close();
     // The starter and its short-lived helpers; those that still run have been killed or are on their last call.
     kernel.reapGroup(started.pid, true);
     closeSync(started.pidfd);
