@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'; // prettier-ignore
 import { join } from 'node:path';
-import { commandLineSuite, containerdSuite, mustRun, shimPid, siltTest, waitFor, type Containerd } from '../harness';
+import { commandLineSuite, containerdSuite, mustRun, siltTest, waitFor, type Containerd } from '../harness';
 import { engineUpper, mountOverlay, overlayFlags, snapshot } from './overlay';
 
 const FILESTORES = '.silt.filestores';
@@ -127,15 +127,6 @@ for (const userns of ['none', 'auto'] as const) {
         await mustRun(['fallocate', '-l', '32M', space]);
         expect([statSync(space).blocks * 512 >= 32 << 20, holds(space)]).toEqual([true, false]);
         rmSync(space);
-      });
-
-      siltTest('goes when every process of the pod is killed', async () => {
-        const id = await host().startContainer();
-        const file = await filestoreOf(host(), id);
-        await shell(host(), id, 'echo x > /x');
-        process.kill(shimPid(host(), id), 'SIGKILL');
-        await waitFor('the filestore to be removed', () => !existsSync(file), { timeoutMs: 30_000 });
-        await host().remove(id);
       });
 
       siltTest('leaves no loop device', async () => {

@@ -1,5 +1,5 @@
 /** What the unpacker has while it reads a stranger's archive: it is stopped in the middle of that, and looked at from the host. */
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { UNPACKER_CAPABILITIES } from '../../sandbox/programs/unpack';
@@ -69,6 +69,7 @@ for (const seed of ['share', 'copy'] as const) {
           }
         }
         expect(pid).toBeDefined();
+        expect(cgroups.filter((path) => existsSync(path))).toEqual([]);
       },
       120_000,
     );
@@ -104,5 +105,24 @@ for (const seed of ['share', 'copy'] as const) {
     expect([...new Set(known)].sort()).toEqual(['/', '/dev/null', archive, 'socket'].sort());
     expect(files.filter((file) => file.startsWith('socket:'))).toHaveLength(1);
     expect(readFileSync(`/proc/${pid}/environ`, 'latin1')).toBe('');
+    lookAtCgroup(pid);
   };
+
+  /** What it writes is charged to whom it is for: to the container, or, for a layer that many share, to nobody's pod. */
+  const lookAtCgroup = (pid: number): void => {
+    const lines = readFileSync(`/proc/${pid}/cgroup`, 'utf8').trim().split('\n');
+    const own = seed === 'share' ? /\/silt-unpacker-[0-9a-z-]+$/ : /\/c\d+$/;
+    const path = lines.map((line) => /^\d+:(?:|.*\bmemory\b.*):(.*)$/.exec(line)?.[1]).find((it) => it && own.test(it));
+    expect([lines, path]).toEqual([lines, expect.any(String)]);
+    const places = ['memory', ''].map((name) => join('/sys/fs/cgroup', name, path!));
+    const directory = places.find((one) => existsSync(one))!;
+    expect(readFileSync(join(directory, 'cgroup.procs'), 'utf8')).toContain(`${pid}\n`);
+    const limit = ['memory.limit_in_bytes', 'memory.max'].map((name) => join(directory, name)).find((one) => existsSync(one))!; // prettier-ignore
+    if (seed === 'share') expect(Number(readFileSync(limit, 'utf8'))).toBe(2 ** 31);
+    // The range in front of those of the pods.
+    const first = Number(/^\s*0\s+(\d+)/.exec(readFileSync(`/proc/${pid}/uid_map`, 'utf8'))?.[1]);
+    expect(first < 0x7000_0000).toBe(seed === 'share');
+    cgroups.push(directory);
+  };
+  const cgroups: string[] = [];
 }

@@ -16,6 +16,8 @@ export interface CriSettings {
   readonly defaultRuntime?: 'silt' | 'runc';
   /** Has systemd make the cgroups, by the options of each runtime. */
   readonly systemdCgroup?: boolean;
+  /** How often containerd looks how much disk containers take, in seconds, instead of its own 10. */
+  readonly statsSeconds?: number;
   /** Takes plugins of NRI, at a socket of its own (see {@link Containerd}). */
   readonly nri?: boolean;
 }
@@ -52,6 +54,7 @@ conf_dir = ${JSON.stringify(places.network)}
   const host = `restrict_oom_score_adj = ${settings.anyOomScoreAdj !== true}
 netns_mounts_under_state_dir = true
 `;
+  const period = settings.statsSeconds === undefined ? '' : `stats_collect_period = ${settings.statsSeconds}\n`;
   const nri = `
 [plugins.'io.containerd.nri.v1.nri']
 disable = ${settings.nri !== true}
@@ -64,12 +67,12 @@ plugin_config_path = ${JSON.stringify(join(places.nri, 'conf.d'))}
     return `
 [plugins.'${plugin}']
 sandbox_image = "${pauseImageName}"
-${host}${runtimes(plugin)}${nri}`;
+${period}${host}${runtimes(plugin)}${nri}`;
   }
   return `
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = "overlayfs"
-[plugins.'io.containerd.cri.v1.images'.pinned_images]
+${period}[plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = "${pauseImageName}"
 [plugins.'io.containerd.cri.v1.runtime']
 ${host}${runtimes('io.containerd.cri.v1.runtime')}${nri}`;
