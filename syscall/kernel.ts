@@ -3,6 +3,7 @@ import type { NativeAddon, WatchHandle } from '../native';
 import { SiltError } from '../errors';
 import { type Addr, ProgramBuilder, type Slot } from './builder';
 import { C } from './constants';
+import { prctl } from './calls/processes';
 import { kernelVersion } from './kernel-version';
 import type { Program } from './program';
 import { receiveReport, type Report, ReportChannel } from './report-channel';
@@ -46,6 +47,9 @@ export interface Started {
  * fds. Made once per process and passed down.
  */
 export class Kernel {
+  /** How many want to be given orphans. */
+  #adopting = 0;
+
   constructor(
     private readonly native: NativeAddon,
     /** An fd of the interpreter's executable, see `openInterpreter` of native. */
@@ -222,8 +226,29 @@ export class Kernel {
       // ECHILD
       return;
     }
+    const release = this.adoptOrphans();
     this.signalGroup(group, C.SIGKILL);
     this.reapGroup(group, true);
+    release();
+  }
+
+  /**
+   * For the time in which a program's processes are killed: those whose parent goes first become this process's (PR_SET_CHILD_SUBREAPER,
+   * prctl(2)), which reaps them with their group. They would be process 1's, and one that reaps late or never, as in many containers, would
+   * keep the first process of a pid namespace from ending, which waits for all in it (pid_namespaces(7)), and so this one.
+   * @returns what ends that time
+   */
+  adoptOrphans(): () => void {
+    if (this.#adopting++ === 0) this.#beSubreaper(1);
+    return () => {
+      if (--this.#adopting === 0) this.#beSubreaper(0);
+    };
+  }
+
+  #beSubreaper(on: 0 | 1): void {
+    const p = new ProgramBuilder();
+    prctl(p.step('taking orphans'), 'PR_SET_CHILD_SUBREAPER', on);
+    this.run(p.build());
   }
 
   #wait(type: number, id: number, how: number): ExitStatus | undefined {

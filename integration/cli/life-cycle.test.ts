@@ -1,7 +1,7 @@
 /** create, start, state, kill, delete and their kin, each a process of its own; what they print and how they fail beside runc. */
 import { existsSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLineSuite, isAlive, openFiles, runCommand, waitFor, type Runtime } from '../harness';
+import { commandLineSuite, isAlive, openFiles, runCommand, startCommand, waitFor, type Runtime } from '../harness';
 
 commandLineSuite('the life of a container', (host) => {
   const both = (): Runtime[] => [host().silt, host().runc];
@@ -189,6 +189,22 @@ commandLineSuite('the life of a container', (host) => {
     expect(stderr).toContain('exec: "no-such-program": executable file not found in $PATH');
     expect((await host().silt.run(['list', '--quiet'])).stdout.toString()).not.toContain(id);
   });
+
+  // As in many containers. What waits for all of a pid namespace to be reaped would wait for ever.
+  test('a creation that fails ends where process 1 reaps nobody', async () => {
+    const bundle = host().bundle(['true'], { hooks: { createRuntime: [{ path: '/bin/false' }] } });
+    const log = join(host().directory, 'codes');
+    const words = host().silt.words(['run', '--bundle', bundle, host().newId()]);
+    const tries = `for i in 1 2 3 4 5 6 7 8; do timeout -s KILL 20 ${words.join(' ')} > ${log}.said 2>&1; echo $? >> ${log}; done`;
+    const apart = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', `(${tries}) & exec sleep 1000`]; // prettier-ignore
+    const { child, ended: over } = startCommand(apart, { env: host().environment });
+    const codes = (): string => (existsSync(log) ? readFileSync(log, 'utf8') : '');
+    await waitFor('all of them', () => codes().length >= 16, { timeoutMs: 90_000 });
+    child.kill('SIGKILL');
+    await over;
+    expect(codes()).toBe('1\n'.repeat(8));
+    expect(readFileSync(`${log}.said`, 'utf8')).toContain('HOOK_FAILED');
+  }, 120_000);
 
   test('the log has the error in JSON for an engine', async () => {
     const log = join(host().directory, 'log.json');

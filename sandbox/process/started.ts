@@ -31,7 +31,9 @@ export async function awaitReports<Name extends string>(
   },
 ): Promise<Record<Name, Report>> {
   const got: Partial<Record<string, Report>> = {};
+  let release: (() => void) | undefined;
   const killAll = (): void => {
+    release ??= kernel.adoptOrphans();
     kernel.signalGroup(started.pid, C.SIGKILL);
     options.abort?.();
   };
@@ -64,6 +66,7 @@ export async function awaitReports<Name extends string>(
     watch.close();
     // The starter and its short-lived helpers; those that still run have been killed or are on their last call.
     kernel.reapGroup(started.pid, true);
+    release?.();
     closeSync(started.pidfd);
   }
 }

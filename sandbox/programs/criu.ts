@@ -319,12 +319,13 @@ export function restoreRootProgram(plan: LaunchPlan): Program {
   close(p, theirs);
   p.step('waiting for the root filesystem');
   const received = receiveMessage(p, mine, 16, 1, 'root');
+  // Also when nothing came: who is left behind would be process 1's to reap.
+  waitForChild(p, gofer.pid);
+  standIn?.end();
   const came = p.label();
   p.jumpIfNotZero(received.count, came);
   p.call('exit_group', [1]);
   p.place(came);
-  waitForChild(p, gofer.pid);
-  standIn?.end();
   const ns = p.keep(received.fds[0]!, 'root');
   if (plan.userns) {
     p.step('covering /proc while CRIU works');
