@@ -3,6 +3,9 @@
 
 /* asm-generic/errno*.h; the same on both machines. There is no <errno.h> here. */
 #define EINTR 4
+#define EAGAIN 11
+/* How often a call that lost a race is made again: whoever races on purpose is not to keep a program for ever. */
+#define SILT_MOST_RACES 1024
 #define ENODATA 61
 #define EOVERFLOW 75
 
@@ -110,7 +113,7 @@ static enum silt_reason check_call(const struct silt_header *header, const struc
 
 	if (reason != SILT_OK)
 		return reason;
-	if (in->flags & ~(SILT_REPEAT | SILT_TOLERATE_ALL | SILT_RETRY))
+	if (in->flags & ~(SILT_REPEAT | SILT_TOLERATE_ALL | SILT_RETRY | SILT_RACED))
 		return SILT_BAD_FLAGS;
 	if (in->slot != SILT_NO_SLOT && in->slot >= header->slots)
 		return SILT_BAD_SLOT;
@@ -291,11 +294,12 @@ static uint64_t evaluate(const struct running *r, uint8_t kind, uint64_t argumen
 
 static int64_t call_once(const struct silt_instruction *in, const uint64_t a[6])
 {
+	int raced = in->flags & SILT_RACED ? SILT_MOST_RACES : 0;
 	int64_t result;
 
 	do
 		result = silt_syscall(in->number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	while (result == -EINTR && (in->flags & (SILT_RETRY | SILT_REPEAT)));
+	while ((result == -EINTR && (in->flags & (SILT_RETRY | SILT_REPEAT))) || (result == -EAGAIN && raced-- > 0));
 	return result;
 }
 

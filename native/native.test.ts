@@ -187,7 +187,7 @@ describe('run', () => {
     ['jump to itself', encode({ slots: 1, instructions: [{ op: 1, slot: 0 }] }), 'instruction 0: jump'],
     ['jump too far', encode({ slots: 1, instructions: [{ op: 1, slot: 0, target: 2 }] }), 'instruction 0: jump'],
     ['unknown op', encode({ instructions: [{ op: 3 }] }), 'instruction 0: unknown op'],
-    ['unknown flag', encode({ instructions: [{ flags: 8 }] }), 'instruction 0: unknown flag'],
+    ['unknown flag', encode({ instructions: [{ flags: 16 }] }), 'instruction 0: unknown flag'],
     ['tolerated 0', encode({ instructions: [{ tolerated: [0] }] }), 'instruction 0: tolerated errnos'],
     ['repeat of argument 6', encode({ instructions: [{ flags: 1, target: 6 }] }), 'instruction 0: arguments to repeat'],
     [
@@ -463,6 +463,15 @@ describe('interrupted calls', () => {
     await interrupt(again.pid);
     await ready(again.pidfd, WatchEvents.Readable);
     expect(reap(again.pidfd)).toEqual({ code: 1, status: 0 });
+  });
+
+  test('EAGAIN with its flag calls again, but not for ever', async () => {
+    // Each waits for half a millisecond and is told that nothing came.
+    const began = performance.now();
+    const raced = start(waitForNothing(8, 0, 0.5));
+    await ready(raced.pidfd, WatchEvents.Readable);
+    expect(performance.now() - began).toBeGreaterThan(512);
+    expect(reap(raced.pidfd)).toEqual({ code: 1, status: 0 });
   });
 
   const content = Buffer.alloc(1 << 18, 'silt and clay; ');

@@ -76,6 +76,8 @@ export interface CallOptions {
   readonly tolerate?: readonly string[] | 'all';
   /** Call again on EINTR. */
   readonly retry?: boolean;
+  /** Call again on EAGAIN too, at most 1024 times: the kernel lost a race against others, as openat2(2) does, and wants that. */
+  readonly raced?: boolean;
   /** Call again until the count argument is used up; indexes of the arguments. */
   readonly repeat?: { readonly count: number; readonly buffer?: number; readonly offset?: number };
 }
@@ -248,6 +250,7 @@ export class ProgramBuilder {
       tolerateAll: options.tolerate === 'all',
       tolerated,
       retry: options.retry ?? false,
+      raced: options.raced ?? false,
       repeat: options.repeat,
       step: this.#step,
       process: this.#process.join('/'),

@@ -31,6 +31,7 @@ function everything(): Program {
     out: first,
     tolerate: ['EAGAIN', 'EPIPE'],
     retry: true,
+    raced: true,
     repeat: { count: 2, buffer: 1, offset: 3 },
   });
   p.jumpIfZero(first, end);
@@ -77,8 +78,8 @@ describe('the encoding', () => {
         '0000',
         '4000',
         '0000',
-        // Repeat and retry; EAGAIN is 11, EPIPE 32.
-        '05',
+        // Repeat, retry and raced; EAGAIN is 11, EPIPE 32.
+        '0d',
         '02',
         '0b00200000000000',
         // Slot, address, immediate, word32, word64, immediate.

@@ -26,6 +26,7 @@ export interface CallInstruction extends Place {
   readonly tolerateAll: boolean;
   readonly tolerated: readonly number[];
   readonly retry: boolean;
+  readonly raced: boolean;
   readonly repeat: { readonly count: number; readonly buffer?: number; readonly offset?: number } | undefined;
 }
 
@@ -194,7 +195,8 @@ function encodeInstruction(view: DataView, at: number, instruction: Instruction)
   const { repeat } = instruction;
   view.setUint16(at + 2, instruction.nr, true);
   view.setUint16(at + 4, instruction.out ?? NO_SLOT, true);
-  view.setUint8(at + 6, (repeat ? 1 : 0) | (instruction.tolerateAll ? 2 : 0) | (instruction.retry ? 4 : 0));
+  const { tolerateAll, retry, raced } = instruction;
+  view.setUint8(at + 6, (repeat ? 1 : 0) | (tolerateAll ? 2 : 0) | (retry ? 4 : 0) | (raced ? 8 : 0));
   view.setUint8(at + 7, instruction.tolerated.length);
   instruction.tolerated.forEach((errno, i) => view.setUint16(at + 8 + i * 2, errno, true));
   instruction.operands.forEach((operand, i) => {

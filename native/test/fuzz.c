@@ -44,7 +44,7 @@ int64_t silt_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64
 	calls_total++;
 	if (calls_made++ > 200)
 		return -5;
-	switch (below(8)) {
+	switch (below(16)) {
 	case 0:
 		return -4;
 	case 1:

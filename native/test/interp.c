@@ -100,7 +100,7 @@ MUTATION(overflowing_sizes, p->header->relocations = 1048576; p->header->instruc
 MUTATION(op, p->code[2].op = 3)
 MUTATION(slot, p->code[0].slot = 2)
 MUTATION(jump_slot, p->code[1].slot = SILT_NO_SLOT)
-MUTATION(flags, p->code[0].flags |= 8)
+MUTATION(flags, p->code[0].flags |= 16)
 MUTATION(tolerated_count, p->code[0].tolerated_count = 5)
 MUTATION(tolerated_zero, p->code[0].tolerated_count = 2)
 MUTATION(tolerated_large, p->code[0].tolerated[0] = 4096)
@@ -347,6 +347,26 @@ static void test_retry(void)
 	free(p.bytes);
 }
 
+static void test_raced(void)
+{
+	struct program p = build(1, 0, 0, 1);
+
+	p.code[0].slot = 0;
+	p.code[0].flags = SILT_RACED;
+	RESULTS(-11, -11, 5);
+	EXPECT(run(&p), -1);
+	EXPECT(call_count, 3);
+	EXPECT(slots[0], 5);
+	RESULTS(-4);
+	EXPECT(run(&p), 0);
+	EXPECT(error, 4);
+	p.code[0].flags = SILT_RETRY;
+	RESULTS(-11);
+	EXPECT(run(&p), 0);
+	EXPECT(error, 11);
+	free(p.bytes);
+}
+
 /* pread-like: (fd, buffer, count, offset) */
 static struct program build_repeat(uint64_t count)
 {
@@ -518,6 +538,7 @@ static const struct {
 	{ "run: -4095 is an error, -4096 a result", test_error_range },
 	{ "run: tolerated errnos go into the slot", test_tolerated },
 	{ "run: EINTR with and without retry", test_retry },
+	{ "run: EAGAIN with and without raced", test_raced },
 	{ "repeat: advances count, buffer and offset", test_repeat },
 	{ "repeat: count alone", test_repeat_count_only },
 	{ "repeat: 0 is ENODATA, errors end it", test_repeat_end },

@@ -44,8 +44,8 @@ export function openat2(
   const openHow = p.space(24, `{${howFlags.text}, ${resolveFlags.text}}`);
   p.setU64(openHow, BigInt(howFlags.value));
   p.setU64(openHow.plus(16), BigInt(resolveFlags.value));
-  // EAGAIN: a rename raced with the walk (openat2(2)); the caller sees it as an error, which is the safe answer.
-  p.call('openat2', [dir, pathArg(p, path), openHow, 24], { ...options, out, retry: true });
+  // EAGAIN: anything was renamed or mounted on the host while a `..` was looked up. Who races on purpose, for long, is told of it as an error.
+  p.call('openat2', [dir, pathArg(p, path), openHow, 24], { ...options, out, retry: true, raced: true });
   return out;
 }
 
