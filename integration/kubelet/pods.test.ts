@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { imageName, peerRelease, shimPid, siltTest, testIf, waitFor, writeNamedSeed } from '../harness';
-import type { PodObject } from '../harness/cri/kubelet-process';
+import type { PodObject } from '../harness/cri/kubelet-objects';
 import { kubeletSuites } from '../harness/cri/kubelet-suite';
 import { image, noGrace, sh, sleeping } from '../harness/cri/manifests';
 

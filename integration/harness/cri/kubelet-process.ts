@@ -15,59 +15,19 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { Agent, request } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { connect as connectTls } from 'node:tls';
 import type { Containerd } from '../containerd';
 import { gunzipSync } from 'node:zlib';
 import { waitFor } from '../deadline';
 import { findProgram } from '../peers';
 import { CriClient } from './client';
-import { StreamingSession } from './streaming';
+import type { PodObject, PodStats } from './kubelet-objects';
+import { KubeletServer } from './kubelet-server';
 
 /** The kubelet of this machine: `SILT_TEST_KUBELET`, or the one on PATH. */
 export function findKubelet(): string | undefined {
   return process.env['SILT_TEST_KUBELET'] ?? findProgram('kubelet');
-}
-
-/** A container's status as the kubelet would tell the API server (core/v1 ContainerStatus). */
-export interface ContainerState {
-  readonly name: string;
-  readonly ready: boolean;
-  readonly started?: boolean;
-  readonly restartCount: number;
-  readonly containerID?: string;
-  readonly state: State;
-  readonly lastState?: State;
-}
-
-export interface State {
-  readonly waiting?: { readonly reason: string; readonly message?: string };
-  readonly running?: { readonly startedAt: string };
-  readonly terminated?: Terminated;
-}
-
-export interface Terminated {
-  readonly exitCode: number;
-  readonly signal?: number;
-  readonly reason: string;
-  readonly message?: string;
-}
-
-/** The part of core/v1 Pod that tests look at. */
-export interface PodObject {
-  readonly metadata: { readonly name: string; readonly uid: string };
-  readonly status: {
-    readonly phase: string;
-    readonly reason?: string;
-    readonly message?: string;
-    readonly podIP?: string;
-    readonly qosClass?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-    readonly containerStatuses?: readonly ContainerState[];
-    readonly initContainerStatuses?: readonly ContainerState[];
-  };
 }
 
 /** What the kubelet sets on its node when it starts (pkg/util/sysctl); put back at the end. */
@@ -90,10 +50,9 @@ export class KubeletProcess {
   readonly directory: string;
   readonly #manifests: string;
   readonly #node: string;
-  readonly #agent = new Agent({ rejectUnauthorized: false, keepAlive: true });
   readonly #tunables = new Map(tunables.map((name) => [name, readFileSync(join('/proc/sys', name), 'utf8')]));
   #child: ChildProcess | undefined;
-  #port = 0;
+  #server = new KubeletServer(0);
 
   constructor(
     readonly program: string,
@@ -117,7 +76,7 @@ export class KubeletProcess {
 
   /** Starts it and waits until it is healthy. */
   async start(): Promise<void> {
-    this.#port = await freePort();
+    this.#server = new KubeletServer(await freePort());
     for (const root of cgroupRoots()) mkdirSync(join(root, this.cgroup), { recursive: true });
     const configuration = join(this.directory, 'config.json');
     writeFileSync(configuration, JSON.stringify(this.#configuration()));
@@ -137,7 +96,7 @@ export class KubeletProcess {
       'the kubelet to be healthy',
       async () => {
         if (child.exitCode !== null) throw new Error(`the kubelet ended with ${child.exitCode}:\n${this.logTail()}`);
-        return (await this.#get('/healthz').catch(() => '')) === 'ok';
+        return (await this.#server.get('/healthz').catch(() => '')) === 'ok';
       },
       { timeoutMs: 60_000, detail: () => this.logTail() },
     );
@@ -147,7 +106,7 @@ export class KubeletProcess {
     const child = this.#child;
     if (child === undefined) return;
     this.#child = undefined;
-    this.#agent.destroy();
+    this.#server.close();
     for (const [name, value] of this.#tunables) writeFileSync(join('/proc/sys', name), value);
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -179,7 +138,7 @@ export class KubeletProcess {
 
   /** The pod as the kubelet sees it; undefined when it knows none. */
   async pod(name: string): Promise<PodObject | undefined> {
-    const { items } = JSON.parse(await this.#get('/pods')) as { items: PodObject[] | null };
+    const { items } = JSON.parse(await this.#server.get('/pods')) as { items: PodObject[] | null };
     return (items ?? []).find(({ metadata }) => metadata.name === this.nameOf(name));
   }
 
@@ -212,48 +171,21 @@ export class KubeletProcess {
     // The kubelet takes one string and divides it at blanks.
     const encoded = Buffer.from(script).toString('base64');
     const query = new URLSearchParams({ cmd: `sh -c echo\${IFS}${encoded}|base64\${IFS}-d|sh` }).toString();
-    return (await this.#call('POST', `/run/default/${this.nameOf(pod)}/${container}?${query}`)).trim();
+    return (await this.#server.call('POST', `/run/default/${this.nameOf(pod)}/${container}?${query}`)).trim();
   }
 
-  /**
-   * What kubectl does by way of the API server. A WebSocket here cannot be told to take the kubelet's own certificate, so it goes
-   * by a relay without TLS.
-   * @param path such as `exec/default/POD/CONTAINER`
-   * @param use the session ends with it
-   */
-  async stream(
-    path: string,
-    query: readonly (readonly [string, string])[],
-    use: (session: StreamingSession) => Promise<void>,
-  ): Promise<void> {
-    const relay = createServer((socket) => {
-      const kubelet = connectTls({ host: '127.0.0.1', port: this.#port, rejectUnauthorized: false });
-      socket.pipe(kubelet).pipe(socket);
-      socket.on('error', () => kubelet.destroy());
-      kubelet.on('error', () => socket.destroy());
-    });
-    await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
-    const { port } = relay.address() as { port: number };
-    const words = new URLSearchParams(query.map(([key, value]): [string, string] => [key, value])).toString();
-    try {
-      const session = await StreamingSession.open(`http://127.0.0.1:${port}/${path}?${words}`);
-      try {
-        await use(session);
-      } finally {
-        session.close();
-      }
-    } finally {
-      relay.close();
-    }
+  /** See {@link KubeletServer.stream}. */
+  stream(...call: Parameters<KubeletServer['stream']>): Promise<void> {
+    return this.#server.stream(...call);
   }
 
   async logs(pod: string, container: string, query = ''): Promise<string> {
-    return this.#get(`/containerLogs/default/${this.nameOf(pod)}/${container}${query}`);
+    return this.#server.get(`/containerLogs/default/${this.nameOf(pod)}/${container}${query}`);
   }
 
   /** stats/v1alpha1 Summary. */
   async summary(): Promise<{ pods: readonly PodStats[] }> {
-    return JSON.parse(await this.#get('/stats/summary')) as { pods: readonly PodStats[] };
+    return JSON.parse(await this.#server.get('/stats/summary')) as { pods: readonly PodStats[] };
   }
 
   /** A directory of the host's for a pod's volumes. */
@@ -344,31 +276,6 @@ export class KubeletProcess {
       .join('\n');
   }
 
-  #get(path: string): Promise<string> {
-    return this.#call('GET', path);
-  }
-
-  #call(method: string, path: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const sent = request(
-        { host: '127.0.0.1', port: this.#port, path, method, agent: this.#agent, timeout: 60_000 },
-        (answer) => {
-          const parts: Buffer[] = [];
-          answer.on('data', (part: Buffer) => parts.push(part));
-          answer.on('error', reject);
-          answer.on('end', () => {
-            const text = Buffer.concat(parts).toString();
-            if (answer.statusCode === 200) resolve(text);
-            else reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`));
-          });
-        },
-      );
-      sent.on('error', reject);
-      sent.on('timeout', () => sent.destroy(new Error(`${method} ${path}: no answer`)));
-      sent.end();
-    });
-  }
-
   #configuration(): object {
     return {
       apiVersion: 'kubelet.config.k8s.io/v1beta1',
@@ -382,7 +289,7 @@ export class KubeletProcess {
       podLogsDir: join(this.directory, 'logs'),
       volumePluginDir: join(this.directory, 'plugins'),
       address: '127.0.0.1',
-      port: this.#port,
+      port: this.#server.port,
       healthzPort: 0,
       readOnlyPort: 0,
       authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
@@ -397,19 +304,6 @@ export class KubeletProcess {
       featureGates: { KubeletCrashLoopBackOffMax: true },
     };
   }
-}
-
-export interface PodStats {
-  readonly podRef: { readonly name: string };
-  readonly containers: readonly {
-    readonly name: string;
-    readonly cpu?: { readonly usageCoreNanoSeconds?: number };
-    readonly memory?: { readonly workingSetBytes?: number };
-    readonly rootfs?: { readonly usedBytes?: number };
-  }[];
-  readonly network?: { readonly rxBytes?: number };
-  readonly 'ephemeral-storage'?: { readonly usedBytes?: number };
-  readonly process_stats?: { readonly process_count?: number };
 }
 
 /** Every hierarchy of cgroups v1, or the one of v2. */
