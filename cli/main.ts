@@ -13,7 +13,7 @@ const { runCommandLine } = (cached?.exports ?? require('./command-line')) as typ
 /** Settles when the command has run; it never rejects. */
 export const finished = runCommandLine(process.argv.slice(2));
 process.on('exit', (status) => {
-  if (status === 0) cached?.keep();
+  cached?.keep(status === 0 ? 'done' : 'failed');
 });
 // What a failed command has still open (a pod's processes, CRIU's socket) would keep this one from ending.
 if (require.main === module) void finished.then(() => process.exitCode === undefined || process.exit());

@@ -14,9 +14,9 @@ enableCompileCache(join(siltRoot(), 'cache'));
 const use = ['serve', 'delete'].find((action) => process.argv.includes(action)) ?? 'other';
 const cached = loadCached(join(__dirname, 'run.js'), `shim-${use}`, require);
 if (cached) {
-  if (use === 'serve') setTimeout(cached.keep, SETTLED_MS).unref();
+  if (use === 'serve') setTimeout(cached.keep, SETTLED_MS, 'done').unref();
   process.on('exit', (status) => {
-    if (status === 0) cached.keep();
+    if (status === 0) cached.keep('done');
   });
 } else {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would be loaded in any case

@@ -25,11 +25,11 @@ afterAll(() => {
 beforeEach(() => rmSync(join(root, 'cache'), { recursive: true, force: true }));
 
 /** Loads the program in a Node of its own, calls it, and keeps its code. Returns what it says. */
-function run(flags: readonly string[] = [], siltRoot = root): string {
+function run(flags: readonly string[] = [], siltRoot = root, how = 'done'): string {
   const script = `
     const cached = require(${JSON.stringify(bundle.file)}).loadCached(${JSON.stringify(program)}, 'greet', require);
     process.stdout.write(cached === undefined ? 'none' : cached.exports.greet());
-    cached?.keep();
+    cached?.keep(${JSON.stringify(how)});
   `;
   const env = { SILT_ROOT: siltRoot };
   return spawnSync(process.execPath, [...flags, '-e', script], { env, encoding: 'utf8' }).stdout;
@@ -47,6 +47,20 @@ const write = (word: string): void =>
     expect(readdirSync(join(root, 'cache'))).toEqual(['code-greet']);
     expect(run()).toBe('hello/');
     expect(statSync(cache)).toMatchObject({ ino, mtimeMs });
+  });
+
+  test('is kept of one that fails until one succeeds', () => {
+    write('hello');
+    const inodeAfter = (how: string): number => {
+      expect(run([], root, how)).toBe('hello/');
+      return statSync(cache).ino;
+    };
+    const first = inodeAfter('failed');
+    expect(inodeAfter('failed')).toBe(first);
+    const whole = inodeAfter('done');
+    expect(whole).not.toBe(first);
+    expect(inodeAfter('failed')).toBe(whole);
+    expect(inodeAfter('done')).toBe(whole);
   });
 
   test('does not make silt’s root again when that is gone', () => {

@@ -18,13 +18,22 @@ import { dirname, join } from 'node:path';
 import { Script } from 'node:vm';
 import { siltRoot } from './root';
 
+/** How the process ended that kept the code: with all that it was to do, or early. */
+type How = 'done' | 'failed';
+
+interface Kept {
+  readonly code: Buffer;
+  readonly how: How;
+}
+
 export interface CachedBundle {
   readonly exports: unknown;
   /**
-   * Keeps the code of all functions that have been called so far, once, unless there was some to begin with. What has failed early is not
-   * worth it: a later process would compile the rest each time.
+   * Keeps the code of all functions that have been called so far, once, unless there was some to begin with.
+   * @param how `failed`: something ended before it had called all that it would have. That is for others that fail, and for the first that
+   * does not, which keeps more in its place: otherwise later processes would compile the rest each time.
    */
-  readonly keep: () => void;
+  readonly keep: (how: How) => void;
 }
 
 /** Part of what is kept with the code, to tell it from that of another Node or bundle. V8 checks its own version and flags. */
@@ -49,15 +58,18 @@ export function loadCached(path: string, use: string, load: NodeJS.Require): Cac
     return undefined;
   }
   const file = join(siltRoot(), 'cache', `code-${use}`);
-  const cachedData = readKept(file, identity);
+  const identities = { done: identity, failed: `${identity} failed` };
+  const kept = readKept(file, identities);
+  const cachedData = kept?.code;
   const script = new Script(wrapped, { filename: path, ...(cachedData && { cachedData }) });
   const loaded = { exports: {} as unknown };
   type Wrapper = (exports: unknown, require: NodeJS.Require, module: object, file: string, directory: string) => void;
   (script.runInThisContext() as Wrapper)(loaded.exports, load, loaded, path, dirname(path));
-  let isKept = cachedData !== undefined && script.cachedDataRejected !== true;
-  const keep = (): void => {
-    if (!isKept) write(file, script.createCachedData(), identity);
-    isKept = true;
+  let held = script.cachedDataRejected === true ? undefined : kept?.how;
+  const keep: CachedBundle['keep'] = (how) => {
+    if (held === 'done' || held === how) return;
+    write(file, script.createCachedData(), identities[how]);
+    held = how;
   };
   return { exports: loaded.exports, keep };
 }
@@ -82,14 +94,17 @@ function readWrapped(path: string): string {
 }
 
 /** The code lies at the front of the file, for its alignment; behind it what it is the code of. */
-function readKept(file: string, identity: string): Buffer | undefined {
+function readKept(file: string, identity: Readonly<Record<How, string>>): Kept | undefined {
   try {
     const bytes = readFileSync(file);
-    const end = bytes.length - Buffer.byteLength(identity);
-    return end > 0 && bytes.toString('utf8', end) === identity ? bytes.subarray(0, end) : undefined;
+    for (const how of ['done', 'failed'] as const) {
+      const end = bytes.length - Buffer.byteLength(identity[how]);
+      if (end > 0 && bytes.toString('utf8', end) === identity[how]) return { code: bytes.subarray(0, end), how };
+    }
   } catch {
-    return undefined;
+    // There is none.
   }
+  return undefined;
 }
 
 function write(file: string, code: Buffer, identity: string): void {
