@@ -8,10 +8,11 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { checkpointCommandSuite, type CommandLine, startCommand, waitFor } from '../harness';
+import { checkpointCommandSuite, type CommandLine, mustRun, startCommand, waitFor } from '../harness';
 import { siltProgram } from '../harness/checkout';
 import { POD_MANIFEST, readPodManifest, writePodManifest } from '../../sandbox/checkpoint-image/pod';
 
@@ -148,6 +149,11 @@ checkpointCommandSuite('a pod', (host) => {
     cpSync(join(image, old.pod), join(image, '../outside'), { recursive: true });
     await writePodManifest(image, old.pod, [{ ...containers[0]!, directory: '../outside' }]);
     expect(await refused({})).toMatch(/no plain name of a directory \(CHECKPOINT_INVALID\)/);
+    writeFileSync(list, text);
+    const { directory } = containers.find(({ first }) => first)!;
+    rmSync(join(image, directory), { recursive: true });
+    symlinkSync('../outside', join(image, directory));
+    expect(await refused({})).toMatch(/which pod.json lists, is a symlink \(CHECKPOINT_INVALID\)/);
     rmSync(join(image, '..'), { recursive: true });
   }, 60_000);
 
@@ -208,6 +214,39 @@ checkpointCommandSuite('a pod', (host) => {
     }
     expect(await checkpoint).toMatchObject({ code: 0, stderr: '' });
     await silt.must(['exec', id, 'true']);
+    await silt.must(['delete', '--force', id]);
+  }, 60_000);
+
+  // Both keep it still, each by a lease of its own, and both read the upper.
+  test('of a container of which snapshots are taken, before it and meanwhile', async () => {
+    const { silt, directory } = host();
+    const id = host().newId();
+    const script = `busybox dd if=/dev/zero of=/large bs=1M count=100; ${counter[2]} & busybox dd if=/dev/zero bs=300M count=1 | sleep 1000`;
+    await silt.must(['run', '--detach', '--bundle', host().bundle(['sh', '-c', script]), id]);
+    await countsOn(host(), id);
+    const snapshots: string[] = [];
+    const snapshot = (): Promise<unknown> => {
+      const file = join(directory, `meanwhile-${snapshots.length}.tar`);
+      snapshots.push(file);
+      return silt.must(['tar', 'rootfs-upper', '--file', file, id]);
+    };
+    const begun = snapshot();
+    await waitFor('it to be packed', () => existsSync(snapshots[0]!) && statSync(snapshots[0]!).size > 1 << 20);
+    const image = join(directory, 'packed');
+    let ended = false;
+    const checkpoint = silt
+      .run(['checkpoint', '--leave-running', '--image-path', image, id])
+      .finally(() => (ended = true));
+    const running = [begun];
+    for (; !ended; await Promise.all(running.splice(0))) running.push(snapshot());
+    expect(await checkpoint).toMatchObject({ code: 0, stderr: '' });
+    expect(snapshots.length).toBeGreaterThan(1);
+    for (const file of [...snapshots, join(image, 'upper.tar')]) {
+      const { stdout } = await mustRun(['tar', '-tvf', file]);
+      expect(stdout.toString()).toMatch(/ 104857600 .* (\.\/)?large\n/);
+      rmSync(file);
+    }
+    await countsOn(host(), id);
     await silt.must(['delete', '--force', id]);
   }, 60_000);
 

@@ -133,6 +133,19 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
     expect(isFrozen()).toBe(false);
   });
 
+  // CRIU thaws what a checkpoint has a lease on, for its own purposes, and freezes it again at its end.
+  test('a further lease does not freeze what somebody with a lease has thawed, and keeps it frozen afterwards', async () => {
+    const first = await lease();
+    tree.write(kind.file, kind.thawed);
+    const second = await lease();
+    expect(isFrozen()).toBe(false);
+    tree.write(kind.file, kind.frozen);
+    await first();
+    expect(isFrozen()).toBe(true);
+    await second();
+    expect(isFrozen()).toBe(false);
+  });
+
   test('many changes at once leave it as the last of them wanted', async () => {
     const leases = Array.from({ length: 4 }, async () => (await lease())());
     await Promise.all([record().pause(), ...leases, record().pause()]);
@@ -283,7 +296,7 @@ describe('a freeze that fails', () => {
   });
 
   test('because nobody holds the lease is an error: the container would never thaw', async () => {
-    const files = { 'cg/cgroup.events': 'frozen 1\n', 'cg/cgroup.freeze': '0' };
+    const files = { 'state/leases': '', 'cg/cgroup.events': 'frozen 1\n', 'cg/cgroup.freeze': '0' };
     tree.remove();
     tree = makeTree(files);
     // A program that ends without a word stands in for an interpreter that is killed.

@@ -59,7 +59,8 @@ export class FreezeRecord {
 
   /**
    * Freezes the container until the returned function is called, or this process ends. A container that the user paused
-   * stays paused.
+   * stays paused. Where somebody who has a lease has thawed it, as CRIU does in the middle of a checkpoint, its processes stand still by other
+   * means, and it is left so: CRIU's code in them would stand still, too, and CRIU wait for ever. It freezes them again at its end.
    * @param control a pipe whose end ends the lease, kept: another process that has its second fd prolongs the lease
    * @throws SiltError TIMEOUT when it does not freeze within `timeoutMs`; there is no lease then.
    */
@@ -67,13 +68,19 @@ export class FreezeRecord {
     [controlRead, controlWrite] = this.kernel.pipe(),
     timeoutMs = FREEZE_TIMEOUT_MS,
   ): Promise<() => Promise<void>> {
-    const lease = this.#startLease([controlRead, controlWrite]);
+    let lease: Lease | undefined;
     try {
-      await lease.held();
-      await this.#locked(() => freeze(this.cgroup, { timeoutMs }));
-      return lease.release;
+      await this.#locked(async () => {
+        const thawed = !isFrozen(this.cgroup) && readFreezerState(this.cgroup) !== 'freezing';
+        const letRun = thawed && this.#isLeased();
+        lease = this.#startLease([controlRead, controlWrite]);
+        await lease.held();
+        if (!letRun) await freeze(this.cgroup, { timeoutMs });
+      });
+      return lease!.release;
     } catch (error) {
-      await lease.release();
+      if (lease === undefined) for (const fd of [controlRead, controlWrite]) closeSync(fd);
+      await lease?.release();
       throw error;
     }
   }
@@ -83,15 +90,15 @@ export class FreezeRecord {
    * Never frozen again when one who has a lease has let it run, as CRIU does in the middle of a checkpoint: nobody would thaw it.
    */
   readonly keepFrozen: KeepFrozen = async (timeoutMs) => {
-    let lease: { readonly release: () => Promise<void> } | undefined;
+    let lease: Lease | undefined;
     try {
       await this.#locked(async () => {
         const others = this.#isLeased();
         const frozen = isFrozen(this.cgroup);
         const mayFreeze = !others && !frozen && !this.paused && readFreezerState(this.cgroup) !== 'freezing';
         if (!mayFreeze && !(others && frozen)) return;
-        const mine = (lease = this.#startLease(this.kernel.pipe()));
-        await mine.held();
+        lease = this.#startLease(this.kernel.pipe());
+        await lease.held();
         if (mayFreeze) await freeze(this.cgroup, { timeoutMs });
       }, timeoutMs);
     } catch (error) {
@@ -102,10 +109,7 @@ export class FreezeRecord {
   };
 
   /** Starts the process that holds a lease; `control` is kept. */
-  #startLease([controlRead, controlWrite]: readonly [number, number]): {
-    readonly held: () => Promise<void>;
-    readonly release: () => Promise<void>;
-  } {
+  #startLease([controlRead, controlWrite]: readonly [number, number]): Lease {
     const started = this.kernel.start(this.#leaseProgram(), { control: controlRead });
     closeSync(controlRead);
     return {
@@ -175,6 +179,13 @@ export class FreezeRecord {
       closeSync(leases);
     }
   }
+}
+
+/** A process that holds a lease. */
+interface Lease {
+  /** Settles when it does. @throws SiltError INTERNAL. */
+  readonly held: () => Promise<void>;
+  readonly release: () => Promise<void>;
 }
 
 /** What thaws a cgroup, as one write. */
