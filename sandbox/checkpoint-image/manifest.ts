@@ -7,7 +7,7 @@ import { Breath } from './breath';
 import { type Algorithm, digest, eachDigest } from './digests';
 import type { StdioName } from './normalise';
 import type { Rights } from './rights';
-import { sync, unseal, writeSealed } from './sealed';
+import { readList, sync, unseal, writeSealed } from './sealed';
 import type { SavedTerminal } from './terminals';
 
 /**
@@ -174,7 +174,7 @@ export function readManifest(directory: string): Manifest {
   const path = join(directory, MANIFEST);
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readList(path);
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     throw invalid(`${directory} holds no checkpoint: cannot read ${MANIFEST}: ${code}`, path);

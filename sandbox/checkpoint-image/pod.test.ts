@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { refusal } from '../../errors/testing/refusal';
@@ -47,6 +47,28 @@ describe('name maps', () => {
     expect(findInPod(directory, 'id', member('site', maps))).toBe(join(directory, 'a'));
     expect(findInPod(directory, 'id', member('pod'))).toBeUndefined();
     expect(findInPod(directory, 'id', {})).toBe(join(directory, 'pod'));
+  });
+});
+
+describe('a symlink is refused', () => {
+  const refused = (reason: RegExp): void =>
+    expect(refusal(() => checkpointInPod(directory, 'id', member('web')))).toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringMatching(reason) as string,
+    });
+
+  test('in the place of a container’s directory', async () => {
+    await writePod();
+    mkdirSync(join(directory, 'elsewhere'));
+    symlinkSync('elsewhere', join(directory, 'a'));
+    refused(/cannot be trusted: a, which pod.json lists, is a symlink$/);
+  });
+
+  test('in the place of the list', async () => {
+    await writePod();
+    renameSync(join(directory, POD_MANIFEST), join(directory, 'other.json'));
+    symlinkSync('other.json', join(directory, POD_MANIFEST));
+    refused(/pod.json cannot be read: ELOOP/);
   });
 });
 

@@ -1,11 +1,11 @@
 /** A pod's checkpoint: a directory with that of each of its containers, and a list of them. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError } from '../../errors';
 import type { Spec } from '../../oci';
 import { joinedPod } from '../pod/membership';
 import { containerName } from '../config/seed-policy';
-import { unseal, unsealed, writeSealed } from './sealed';
+import { readList, unseal, unsealed, writeSealed } from './sealed';
 
 export const POD_MANIFEST = 'pod.json';
 /** Format of the list. In format 1 it had no digest. */
@@ -45,7 +45,7 @@ export function readPodManifest(directory: string): PodManifest {
     new SiltError('CHECKPOINT_INVALID', `the checkpoint ${directory} ${reason}`, { path }, { cause });
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readList(path);
   } catch (error) {
     throw refuse(`is damaged: ${POD_MANIFEST} cannot be read: ${(error as Error).message}`, error);
   }
@@ -106,7 +106,12 @@ export function findInPod(imagePath: string, id: string, spec: Pick<Spec, 'annot
   const isFirst = joinedPod(id, spec) === undefined;
   const { containers } = readPodManifest(imagePath);
   const found = containers.find((one) => (isFirst ? one.first : !one.first && one.name === wanted));
-  return found && join(imagePath, found.directory);
+  if (found === undefined) return undefined;
+  const directory = join(imagePath, found.directory);
+  // The directory that was named may be a symlink of whoever names it; what is in a checkpoint is all of it there.
+  if (lstatSync(directory, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return directory;
+  const message = `the checkpoint ${imagePath} cannot be trusted: ${found.directory}, which ${POD_MANIFEST} lists, is a symlink`;
+  throw new SiltError('CHECKPOINT_INVALID', message, { path: directory });
 }
 
 /** What the container of this name was called when it was saved. @throws SiltError SPEC_INVALID for a map that is none. */

@@ -1,5 +1,5 @@
 /** The lists of a checkpoint: JSON, and its own SHA-256 in the last line, so that damage is found before anything is believed. */
-import { closeSync, fsync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fsync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { SiltError } from '../../errors';
 import { digest } from './digests';
@@ -9,6 +9,16 @@ export async function writeSealed(path: string, list: object): Promise<void> {
   const body = JSON.stringify(list, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value), 1);
   writeFileSync(path, `${body}\n${digest(Buffer.from(body))}\n`, { mode: 0o600 });
   await sync(path);
+}
+
+/** The text of a list, which is no symlink to a file elsewhere. @throws Error of the file system, ELOOP for a symlink. */
+export function readList(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
+  }
 }
 
 /**
