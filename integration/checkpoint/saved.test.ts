@@ -1,8 +1,18 @@
 /** What a container had when it was saved, the restored one has. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import { checkpointCommandSuite, mustRun, openFiles, waitFor } from '../harness';
+import { dirname, join } from 'node:path';
+import { checkpointCommandSuite, mustRun, openFiles, testIf, waitFor } from '../harness';
+import { findProgram } from '../harness/peers';
 
 const waiter = ['sh', '-c', 'echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7'];
 
@@ -151,6 +161,54 @@ checkpointCommandSuite('a restored container', (host) => {
     await host().silt.must(['delete', '--force', restored]);
   }, 120_000);
 
+  test('has the user namespace of the spec’s own mappings', async () => {
+    const maps = [
+      { containerID: 0, hostID: 231_072, size: 1000 },
+      { containerID: 1000, hostID: 300_000, size: 64_536 },
+    ];
+    const namespaces = ['pid', 'network', 'ipc', 'uts', 'mount', 'user'].map((type) => ({ type }));
+    const changes = { namespaces, linux: { uidMappings: maps, gidMappings: maps } };
+    const script = 'busybox chown 1000:1000 /tmp; echo here > /here; while [ ! -e /go ]; do sleep 0.02; done; exit 7';
+    const bundle = host().bundle(['sh', '-c', script], changes);
+    const image = await save(bundle);
+    const id = host().newId();
+    await restore(bundle, image, id);
+    const { pid } = JSON.parse(await host().silt.must(['state', id])) as { pid: number };
+    const inForce = (file: string): number[][] =>
+      readFileSync(`/proc/${pid}/${file}`, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/).map(Number));
+    const given = maps.map(({ containerID, hostID, size }) => [containerID, hostID, size]);
+    expect([inForce('uid_map'), inForce('gid_map')]).toEqual([given, given]);
+    expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toContain('Uid:\t231072\t231072\t231072\t231072\n');
+    expect(statSync(`/proc/${pid}/root/here`)).toMatchObject({ uid: 231_072, gid: 231_072 });
+    expect(statSync(`/proc/${pid}/root/tmp`)).toMatchObject({ uid: 300_000, gid: 300_000 });
+    expect(await host().silt.must(['exec', id, 'busybox', 'stat', '-c', '%u', '/here', '/tmp'])).toBe('0\n1000\n');
+    await host().silt.must(['delete', '--force', id]);
+  }, 60_000);
+
+  testIf(findProgram('strace') !== undefined, 'no strace on this machine')(
+    'is on disk, file by file, before its list is and it has its name',
+    async () => {
+      const { silt, directory, environment } = host();
+      const id = host().newId();
+      await silt.must(['run', '--detach', '--bundle', host().bundle(waiter), id]);
+      const image = join(directory, 'synced/image');
+      const trace = join(directory, 'trace');
+      const strace = ['strace', '-f', '-y', '-e', 'signal=none', '-e', 'trace=fsync,rename', '-o', trace];
+      const words = silt.words(['checkpoint', '--image-path', image, id]);
+      await mustRun([...strace, ...words], { env: environment, timeoutMs: 60_000 });
+      await silt.must(['delete', id]);
+      const events = synced(readFileSync(trace, 'utf8'), dirname(image));
+      const files = readdirSync(image).filter((name) => name !== 'checkpoint.json');
+      const all = events.slice(0, files.length);
+      expect(all.sort()).toEqual(files.sort());
+      expect(events.slice(files.length)).toEqual(['checkpoint.json', 'the directory', 'renamed', 'the one above']);
+    },
+    60_000,
+  );
+
   test('comes from a checkpoint that is not compressed: another way is refused', async () => {
     const { code, stderr } = await host().silt.run(['checkpoint', '--compression', 'flate-best-speed', 'nobody']);
     expect(code).not.toBe(0);
@@ -225,6 +283,24 @@ checkpointCommandSuite('a restored container', (host) => {
     },
   );
 });
+
+/** What strace has seen to be on disk, or renamed, below `parent`, in the order in which that was done. */
+function synced(trace: string, parent: string): string[] {
+  const begun = new Map<string, string>();
+  return trace.split('\n').flatMap((line) => {
+    const [, pid = '', path, rest = ''] =
+      /^(\d+) +(?:fsync\(\d+<(.*?)>|rename\("(?:.*)", "(?:.*)"|<\.\.\.)(.*)$/.exec(line) ?? [];
+    if (line.includes(' rename("')) return line.includes(`"${parent}/image") = 0`) ? ['renamed'] : [];
+    if (path !== undefined) begun.set(pid, path);
+    const ended = begun.get(pid);
+    if (ended === undefined || !/ = 0$/.test(rest)) return [];
+    begun.delete(pid);
+    if (ended === parent) return ['the one above'];
+    if (!ended.startsWith(`${parent}/`)) return [];
+    const [, name] = ended.slice(parent.length + 1).split('/');
+    return [name ?? 'the directory'];
+  });
+}
 
 /** CRIU's images in a directory of their own. */
 function asFormat1(image: string): void {
