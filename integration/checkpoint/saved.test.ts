@@ -194,6 +194,8 @@ checkpointCommandSuite('a restored container', (host) => {
       const { silt, directory, environment } = host();
       const id = host().newId();
       await silt.must(['run', '--detach', '--bundle', host().bundle(waiter), id]);
+      // What CRIU finds out of the kernel, once, it finds out by tracing, which who is traced by strace cannot.
+      await silt.must(['checkpoint', '--leave-running', '--image-path', join(directory, 'synced/first'), id]);
       const image = join(directory, 'synced/image');
       const trace = join(directory, 'trace');
       const strace = ['strace', '-f', '-y', '-e', 'signal=none', '-e', 'trace=fsync,rename', '-o', trace];
