@@ -69,34 +69,48 @@ export interface NativeAddon {
   finish(): number;
 
   /**
-   * Writes the headers of a tar entry that needs nothing special (plain-files.h) to the beginning of `out`, which has at least 1536
+   * Writes the headers of a tar entry that needs nothing special (plain-headers.h) to the beginning of `out`, which has at least 1536
    * bytes. `name` begins with `./` and has a byte in each character; `fields` are the type's character, mode, user, group, size of the
    * contents, and seconds and nanoseconds of the modification time. Returns their length; 0 for an entry that needs more.
    */
   plainHeaders(out: Uint8Array, name: string, fields: Float64Array): number;
 
   /**
-   * Reads files and symbolic links of a directory and writes them to `out` as tar entries, until one is not like most or has no room. `places`
-   * says where in `names` each name is: behind its DT_* and its length, and with a NUL behind it. `prefix` is the directory's name in the
-   * archive. `ids` has three numbers (container's, host's, size) for each range of user ids, then of group ids. `job` has the directory's
-   * fd, the index of the first place and how many there are, the size of the largest contents to read, the number of ranges of user ids, and
-   * where to write in `out` and up to where; afterwards it says which is the first file that was not written, and where writing has
-   * come to. Returns 0 when all were written, 1 when the next one has no room, 2 when it is another kind of file or cannot be read.
+   * Walks a tree and writes to `out` the tar entries of what is like most, until something is not (pack-plain.h). `names`, `places` and `used` are
+   * {@link readNames}'. `levels` has six numbers for each directory that is being read, of which the first is the caller's: its fd; how much of `names` and
+   * `places` was in use before its own names; the index in `places` of its next name, and the one behind its last; the length of its name in `path`. That is
+   * the name of the deepest of them as the archive has it, in 100 bytes. `ids` has three numbers (container's, host's, size) for each range of user ids, then
+   * of group ids. `sends` gets three numbers of each larger file, see {@link startWriting}. `job` has the index of the deepest directory; how many entries
+   * to write; where to write in `out` and up to where; how many files are in `sends`, and of how many bytes there may be more; the size of the largest contents that
+   * are read, and sent; the number of ranges of user ids. Afterwards all of these say where the walk is, and how many entries were written: so it
+   * can go on. Returns 0 when the first directory has no more names, 1 when there is no room, 2 when the next name is something else or cannot be
+   * read, 3 when so many entries were written. Directories behind the first one are opened and closed here; the fds of those in which the walk is, and in
+   * `sends`, are the caller's.
    */
-  plainFiles(
+  packPlain(
     names: Uint8Array,
     places: Uint32Array,
-    prefix: string,
+    used: Uint32Array,
+    levels: Uint32Array,
+    path: Uint8Array,
     ids: Uint32Array,
     job: Uint32Array,
     out: Uint8Array,
-  ): number;
+    sends: Uint32Array,
+  ): 0 | 1 | 2 | 3;
 
   /**
-   * Opens the first name of a job, which is {@link plainFiles}', as a directory, and writes its entry. Returns its fd, which is the caller's; -1
-   * when it is no directory, not like most, or has no room.
+   * Begins to write bytes to a file or pipe at its offset, on a second thread, and between them the contents of files (archive-part.h). `sends` has three numbers
+   * for each of `count` files: its fd, in front of which of the bytes it belongs, and how much of it. What has been sent is closed. False, and nothing is done, when that
+   * thread, which is that of {@link start}, has something else to do or cannot be made.
    */
-  plainDirectory(...given: Parameters<NativeAddon['plainFiles']>): number;
+  startWriting(out: number, bytes: Uint8Array, sends: Uint32Array, count: number, outcome: Uint32Array): boolean;
+
+  /**
+   * Waits, without the event loop, for what `startWriting` has begun: to be called once for each. Its `outcome` has four numbers then: how many files were sent, and
+   * closed; how much of the next one was; how much of the bytes was written; 0, or the errno why that is not all (ENODATA for a file that is shorter).
+   */
+  finishWriting(): void;
 
   /**
    * Reads the names in a directory, without `.` and `..`, and sorts them by their bytes. Each goes to `bytes` as its DT_*, its length, its

@@ -61,7 +61,9 @@ export class Kernel {
   /** Runs encoded programs as they are, for those that build thousands of them. */
   get runner(): Pick<
     NativeAddon,
-    ('run' | 'start' | 'finish') | ('plainHeaders' | 'plainFiles' | 'plainDirectory' | 'readNames') | 'unpackPlain'
+    | ('run' | 'start' | 'finish')
+    | ('plainHeaders' | 'packPlain' | 'readNames' | 'startWriting' | 'finishWriting')
+    | 'unpackPlain'
   > {
     return this.native;
   }

@@ -90,18 +90,6 @@ export function write(batch: Batch, fd: Arg, data: number, length: number): void
   batch.repeat(2, 1);
 }
 
-/** One write(2) at the file's offset, whose result goes to `out`. */
-export function writeOnce(batch: Batch, out: number, fd: Arg, data: number, length: number): void {
-  batch.call(NR.write, out, fd, addressOf(data), length);
-}
-
-/** Reads exactly so many bytes of the file's beginning. Too few: ENODATA. @returns the call's index. */
-export function readAll(batch: Batch, fd: Arg, into: number, length: number): number {
-  const index = batch.call(NR.pread64, NOWHERE, fd, addressOf(into), length, 0);
-  batch.repeat(2, 1, 3);
-  return index;
-}
-
 /** Writes all of the bytes at `offset`, up to 2^53. */
 export function pwrite(batch: Batch, fd: Arg, data: number, length: number, offset: number): void {
   batch.call(NR.pwrite64, NOWHERE, fd, addressOf(data), length, word64At(batch.word64(offset)));

@@ -32,13 +32,13 @@ export class Contents {
     return { stored, map, encodedMap };
   }
 
-  /** Writes the contents of a file without holes, of at most LARGEST_BUFFERED bytes. Takes the fd. */
+  /** Writes the contents of a file without holes, of at most LARGEST_BUFFERED bytes. */
   read(fd: number, size: number, onShort: OnShort): void {
     this.#output.file(fd, size, onShort);
     this.#output.pad();
   }
 
-  /** As {@link read}, of a larger file that the output says it sends. */
+  /** As {@link read}, of a larger file that the output says it sends. Takes the fd. */
   send(fd: number, size: number, onShort: OnShort): void {
     this.#output.sendFile(fd, size, onShort);
     this.#output.pad();

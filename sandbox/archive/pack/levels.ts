@@ -50,9 +50,9 @@ export class Levels {
     return this.#levels.length - 1;
   }
 
-  /** Takes over the fds. */
-  enter(level: Omit<Level, 'next'>): void {
-    this.#levels.push({ ...level, next: 0 });
+  /** Takes over the fds. The names before `next` have been dealt with. */
+  enter(level: Omit<Level, 'next'>, next = 0): void {
+    this.#levels.push({ ...level, next });
     if (this.#levels.length - this.#closed <= MAX_OPEN) return;
     const { over, under } = this.#levels[this.#closed]!;
     // What lies below two directories leads back up to one of them only.

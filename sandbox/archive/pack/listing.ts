@@ -58,6 +58,15 @@ export class NameStack {
   get places(): Uint32Array {
     return this.#places;
   }
+  /** How much of both is in use, which the addon advances. */
+  get used(): Uint32Array {
+    return this.#used;
+  }
+
+  /** Names that the addon has read, when so much was in use. */
+  listing(mark: Mark, length: number): Listing {
+    return new Listing(this, mark, length);
+  }
 
   /** Reads a directory from its beginning. @returns the errno when that fails. */
   read(fd: number): Listing | string {
@@ -111,7 +120,7 @@ export class NameStack {
 }
 
 /** How much of the stack was in use. */
-interface Mark {
+export interface Mark {
   readonly bytes: number;
   readonly places: number;
 }

@@ -1,95 +1,100 @@
 /**
- * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled, the other one is written by a
- * program on another thread, which first reads those of its files that the addon has not (see plain-files.ts). Larger files are sent by
- * sendfile(2), between what stands in front of them in the buffer and what comes behind; the largest in pieces of their own.
+ * Where an archive is written. Headers and small files go through two buffers in turn: while one is filled, the other one is written on another
+ * thread. Larger files are sent by sendfile(2), between what stands in front of them in the buffer and what comes behind; the largest in pieces of their
+ * own.
  */
-import { fstatSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, readSync, writeSync } from 'node:fs';
 import { type ErrorCode, SiltError } from '../../../errors';
-import { C, errnoName } from '../../../syscall';
+import type { NativeAddon } from '../../../native';
+import { errnoName, errnoNumber } from '../../../syscall';
 import { BLOCK } from '../codec/header';
-import { Batch, type Failure, type SyscallRunner } from '../io/batch';
-import {
-  close,
-  failed,
-  lseek,
-  pread,
-  readAll,
-  sendfile,
-  sendfileOnce,
-  waitWritable,
-  write,
-  writeOnce,
-} from '../io/calls';
+import { Batch, type SyscallRunner } from '../io/batch';
+import { failed, pread, sendfileOnce, waitWritable } from '../io/calls';
+
+/** What is needed of the native addon. */
+export type OutputRunner = SyscallRunner & Pick<NativeAddon, 'startWriting' | 'finishWriting'>;
 
 /** Waking the other thread takes as long as reading dozens of files. */
-const BUFFER = 2 << 20;
-/** Files that one buffer takes; each is open until it has been read. */
+const BUFFER = 1 << 20;
+/** Files that are sent with one buffer; each is open until then. */
 const FILES = 250;
 /** Contents up to this size go through a buffer. */
-export const LARGEST_BUFFERED = 128 << 10;
-/** Files up to this size are sent between two parts of a buffer, as many as come to it together. */
+export const LARGEST_BUFFERED = 64 << 10;
+/** Files up to this size are sent between two parts of a buffer. */
 export const LARGEST_SENT = 64 << 20;
-const MOST_SENT = LARGEST_SENT;
+/** So much is sent with one buffer, if it is not one file: with more of it one thread would wait for the other. */
+const SENT_AT_ONCE = 8 << 20;
 /** How much one call moves, so that the process is not deaf for long. */
 const PIECE = 4 << 20;
 const COPY = 256 << 10;
 const ZEROS = Buffer.alloc(64 << 10);
-
-/** A file whose contents belong at a place in a buffer. */
-interface Reading {
-  readonly fd: number;
-  readonly call: number;
-  readonly at: number;
-  readonly size: number;
-  readonly onShort: OnShort;
-}
+/** Places of the numbers of a file that is sent (native/archive-part.h). */
+const SEND = { fd: 0, at: 1, size: 2 } as const;
+export const SEND_NUMBERS = 3;
+/** Places of those that say how far the writing of a buffer came. */
+const OUTCOME = { sent: 0, moved: 1, written: 2, error: 3 } as const;
+/** When there is no other thread: as if it would have had to wait. */
+const NOTHING_WRITTEN = [0, 0, 0, errnoNumber('EAGAIN')];
 
 /** Told how many bytes a file has less than was said: they are zeros in the archive, as GNU tar writes them. */
 export type OnShort = (missing: number) => void;
 
-/** A file that is sent, and where in the archive it ends. */
-interface Sending {
-  readonly fd: number;
-  readonly call: number;
-  readonly offset: number;
-  readonly size: number;
-  readonly onShort: OnShort;
+/** What the addon is given of the buffer that is being filled. */
+export interface Filling {
+  readonly bytes: Buffer;
+  readonly used: number;
+  /** Files that are sent, how many there are, and of how many bytes there may be more. */
+  readonly sends: Uint32Array;
+  readonly count: number;
+  readonly sendBytes: number;
 }
 
-interface Half {
-  readonly batch: Batch;
-  /** Where in the batch's image the buffer begins. */
-  readonly start: number;
-  /** Slot for how much the last write has written. */
-  readonly result: number;
-  readonly readings: Reading[];
-  readonly sendings: Sending[];
-  used: number;
-  /** How much of `used` is in front of the last file that is sent, and written before it. */
-  written: number;
+class Half {
+  readonly bytes = Buffer.alloc(BUFFER);
+  readonly sends = new Uint32Array(SEND_NUMBERS * FILES);
+  /** For each file that is sent. */
+  readonly onShort: OnShort[] = [];
+  used = 0;
   /** Bytes of the files that are sent. */
-  sent: number;
+  sent = 0;
+
+  clear(): void {
+    this.used = this.sent = this.onShort.length = 0;
+  }
+
+  send(index: number, what: keyof typeof SEND): number {
+    return this.sends[SEND_NUMBERS * index + SEND[what]]!;
+  }
+
+  /** Closes the files from one on. */
+  closeFrom(index: number): void {
+    for (let i = index; i < this.onShort.length; i++) closeSync(this.send(i, 'fd'));
+    this.onShort.length = 0;
+  }
 }
 
 export class Output {
   readonly #fd: number;
+  readonly #runner: OutputRunner;
   readonly #batch: Batch;
-  readonly #halves: readonly [Half, Half];
-  #filling: Half;
-  /** The half that is being read and written. */
+  readonly #halves: readonly [Half, Half] = [new Half(), new Half()];
+  #filling = this.#halves[0];
+  /** The half that is being written. */
   #running: Half | undefined;
+  /** Whether another thread writes it. */
+  #threaded = false;
+  readonly #outcome = new Uint32Array(Object.keys(OUTCOME).length);
   #offset = 0;
-  /** Where in the output, a regular file, the archive begins; for others nothing can be sent in between, because they may write less. */
-  readonly #base: number | undefined;
+  /** Others than regular files may take less than they are sent. */
+  readonly #isFile: boolean;
   /** Cleared when the kernel cannot send to this kind of file, such as one that is open for appending. */
   #canSend = true;
 
-  constructor(runner: SyscallRunner, fd: number) {
+  constructor(runner: OutputRunner, fd: number) {
     this.#fd = fd;
+    this.#runner = runner;
     this.#batch = new Batch(runner, { imageSize: COPY + 4096, maxCalls: 4 });
-    this.#base = fstatSync(fd).isFile() ? this.#position() : undefined;
-    this.#halves = [newHalf(runner), newHalf(runner)];
-    this.#filling = this.#halves[0];
+    this.#isFile = fstatSync(fd).isFile();
   }
 
   /** Bytes of the archive so far. */
@@ -99,33 +104,28 @@ export class Output {
 
   write(data: Buffer, from = 0, end = data.length): void {
     for (let at = from; at < end;) {
-      if (this.#filling.used === BUFFER) this.#submit();
+      if (this.#filling.used === BUFFER) this.turn();
       const half = this.#filling;
-      const count = data.copy(half.batch.image, half.start + half.used, at, Math.min(end, at + BUFFER - half.used));
+      const count = data.copy(half.bytes, half.used, at, Math.min(end, at + BUFFER - half.used));
       half.used += count;
       this.#offset += count;
       at += count;
     }
   }
 
-  /** Makes room for so many bytes, to be put together at the returned place in {@link bytes} and announced with {@link took}. */
-  room(count: number): number {
-    if (this.#filling.used + count > BUFFER) this.#submit();
-    return this.#filling.start + this.#filling.used;
+  /** The buffer that is being filled, for the addon; {@link took} is told what it has added. */
+  get filling(): Filling {
+    const { bytes, used, sends, onShort, sent } = this.#filling;
+    return { bytes, used, sends, count: onShort.length, sendBytes: Math.max(0, SENT_AT_ONCE - sent) };
   }
 
-  /** Where in {@link bytes} the room ends that there is. */
-  get roomEnd(): number {
-    return this.#filling.start + BUFFER;
-  }
-
-  get bytes(): Uint8Array {
-    return this.#filling.batch.image;
-  }
-
-  took(count: number): void {
-    this.#filling.used += count;
-    this.#offset += count;
+  /** There is more in the buffer now: so many bytes, and files that are to be sent, whose sizes are so much together. */
+  took(bytes: number, files: readonly OnShort[], sent: number): void {
+    const half = this.#filling;
+    half.used += bytes;
+    half.onShort.push(...files);
+    half.sent += sent;
+    this.#offset += bytes + sent;
   }
 
   zeros(count: number): void {
@@ -138,42 +138,33 @@ export class Output {
     if (count > 0) this.zeros(count);
   }
 
-  /**
-   * The first `size` bytes of a file, at most {@link LARGEST_BUFFERED}. They are read some time before {@link flush} returns, and then
-   * the fd is closed.
-   */
+  /** The first `size` bytes of a file, at most {@link LARGEST_BUFFERED}. */
   file(fd: number, size: number, onShort: OnShort): void {
-    if (this.#filling.used + size > BUFFER || this.#filling.readings.length + this.#filling.sendings.length === FILES)
-      this.#submit();
-    const { batch, start, used, readings } = this.#filling;
-    const at = start + used;
-    readings.push({ fd, call: readAll(batch, fd, at, size), at, size, onShort });
-    close(batch, fd);
-    this.#filling.used += size;
-    this.#offset += size;
+    if (this.#filling.used + size > BUFFER) this.turn();
+    const { bytes, used } = this.#filling;
+    let count = 0;
+    for (let got = 1; got > 0 && count < size; count += got)
+      got = readSome(fd, bytes.subarray(used + count, used + size), count);
+    bytes.fill(0, used + count, used + size);
+    this.took(size, [], 0);
+    if (count < size) onShort(size - count);
   }
 
   /** Can a file of this size be given to {@link sendFile}? */
   sends(size: number): boolean {
-    return this.#base !== undefined && this.#canSend && size <= LARGEST_SENT;
+    return this.#isFile && this.#canSend && size <= LARGEST_SENT;
   }
 
-  /** As {@link file}, of a larger file: {@link sends} has said yes to its size. */
+  /**
+   * As {@link file}, of a larger file: {@link sends} has said yes to its size. It is read some time before {@link flush} returns, and then
+   * the fd is closed.
+   */
   sendFile(fd: number, size: number, onShort: OnShort): void {
-    if (
-      this.#filling.sent + size > MOST_SENT ||
-      this.#filling.readings.length + this.#filling.sendings.length === FILES
-    )
-      this.#submit();
+    const { count, sendBytes } = this.filling;
+    if (count === FILES || (count > 0 && size > sendBytes)) this.turn();
     const half = this.#filling;
-    const { batch, start, sendings } = half;
-    if (half.used > half.written) write(batch, this.#fd, start + half.written, half.used - half.written);
-    half.written = half.used;
-    sendings.push({ fd, call: batch.calls, offset: this.#offset, size, onShort });
-    sendfile(batch, this.#fd, fd, batch.word64(0), size);
-    close(batch, fd);
-    half.sent += size;
-    this.#offset += size;
+    half.sends.set([fd, half.used, size], SEND_NUMBERS * half.onShort.length);
+    this.took(0, [onShort], size);
   }
 
   /**
@@ -189,39 +180,33 @@ export class Output {
 
   /** Returns when everything is written. */
   flush(): void {
-    this.#submit();
+    this.turn();
     this.#finish();
   }
 
-  /** Closes the files that were not read, after a failure. */
+  /** Closes the files that were not sent, after a failure. */
   abandon(): void {
-    const failure = this.#running?.batch.finish();
-    if (this.#running) this.#closeFrom(this.#running, failure);
+    const half = this.#running;
     this.#running = undefined;
-    this.#closeFrom(this.#filling, { index: 0 });
+    if (half) {
+      if (this.#threaded) this.#runner.finishWriting();
+      half.closeFrom(this.#outcome[OUTCOME.sent]!);
+    }
+    this.#filling.closeFrom(0);
   }
 
-  #closeFrom({ batch, readings, sendings }: Half, from: { readonly index: number } | undefined): void {
-    if (!from) return;
-    batch.clear();
-    for (const { fd, call } of [...readings, ...sendings]) if (call >= from.index) close(batch, fd);
-    batch.run();
-    readings.length = sendings.length = 0;
-  }
-
-  /** Begins to read and write what there is, and turns to the other buffer. */
-  #submit(): void {
+  /** Begins to write what there is, and goes on with the other buffer. @returns false when there is nothing. */
+  turn(): boolean {
     const half = this.#filling;
-    const { batch, start, used, written, result } = half;
-    if (used === written && batch.calls === 0) return;
+    if (half.used === 0 && half.onShort.length === 0) return false;
     this.#finish();
-    if (used > written) writeOnce(batch, result, this.#fd, start + written, used - written);
-    batch.start();
+    const bytes = half.bytes.subarray(0, half.used);
+    this.#threaded = this.#runner.startWriting(this.#fd, bytes, half.sends, half.onShort.length, this.#outcome);
+    if (!this.#threaded) this.#outcome.set(NOTHING_WRITTEN);
     this.#running = half;
-    const other = half === this.#halves[0] ? this.#halves[1] : this.#halves[0];
-    other.batch.clear();
-    other.readings.length = other.sendings.length = other.used = other.written = other.sent = 0;
-    this.#filling = other;
+    this.#filling = half === this.#halves[0] ? this.#halves[1] : this.#halves[0];
+    this.#filling.clear();
+    return true;
   }
 
   /** Waits for the half that is being written. */
@@ -229,53 +214,45 @@ export class Output {
     const half = this.#running;
     if (!half) return;
     this.#running = undefined;
-    const { batch, readings, sendings } = half;
-    for (let failure = batch.finish(); failure; failure = batch.run(failure.index + 1)) {
-      const { index } = failure;
-      const reading = readings.find(({ call }) => call === index);
-      const sending = sendings.find(({ call }) => call === index);
-      try {
-        if (reading) readAgain(reading, batch.image, failure);
-        else if (sending) this.#sendAgain(sending, failure);
-        else if (failure.errno !== 'EAGAIN') throw writeFailure(failure.errno);
-        else {
-          this.#writeAll(half, 0);
-          return;
-        }
-      } catch (error) {
-        this.#closeFrom(half, failure);
-        throw error;
-      }
-    }
-    if (half.used > half.written) this.#writeAll(half, batch.slot(half.result));
+    if (this.#threaded) this.#runner.finishWriting();
+    if (this.#outcome[OUTCOME.error] !== 0) this.#writeRest(half);
   }
 
-  /** Sends what is left of a file, if there is more of it, and zeros for the rest. */
-  #sendAgain({ fd, offset, size, onShort }: Sending, { errno }: Failure): void {
-    if (errno === 'EINVAL') this.#canSend = false;
-    else if (errno !== 'ENODATA') throw writeFailure(errno);
-    // A file that is open for appending takes nothing, and what its offset is says nothing.
-    let at = errno === 'EINVAL' ? 0 : this.#position() - this.#base! - offset;
+  /** Writes what of a half has not been written, because the output would have had to wait, or a file is shorter, or cannot be sent. */
+  #writeRest(half: Half): void {
+    const errno = errnoName(this.#outcome[OUTCOME.error]!);
+    let next = this.#outcome[OUTCOME.sent]!;
+    let moved = this.#outcome[OUTCOME.moved]!;
+    let written = this.#outcome[OUTCOME.written]!;
+    const sending = next < half.onShort.length && written === half.send(next, 'at');
+    try {
+      if (sending && errno === 'EINVAL') this.#canSend = false;
+      else if (errno !== 'EAGAIN' && !(sending && errno === 'ENODATA')) throw writeFailure(errno);
+      for (; next < half.onShort.length; next++, moved = 0) {
+        const at = half.send(next, 'at');
+        this.#writeAll(half.bytes.subarray(written, at));
+        written = at;
+        this.#copyRest(half.send(next, 'fd'), moved, half.send(next, 'size'), half.onShort[next]!);
+        closeSync(half.send(next, 'fd'));
+      }
+      this.#writeAll(half.bytes.subarray(written, half.used));
+    } catch (error) {
+      half.closeFrom(next);
+      throw error;
+    }
+  }
+
+  /** What is left of a file, if there is more of it, and zeros for the rest. */
+  #copyRest(fd: number, from: number, size: number, onShort: OnShort): void {
+    let at = from;
     for (let count = 1; count > 0 && at < size; at += count) count = this.#copy(fd, at, size - at);
     if (at === size) return;
-    for (let left = size - at; left > 0;) left -= this.#writeSome(ZEROS.subarray(0, Math.min(left, ZEROS.length)));
+    for (let left = size - at; left > 0; left -= ZEROS.length) this.#writeAll(ZEROS.subarray(0, left));
     onShort(size - at);
   }
 
-  /** The file's offset. */
-  #position(): number {
-    const batch = this.#batch;
-    batch.clear();
-    const result = batch.newSlot();
-    lseek(batch, result, this.#fd, 0, C.SEEK_CUR);
-    const failure = batch.run();
-    if (failure) throw writeFailure(failure.errno);
-    return batch.slot(result);
-  }
-
-  /** What one call has not written. */
-  #writeAll({ batch, start, used, written }: Half, done: number): void {
-    for (let at = written + done; at < used;) at += this.#writeSome(batch.image.subarray(start + at, start + used));
+  #writeAll(data: Buffer): void {
+    for (let at = 0; at < data.length;) at += this.#writeSome(data.subarray(at));
   }
 
   #send(from: number, offset: number, length: number): number {
@@ -306,7 +283,7 @@ export class Output {
     const count = batch.slot(result);
     if (failed(count)) throw readFailure(errnoName(count));
     const data = Buffer.from(batch.image.subarray(at, at + count));
-    for (let done = 0; done < count;) done += this.#writeSome(data.subarray(done));
+    this.#writeAll(data);
     return count;
   }
 
@@ -330,21 +307,13 @@ export class Output {
   }
 }
 
-function newHalf(runner: SyscallRunner): Half {
-  const batch = new Batch(runner, { imageSize: BUFFER + 16 * (FILES + 1), maxCalls: 3 * FILES + 1 });
-  const places = { start: batch.space(BUFFER), result: batch.newSlot() };
-  const half = { batch, ...places, readings: [], sendings: [], used: 0, written: 0, sent: 0 };
-  batch.keep();
-  return half;
-}
-
-/** Reads as much of a file as there still is, and tells of what is missing. @throws SiltError. */
-function readAgain({ fd, at, size, onShort }: Reading, image: Buffer, { errno }: Failure): void {
-  if (errno !== 'ENODATA') throw readFailure(errno);
-  let count = 0;
-  for (let got = 1; got > 0 && count < size; count += got) got = readSync(fd, image, at + count, size - count, count);
-  image.fill(0, at + count, at + size);
-  if (count < size) onShort(size - count);
+/** Fills a place with what a file has from a position on. @throws SiltError. */
+function readSome(fd: number, into: Buffer, position: number): number {
+  try {
+    return readSync(fd, into, 0, into.length, position);
+  } catch (error) {
+    throw readFailure((error as NodeJS.ErrnoException).code ?? 'EIO');
+  }
 }
 
 function readFailure(errno: string): SiltError {

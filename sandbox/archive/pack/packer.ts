@@ -4,7 +4,6 @@ import { type ByteString, printable } from '../codec/bytes';
 import { MAX_COMPONENT, MAX_NAME } from '../codec/names';
 import { OPAQUE } from '../codec/xattrs';
 import type { ArchiveWarning, OnWarning } from '../entry';
-import type { SyscallRunner } from '../io/batch';
 import { letOthersRun, milliseconds } from '../io/breath';
 import { DT } from '../io/dirents';
 import { DEFAULT_LIMITS } from '../limits';
@@ -13,13 +12,13 @@ import { encodeHeaders, type OutEntry } from './headers';
 import type { IdMaps } from './ids';
 import { AT_ONCE, type Inspected, Inspector } from './inspector';
 import { type Level, Levels } from './levels';
-import { type Listing, type Names, type NamesReader, NameStack, type Side } from './listing';
-import { LARGEST_BUFFERED, type Output } from './output';
-import { PlainFiles, PlainHeaders, type PlainRunner } from './plain-files';
+import { type Listing, type NamesReader, NameStack, type Side } from './listing';
+import { LARGEST_BUFFERED, type Output, type OutputRunner } from './output';
+import { PlainHeaders, type PlainRunner, PlainWalk } from './plain-walk';
 import { type Metadata, Translator } from './translate';
 
 /** What is needed of the native addon. */
-export type PackRunner = SyscallRunner & PlainRunner & NamesReader;
+export type PackRunner = OutputRunner & PlainRunner & NamesReader;
 
 export interface PackerOptions {
   readonly runner: PackRunner;
@@ -51,8 +50,8 @@ const TYPE_OF: ReadonlyMap<number, OutEntry['type']> = new Map([
   [DT.block, '4'],
   [DT.fifo, '6'],
 ]);
-/** So many are read within a few milliseconds. */
-const FILES_AT_ONCE = 1024;
+/** Of two directories, one laid over the other, so many names are looked through for those of one side. */
+const NAMES_AT_ONCE = 1024;
 /** Longest time without a look at what else there is to do. */
 const BREATH_MS = 20;
 
@@ -70,7 +69,9 @@ export class Packer {
   #breath = milliseconds();
   #entries = 0;
   readonly #headers: PlainHeaders;
-  readonly #plainFiles: PlainFiles;
+  readonly #walk: PlainWalk;
+  /** The next name is one of which the walk has said that it is not like most. */
+  #isOther = false;
   /** How many names to look at together: the more of them follow each other that are not like most. */
   #atOnce = 1;
   readonly #types = new Uint8Array(AT_ONCE);
@@ -84,7 +85,9 @@ export class Packer {
     this.#levels = new Levels(options.runner);
     this.#names = new NameStack(options.runner);
     this.#headers = new PlainHeaders(options.runner);
-    this.#plainFiles = new PlainFiles(options.runner, options.output, this.#names, options.idMaps);
+    this.#walk = new PlainWalk(options.runner, options.output, this.#names, options.idMaps, (name, missing) =>
+      this.#short(name, missing),
+    );
   }
 
   get entries(): number {
@@ -102,6 +105,7 @@ export class Packer {
       }
       this.#output.flush();
     } finally {
+      this.#walk.close();
       this.#levels.closeAll();
       this.#output.abandon();
     }
@@ -118,27 +122,17 @@ export class Packer {
     this.#enter(name, root, this.#options.shared && open(this.#options.shared.fd), false);
   }
 
-  /** The next entries of a directory: files like most, one directory, or a number of other things of one side. */
+  /** The next entries: of a tree of what is like most, one directory, or a number of other things of one side. */
   async #step(level: Level): Promise<void> {
     const { listing } = level;
     const first = level.next;
     const side = listing.side(first);
     const directory = (side === 'under' ? level.under! : level.over).fd;
-    if (listing.type(first) === DT.directory && (side === 'under' || !level.under)) {
-      const fd = this.#plainFiles.directory(directory, level.name, listing, first);
-      if (fd >= 0) {
-        level.next++;
-        this.#entries++;
-        this.#read(`${level.name}${listing.name(first)}/` as ByteString, { fd }, undefined, level.opaque);
-        return;
-      }
-    }
-    const files = this.#filesFrom(listing, first, side);
-    const plain = files === 0 ? 0 : this.#plainFiles.write(directory, level.name, listing, first, files);
-    if (plain > 0) {
-      level.next += plain;
-      this.#entries += plain;
-      this.#atOnce = 1;
+    if (!this.#walk.isUnderWay && !this.#isOther)
+      this.#walk.begin(directory, level.name, listing.stackIndex(first), this.#plainFrom(level, side));
+    this.#isOther = false;
+    if (this.#walk.isUnderWay) {
+      this.#goOn(level);
       return;
     }
     let count = 0;
@@ -165,11 +159,25 @@ export class Packer {
     }
   }
 
-  /** How many names of one side, from one on, are of regular files and symbolic links. */
-  #filesFrom(listing: Names, first: number, side: Side): number {
-    const end = Math.min(listing.length, first + FILES_AT_ONCE);
+  /** Has the addon write entries that are like most, in this directory and below it. */
+  #goOn(level: Level): void {
+    const entries = this.#walk.goOn();
+    this.#entries += entries;
+    if (entries > 0) this.#atOnce = 1;
+    if (this.#walk.isUnderWay) return;
+    level.next += this.#walk.passed;
+    this.#walk.handOver(({ fd, next, ...entered }) =>
+      this.#levels.enter({ ...entered, over: { fd }, under: undefined, opaque: level.opaque }, next),
+    );
+    this.#isOther = this.#walk.isAtOther;
+  }
+
+  /** How many names, from the next one on, are of one side and may be like most. A directory is not that has both sides. */
+  #plainFrom({ listing, next: first, under }: Level, side: Side): number {
+    if (!under) return listing.length - first;
+    const end = Math.min(listing.length, first + NAMES_AT_ONCE);
     let next = first;
-    while (next < end && isFileOrLink(listing.type(next)) && listing.side(next) === side) next++;
+    while (next < end && listing.side(next) === side && (side === 'under' || isFileOrLink(listing.type(next)))) next++;
     return next - first;
   }
 
@@ -280,9 +288,10 @@ export class Packer {
     const onShort = (missing: number): void => this.#short(name, missing);
     if (map || (stored > LARGEST_BUFFERED && !this.#output.sends(stored)))
       return this.#contents.write(found, layout, onShort);
-    this.#inspector.take(i);
-    if (stored > LARGEST_BUFFERED) this.#contents.send(found.fd, stored, onShort);
-    else this.#contents.read(found.fd, stored, onShort);
+    if (stored > LARGEST_BUFFERED) {
+      this.#inspector.take(i);
+      this.#contents.send(found.fd, stored, onShort);
+    } else this.#contents.read(found.fd, stored, onShort);
     return undefined;
   }
 
