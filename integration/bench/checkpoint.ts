@@ -6,7 +6,7 @@ import { mustRun } from '../harness/command';
 import { CommandLine, Runtime } from '../harness/command-line';
 import { findCriu } from '../harness/criu';
 import { waitFor } from '../harness/deadline';
-import { fetchRunsc } from '../harness/runsc';
+import { runscBeside } from './commands';
 import { report, type Result } from './measure';
 import { benchShimRestore } from './shim-restore';
 
@@ -62,7 +62,7 @@ async function benchCommandLine(
       { name: 'silt', runtime: host.silt },
       { name: 'runc', runtime: host.runc },
       background(host, bin),
-      ...(await runsc(host, print)),
+      ...(await runscBeside(host, print)),
     ];
     for (const mib of sizes) print(await compare(host, runtimes, mib, mib === 0 ? rounds : Math.min(rounds, 5)));
   } finally {
@@ -83,23 +83,6 @@ function background(host: CommandLine, bin: string): Contender {
   writeFileSync(wrapper, `#!/bin/sh\nexec ${host.silt.program} --userns=none "$@"\n`, { mode: 0o755 });
   const runtime = new Runtime(wrapper, join(host.directory, 'silt-background'), host.environment);
   return { name: 'silt --background', runtime, flags: ['--background'] };
-}
-
-/** gVisor's, where it runs at all. */
-async function runsc(host: CommandLine, print: (text: string) => void): Promise<Contender[]> {
-  const found = await fetchRunsc();
-  if ('reason' in found) {
-    print(`runsc: skipped, ${found.reason}\n`);
-    return [];
-  }
-  const wrapper = join(host.directory, 'bin/runsc');
-  // What it does not know of a spec's network namespace is nobody's business here.
-  writeFileSync(wrapper, `#!/bin/sh\nexec ${found.path} --platform=systrap --network=none "$@"\n`, { mode: 0o755 });
-  const runtime = new Runtime(wrapper, join(host.directory, 'runsc'), host.environment);
-  const { code, stderr } = await runtime.run(['run', '--bundle', host.bundle(['true']), host.newId()]);
-  if (code === 0) return [{ name: 'runsc', runtime }];
-  print(`runsc: skipped, it does not run here: ${stderr.trim().split('\n').at(-1)}\n`);
-  return [];
 }
 
 async function compare(

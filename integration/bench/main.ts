@@ -3,10 +3,10 @@
  *
  *   bench [--rounds=N] [--directory=DIR] [CASE…]
  *
- * Cases: T1 T2 T3 T4 (archives of these trees), start, exec, memory, overlay (containers through containerd, beside runc), seed (a start
- * with a seed of 1 GiB), pods (50 of Kubernetes' at once, beside runc), checkpoint (beside runc and runsc; parts of it: checkpoint-idle,
- * checkpoint-256, checkpoint-1024, checkpoint-shim). All of them without a case. DIR, by default a tmpfs that is mounted for it, holds
- * trees and archives.
+ * Cases: T1 T2 T3 T4 (archives of these trees), run (a container from the command line, beside runc, crun and runsc), start, exec,
+ * memory, overlay (through containerd, beside runc), seed (a start with a seed of 1 GiB), pods (50 of Kubernetes' at once, beside runc),
+ * checkpoint (beside runc and runsc; parts of it: checkpoint-idle, checkpoint-256, checkpoint-1024, checkpoint-shim). All of them without a
+ * case. DIR, by default a tmpfs that is mounted for it, holds trees and archives.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -15,12 +15,13 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchArchives } from './archives';
 import { benchCheckpoint, checkpointCases } from './checkpoint';
+import { benchCommandLine } from './commands';
 import { benchContainers } from './containers';
 import { benchPods } from './pods';
 import { trees } from './trees';
 
 const containerCases = ['start', 'exec', 'memory', 'overlay', 'seed'];
-const cases = [...trees.map(({ name }) => name), ...containerCases, 'pods', ...checkpointCases];
+const cases = [...trees.map(({ name }) => name), 'run', ...containerCases, 'pods', ...checkpointCases];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
   const print = (text: string): void => void process.stdout.write(text);
   print(`Linux ${release()}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB; times are medians\n\n`); // prettier-ignore
   if (only.some((name) => containerCases.includes(name))) await benchContainers({ cases: only, rounds, print });
+  if (only.includes('run')) await benchCommandLine(rounds, print);
   if (only.includes('pods')) await benchPods(rounds, print);
   const ofCheckpoints = only.filter((name) => checkpointCases.includes(name));
   if (ofCheckpoints.length > 0) await benchCheckpoint({ cases: ofCheckpoints, rounds, print });
