@@ -24,15 +24,33 @@ export function criNames({ state: { annotations } }: Pick<RecordedContainer, 'st
  * show, is the line of its pod. A container that Kubernetes has not made goes by its id.
  */
 export function podTable(containers: readonly RecordedContainer[]): string {
-  const rows = containers.map((container) => {
-    const { id, state, status } = container;
-    const { name, pod, namespace } = criNames(container);
-    const shown = state.annotations[`${CRI}container-type`] === 'sandbox' ? '(pod)' : name || id;
-    return [id.slice(0, SHOWN_ID), STATES[status] ?? status, shown, state.pod.slice(0, SHOWN_ID), pod, namespace];
+  const rows = podRows(containers).map(({ id, status, name, sandbox, podId, pod, namespace }) => {
+    const shown = sandbox ? '(pod)' : name || id;
+    return [id.slice(0, SHOWN_ID), STATES[status] ?? status, shown, podId.slice(0, SHOWN_ID), pod, namespace];
   });
-  // Pods together, each with its own line first.
-  const key = ([, , name = '', id = '', pod = '', namespace = '']: readonly string[]): string =>
-    [namespace, pod, id, name === '(pod)' ? '' : name].join('\0');
-  rows.sort((a, b) => (key(a) < key(b) ? -1 : 1));
   return table([['CONTAINER', 'STATE', 'NAME', 'POD ID', 'POD', 'NAMESPACE'], ...rows]);
+}
+
+/** The same for programs, with whole ids and the statuses of `silt state`. */
+export interface PodRow extends CriNames {
+  readonly id: string;
+  readonly status: string;
+  /** Whether it is the pod's pause container. */
+  readonly sandbox: boolean;
+  readonly podId: string;
+}
+
+/** Pods together, each with its own line first. */
+export function podRows(containers: readonly RecordedContainer[]): PodRow[] {
+  const key = ({ namespace, pod, podId, sandbox, name, id }: PodRow): string =>
+    [namespace, pod, podId, sandbox ? '' : name || id].join('\0');
+  return containers
+    .map((container) => ({
+      id: container.id,
+      status: container.status,
+      sandbox: container.state.annotations[`${CRI}container-type`] === 'sandbox',
+      podId: container.state.pod,
+      ...criNames(container),
+    }))
+    .sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }

@@ -11,6 +11,9 @@ interface ListOptions {
   readonly sandbox: boolean;
 }
 
+/** silt makes every container as root. */
+const OWNER = 'root';
+
 export function registerList(silt: Command, frame: Frame): void {
   silt
     .command('list')
@@ -42,7 +45,8 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   const states = containers.map(printedState);
   if (options.json || options.format === 'json') {
     // runc prints null for none; scripts index into it all the same.
-    print(states.length === 0 ? 'null\n' : `${JSON.stringify(states)}\n`);
+    const owned = states.map((state) => ({ ...state, owner: OWNER }));
+    print(states.length === 0 ? 'null\n' : `${JSON.stringify(owned)}\n`);
     return;
   }
   const names = containers.map(criNames);
@@ -50,7 +54,7 @@ async function list(frame: Frame, options: ListOptions): Promise<void> {
   const named = names.some(({ pod }) => pod !== '');
   const rows = states.map(({ id, pid, status, bundle, created }, i) => {
     const { name, pod, namespace } = names[i]!;
-    return [id, `${pid}`, status, bundle, created, 'root', ...(named ? [name, pod, namespace] : [])];
+    return [id, `${pid}`, status, bundle, created, OWNER, ...(named ? [name, pod, namespace] : [])];
   });
   const header = ['ID', 'PID', 'STATUS', 'BUNDLE', 'CREATED', 'OWNER', ...(named ? ['NAME', 'POD', 'NAMESPACE'] : [])];
   print(table([header, ...rows]));

@@ -16,19 +16,21 @@ export function registerPs(silt: Command, frame: Frame): void {
       'list the processes of a container, as ps(1) of the host shows them; without one, containers by pod as crictl shows them',
     )
     .addOption(new Option('-f, --format <format>', 'how').choices(['table', 'json']).default('table'))
-    .option('--json', 'their pids as JSON', false)
+    .option('--json', 'as JSON: the pids, or the containers', false)
     .argument('[container-id]', 'the container')
     .argument('[ps-options...]', 'options for ps(1)', ['-ef']);
   passOn(ps).action((id: string | undefined, flags: readonly string[], options: PsOptions) =>
-    id === undefined ? listPods(frame) : list(frame, id, flags, options),
+    id === undefined ? listPods(frame, options) : list(frame, id, flags, options),
   );
 }
 
-async function listPods(frame: Frame): Promise<void> {
+async function listPods(frame: Frame, options: PsOptions): Promise<void> {
   const { openWorkshop } = await import('../workshop');
   const { RecordedContainer } = await import('../../sandbox');
-  const { podTable } = await import('../pod-table');
-  print(podTable(RecordedContainer.all(openWorkshop(frame))));
+  const { podRows, podTable } = await import('../pod-table');
+  const containers = RecordedContainer.all(openWorkshop(frame));
+  const asJson = options.json || options.format === 'json';
+  print(asJson ? `${JSON.stringify(podRows(containers))}\n` : podTable(containers));
 }
 
 async function list(frame: Frame, id: string, flags: readonly string[], options: PsOptions): Promise<void> {
