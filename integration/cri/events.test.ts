@@ -1,5 +1,5 @@
 /** What a kubelet hears of pods and containers without asking (evented PLEG). */
-import { waitFor } from '../harness';
+import { EventWatch, waitFor } from '../harness';
 import type { Kubelet } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
@@ -9,8 +9,41 @@ interface Event {
   readonly containersStatuses: readonly { readonly id: string; readonly exitCode: number; readonly reason: string }[];
 }
 
-criSuite('events of pods', { needs: 1.7 }, eventsOfPods);
-criSuite('events of pods without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, eventsOfPods);
+criSuite('events of pods', {}, tasksOfPods);
+criSuite('what a kubelet hears of pods', { needs: 1.7 }, eventsOfPods);
+criSuite('events of pods without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, (kubelet) => {
+  tasksOfPods(kubelet);
+  eventsOfPods(kubelet);
+});
+
+function tasksOfPods(kubelet: () => Kubelet): void {
+  test('containerd’s, of the pod around those of its containers, each in order, with pids and statuses', async () => {
+    const watch = await EventWatch.start(kubelet().containerd);
+    const pod = await kubelet().runPod();
+    const held = (await pod.podStatus()).info['image'] !== '';
+    const ends = await pod.run(['sh', '-c', 'sleep 0.2; exit 3']);
+    const stays = await pod.run();
+    const pid = await pod.pid(stays);
+    await pod.exited(ends);
+    await pod.stopContainer(stays);
+    await pod.remove();
+    await watch.waitForTopic(pod.id, '/tasks/delete');
+    await watch.stop();
+    const topics = (id: string): string[] => watch.of(id).map(({ topic }) => topic);
+    const life = ['create', 'start', 'exit', 'delete'].map((name) => `/tasks/${name}`);
+    for (const id of [ends, stays]) expect(topics(id)).toEqual(life);
+    for (const { body } of watch.of(stays).filter(({ topic }) => topic !== '/tasks/exit'))
+      expect(body).toMatchObject({ pid });
+    const status = (id: string): unknown => watch.of(id).at(-1)!.body['exit_status'];
+    expect([status(ends), status(stays)]).toEqual([3, 137]);
+    // Of a pod without a task containerd itself tells the end of one, once it has no shim any more.
+    expect(topics(pod.id)).toEqual(held ? life : life.slice(2));
+    const order = watch.events.map(({ topic, body }) => `${topic} ${String(body['container_id'])}`);
+    const at = (topic: string, id: string): number => order.indexOf(`/tasks/${topic} ${id}`);
+    if (held) expect(at('start', pod.id)).toBeLessThan(at('create', ends));
+    for (const id of [ends, stays]) expect(at('exit', pod.id)).toBeGreaterThan(at('exit', id));
+  });
+}
 
 function eventsOfPods(kubelet: () => Kubelet): void {
   test('come in order: of the pod, of each container, with exit codes and reasons', async () => {
