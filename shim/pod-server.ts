@@ -140,15 +140,17 @@ export class PodServer {
 
   async #end(): Promise<void> {
     try {
-      await this.#tasks.end();
+      const ended = await this.#tasks.end();
       // What a Create has made is on record until it has been taken back: whoever cleans up after a process that is killed meanwhile needs that.
       await this.#pod.letGo();
       const inTime = await within(CREATES_AT_END_MS, this.#tasks.createsEnded());
       // One that had not come to the pod yet has found none, and started one.
-      if (inTime) await this.#pod.end();
-      else {
+      if (inTime && ended) {
+        await this.#pod.end();
+      } else {
         await this.#pod.letGo();
-        this.log.warn('the end of the pod left a Create behind, whose hook does not end', { pod: this.id });
+        const what = ended ? 'a Create, whose hook does not end' : 'a container, which does not die';
+        this.log.warn(`the pod has ended without ${what}; it stays on record until it is cleaned up`, { pod: this.id });
       }
     } finally {
       await this.#publisher.close(EVENTS_AT_END_MS);

@@ -280,19 +280,24 @@ export class TaskService implements Handlers {
     await init.wait();
   }
 
-  /** Kills and removes everything; for the end of the shim. What is in the making is taken back when it is made. */
-  async end(): Promise<void> {
+  /**
+   * Kills and removes everything; for the end of the shim. What is in the making is taken back when it is made. Returns whether nothing is left:
+   * not what the kernel does not let die, which is logged.
+   */
+  async end(): Promise<boolean> {
     this.#ending = true;
     // All at once: one that does not end keeps none of the others.
     const ends = [...this.#tasks].map(async ([id, task]) => {
       try {
         await this.#end(task);
         await this.#deleteInTurn(id);
+        return true;
       } catch (error) {
         this.options.log.error('cannot end a container', { container: id, error: (error as Error).message });
+        return false;
       }
     });
-    await Promise.all(ends);
+    return (await Promise.all(ends)).every(Boolean);
   }
 
   /** Settles when the Creates that are under way have ended. */

@@ -1,7 +1,27 @@
 /** Shims that no containerd knows of any more, or not yet: it was killed, or did not wait for them. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Containerd, containerdSuite, isAlive, sandboxPid, siltTest, sleep, waitFor } from '../harness';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import {
+  type Containerd,
+  containerdSuite,
+  isAlive,
+  isSilt,
+  sandboxPid,
+  siltTest,
+  sleep,
+  testIf,
+  waitFor,
+} from '../harness';
 import { Fifo } from '../harness/fifo';
 import { ownerOfSocket } from '../harness/processes';
 import { ShimClient } from '../harness/shim-client';
@@ -54,7 +74,12 @@ const namespacesOf = (sandbox: number): object[] =>
   }));
 
 /** The bundle of a container with busybox alone: the first of its pod, or one in the pod whose sandbox is given. */
-function makeBundle(host: Containerd, hooks: object = {}, inside?: { pod: string; sandbox: number }): string {
+function makeBundle(
+  host: Containerd,
+  hooks: object = {},
+  inside?: { pod: string; sandbox: number },
+  cgroup = 'orphan',
+): string {
   const bundle = mkdtempSync(join(host.directory, 'bundle-'));
   mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
   copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/busybox'));
@@ -66,7 +91,7 @@ function makeBundle(host: Containerd, hooks: object = {}, inside?: { pod: string
     hooks,
     annotations: inside ? { [`${cri}.sandbox-id`]: inside.pod, [`${cri}.container-type`]: 'container' } : {},
     linux: {
-      cgroupsPath: `/${host.mark}/orphan`,
+      cgroupsPath: `/${host.mark}/${cgroup}`,
       namespaces: [{ type: 'mount' }, { type: 'pid' }, ...(inside ? namespacesOf(inside.sandbox) : [])],
     },
   };
@@ -172,6 +197,48 @@ containerdSuite('shims without a containerd', { onlyPeer: 'system' }, (host) => 
       await client.close();
       hooks.close();
     },
+  );
+
+  // On v2 nothing keeps a process from dying that a test could do.
+  const freezer = '/sys/fs/cgroup/freezer';
+  testIf(isSilt && existsSync(join(freezer, 'tasks')), 'needs the freezer of cgroup v1, and silt')(
+    'a container that cannot be killed keeps no other from its end, and stays on record until it can',
+    async () => {
+      const client = await ShimClient.start(host(), id, 'ttrpc');
+      const shim = ownerOfSocket(client.path)!;
+      await client.sandbox('CreateSandbox', { sandboxId: id });
+      const sandbox = (await client.sandbox('StartSandbox', { sandboxId: id })).pid;
+      const pids: Record<string, number> = {};
+      for (const name of ['free', 'held/stuck']) {
+        const bundle = makeBundle(host(), {}, { pod: id, sandbox }, name);
+        const request = { id: basename(name) };
+        pids[request.id] = (await client.task('Create', { ...request, bundle })).pid;
+        await client.task('Start', request);
+      }
+      // The container's own thaws for its end, but not what is above it.
+      const above = join(freezer, host().mark, 'held/freezer.state');
+      writeFileSync(above, 'FROZEN');
+      try {
+        process.kill(shim, 'SIGTERM');
+        await waitFor('the free one to end', () => !isAlive(pids['free']!));
+        await waitFor('the shim to end', () => !isAlive(shim), { timeoutMs: 30_000 });
+        expect(isAlive(pids['stuck']!)).toBe(true);
+        expect(existsSync(join(stateOf(), 'stuck/container.json'))).toBe(true);
+        expect(existsSync(join(stateOf(), 'free'))).toBe(false);
+      } finally {
+        writeFileSync(above, 'THAWED');
+      }
+      await waitFor('the other to end', () => !isAlive(pids['stuck']!));
+      await ShimClient.cleanUp(host(), id, host().directory);
+      expect(existsSync(stateOf())).toBe(false);
+      expect(existsSync(join(freezer, host().mark, 'held/stuck'))).toBe(false);
+      await client.close();
+      for (const one of readdirSync('/sys/fs/cgroup')) {
+        const path = join('/sys/fs/cgroup', one, host().mark, 'held');
+        if (existsSync(path)) rmdirSync(path);
+      }
+    },
+    60_000,
   );
 
   siltTest(
