@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Arch, C, syscallNumbers } from '../../../syscall';
 import { call, decodeProgram } from '../filter.fixture';
@@ -219,11 +219,6 @@ describe('docs/security.md', () => {
       [0, 1, C.SIGCHLD, 8].some((arg) => ask(name, [one, arg]) === ALLOW),
     );
     expect(text).toContain(`| silt, \`${name}\` | ${reached.length} |`);
-  });
-
-  test('names tests that are there', () => {
-    const named = [...text.matchAll(/`([a-z/-]+\.test\.ts)`/g)].map((match) => match[1]!);
-    expect(named.length).toBeGreaterThan(10);
-    expect(named.filter((file) => !existsSync(join(__dirname, '../../..', file)))).toEqual([]);
+    expect(text).toContain(`How many of the ${Object.keys(syscallNumbers('x86_64')).length} system calls`);
   });
 });
