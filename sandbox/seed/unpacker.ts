@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError, type ErrorCode, errorTable, type ErrorDetails } from '../../errors';
-import type { IdMaps } from '../../gofer';
+import { type IdMaps, toHost } from '../../gofer';
 import { nativeDirectory } from '../../native';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
@@ -87,6 +87,7 @@ export async function runUnpacker(
     const total = fstatSync(archive).size;
     return await follow(kernel, started, {
       mount: mountOf(directory),
+      idMaps,
       ranOutOfMemory: () => request.oomKills() > before,
       watch: ({ pid }) => watchProgress(onProgress, () => ({ done: bytesRead(pid), total })),
     });
@@ -108,6 +109,8 @@ function bytesRead(pid: number): number {
 interface Following {
   /** See {@link mountOf}. */
   readonly mount: string;
+  /** The ids that the unpacker's are. */
+  readonly idMaps: IdMaps;
   readonly ranOutOfMemory: () => boolean;
   /** Begins to watch how far the unpacker is; returns what ends that. */
   readonly watch: (unpacker: Process) => () => void;
@@ -117,7 +120,7 @@ interface Following {
 async function follow(
   kernel: Kernel,
   started: Started,
-  { mount, ranOutOfMemory, watch }: Following,
+  { mount, idMaps, ranOutOfMemory, watch }: Following,
 ): Promise<UnpackerResult> {
   let unpacker: Process | undefined;
   const abort = (): void => {
@@ -144,7 +147,7 @@ async function follow(
       }
       if (report.name === 'done') return resultFrom(report.text);
       if (report.name === 'error') throw errorFrom(report.text);
-      answer(kernel, started, report, mount);
+      answer(kernel, started, report, { mount, idMaps });
     }
   } finally {
     stopWatching();
@@ -155,13 +158,18 @@ async function follow(
 }
 
 /** Does for the unpacker what only host root may, on directories of this mount and nowhere else. */
-function answer(kernel: Kernel, started: Started, report: Report, mount: string): void {
+function answer(
+  kernel: Kernel,
+  started: Started,
+  report: Report,
+  { mount, idMaps }: Pick<Following, 'mount' | 'idMaps'>,
+): void {
   const [dirFd] = report.fds;
   try {
     if (dirFd === undefined || mountOf(dirFd) !== mount || !fstatSync(dirFd).isDirectory()) {
       throw new SiltError('INTERNAL', 'the unpacker asked for a change outside of its directory');
     }
-    performPrivileged(kernel.runner, { ...parseRequest(report), dirFd } as PrivilegedRequest);
+    performPrivileged(kernel.runner, { ...parseRequest(report, idMaps), dirFd } as PrivilegedRequest);
     started.reports.send('ok');
   } catch (error) {
     started.reports.send(`failed ${(error as Error).message}`);
@@ -170,11 +178,15 @@ function answer(kernel: Kernel, started: Started, report: Report, mount: string)
   }
 }
 
-function parseRequest({ name, text }: Report): object {
-  if (name === 'opaque') return { kind: 'opaque' };
+function parseRequest({ name, text }: Report, { uids, gids }: IdMaps): object {
+  if (name === 'opaque' || name === 'whiteouts') return { kind: name };
   if (name !== 'device') throw new SiltError('INTERNAL', `the unpacker asked for ${name}`);
-  const request = JSON.parse(text) as { name: string };
-  return { ...request, kind: 'device', name: Buffer.from(request.name, 'base64') };
+  const request = JSON.parse(text) as { name: string; uid: number; gid: number };
+  const [uid, gid] = [toHost(uids, request.uid), toHost(gids, request.gid)];
+  // What a chown(2) of the unpacker's own would have said.
+  if (uid === undefined || gid === undefined)
+    throw new SiltError('SYSCALL_FAILED', 'setting its owner: EINVAL', { errno: 'EINVAL' });
+  return { ...request, uid, gid, kind: 'device', name: Buffer.from(request.name, 'base64') };
 }
 
 /** As {@link errorFrom}: whatever it says is made to be of the right types. */
