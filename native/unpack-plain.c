@@ -250,8 +250,12 @@ static enum outcome make_hardlink(struct silt_unpack_job *job, const struct silt
 	struct name name = name_of(entry->path.base), target = name_of(entry->target.base);
 	int from = directory_of(job, &entry->target, offset);
 	int parent = from < 0 ? -1 : directory_of(job, &entry->path, offset);
+	struct stat stat;
 
-	return parent >= 0 && linkat(from, target.text, parent, name.text, 0) == 0 ? APPLIED : OTHER;
+	/* A directory with a link to a whiteout gets a mark, as one with a whiteout does: see unpacker.ts. */
+	if (parent < 0 || fstatat(from, target.text, &stat, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(stat.st_mode))
+		return OTHER;
+	return linkat(from, target.text, parent, name.text, 0) == 0 ? APPLIED : OTHER;
 }
 
 /* Makes the file and opens it. */

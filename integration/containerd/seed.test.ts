@@ -84,6 +84,30 @@ containerdSuite('seeds', {}, (host) => {
     ]);
   });
 
+  for (const how of ['share', 'copy'] as const)
+    siltTest(
+      `shows nothing of deletions in directories that nobody else has, which go as others do (${how})`,
+      async () => {
+        host().configureSilt({ seed: how });
+        const path = writeSeed(
+          host(),
+          `nothing-deleted-${how}.tar`,
+          tarArchive([
+            { name: './', type: 'directory' },
+            { name: './srv/', type: 'directory' },
+            { name: './srv/new/', type: 'directory' },
+            { name: './srv/new/gone', type: 'char', mode: 0, device: { major: 0, minor: 0 } },
+            { name: './srv/opaque/', type: 'directory', pax: opaque },
+            { name: './srv/opaque/gone', type: 'hardlink', linkname: './srv/new/gone', mode: 0 },
+          ]),
+        );
+        const result = await runSeeded(host(), path, 'ls -AR /srv; rm -r /srv/new /srv/opaque && ls -A /srv');
+        expect(result).toMatchObject({ code: 0, stderr: '' });
+        expect(result.stdout.toString()).toBe('/srv:\nnew\nopaque\n\n/srv/new:\n\n/srv/opaque:\n');
+        host().configureSilt({});
+      },
+    );
+
   siltTest('leaves the archive alone, and each container has its own copy', async () => {
     const path = writeSeed(host(), 'shared.tar', tarArchive(changes));
     const change = 'cat /srv/data; echo changed > /srv/data';

@@ -10,7 +10,7 @@ export { unpack, type UnpackOptions, type UnpackResult } from './unpack';
 export {
   performPrivileged,
   type DeviceRequest,
-  type OpaqueRequest,
+  type MarkRequest,
   type Privileged,
   type PrivilegedRequest,
 } from './unpack/privileged';

@@ -7,7 +7,7 @@ import { loadNative } from '../../native';
 import { C, errnoNumber, type Kernel, ProgramBuilder } from '../../syscall';
 
 /** Part of every key, so that a silt that makes layers in another way finds none of these. */
-const FORMAT = 1;
+const FORMAT = 2;
 /** Longer than the clock of any filesystem stands still: a file changed after this has another time. */
 const CLOCK_TICK_MS = 20;
 const PIECE = 16 << 20;

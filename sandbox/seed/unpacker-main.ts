@@ -47,7 +47,7 @@ function tell(text: string, fds: readonly number[] = []): void {
 /** Asks the shim, and waits: nothing else is going on in this process. */
 function ask(request: PrivilegedRequest): void {
   const { dirFd, ...rest } = request;
-  if (rest.kind === 'opaque') tell('opaque', [dirFd]);
+  if (rest.kind !== 'device') tell(rest.kind, [dirFd]);
   else
     tell(
       `device ${JSON.stringify({ ...rest, name: rest.name.toString('base64') }, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value))}`,

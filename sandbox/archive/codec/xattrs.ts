@@ -13,6 +13,8 @@ export const ACL_ACCESS = 'system.posix_acl_access';
 export const ACL_DEFAULT = 'system.posix_acl_default';
 export const CAPABILITY = 'security.capability';
 export const OPAQUE = 'trusted.overlay.opaque';
+/** Empty: what overlayfs sets when it does not know what a file or directory was copied up from. */
+export const ORIGIN = 'trusted.overlay.origin';
 
 /** xattr(7): XATTR_NAME_MAX and XATTR_SIZE_MAX. */
 export const MAX_XATTR_NAME = 255;

@@ -70,7 +70,7 @@ function gvisorArchive(): Buffer {
     await withFile(data, load);
     const tree = look(upper.path);
     expect(tree['etc/passwd']).toMatchObject({ type: 'char', device: '0:0', links: 3 });
-    expect(tree['var']!.xattrs).toEqual({ 'trusted.overlay.opaque': '79' });
+    expect(tree['var']!.xattrs).toEqual({ 'trusted.overlay.opaque': '79', 'trusted.overlay.origin': '' });
     expect(tree['var/link']).toMatchObject({ contents: 'data', links: 2, owner: '1000:1001' });
     expect(tree[`var/${'x'.repeat(110)}`]!.xattrs).toEqual({
       'user.x': '010a3d',

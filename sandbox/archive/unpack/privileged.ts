@@ -6,13 +6,18 @@ import { C, errnoName } from '../../../syscall';
 import { SiltError } from '../../../errors';
 import { type ByteString, toBuffer } from '../codec/bytes';
 import type { Timestamp } from '../codec/time';
-import { OPAQUE } from '../codec/xattrs';
+import { OPAQUE, ORIGIN } from '../codec/xattrs';
 import { Batch, NOWHERE, slotOf, type SyscallRunner } from '../io/batch';
 import { failed, fchownat, fsetxattr, mknodat, umask, utimensat } from '../io/calls';
 
-/** Mark the directory as opaque: `trusted.overlay.opaque` = `y`. */
-export interface OpaqueRequest {
-  readonly kind: 'opaque';
+/** Marks of overlayfs on a directory. */
+export interface MarkRequest {
+  /**
+   * `opaque`: `trusted.overlay.opaque` = `y`. `whiteouts`: an empty `trusted.overlay.origin`, which says "copied up, nobody knows whence". Of a directory that
+   * it does not merge with another overlayfs shows whiteouts as names with nothing behind them, and cannot remove it, unless it has that one
+   * (ovl_get_inode, fs/overlayfs/inode.c: "non-merge dir that may have whiteouts").
+   */
+  readonly kind: 'opaque' | 'whiteouts';
   /** Borrowed until the request is answered. */
   readonly dirFd: number;
 }
@@ -33,20 +38,21 @@ export interface DeviceRequest {
   readonly mtime: Timestamp;
 }
 
-export type PrivilegedRequest = OpaqueRequest | DeviceRequest;
+export type PrivilegedRequest = MarkRequest | DeviceRequest;
 /** Answers when it is done, throws (or rejects) when it cannot be. Several may be under way at once. */
 export type Privileged = (request: PrivilegedRequest) => void | Promise<void>;
 
 /** Does what is asked, in this process, which must be host root. Ids are taken as they are. */
 export function performPrivileged(runner: SyscallRunner, request: PrivilegedRequest): void {
   const batch = new Batch(runner, { imageSize: 1024, maxCalls: 8 });
-  if (request.kind === 'opaque') {
-    batch.step('marking a directory as opaque');
-    fsetxattr(batch, request.dirFd, batch.string(OPAQUE), batch.string('y'), 1);
-    run(batch);
-  } else {
+  if (request.kind === 'device') {
     addDevice(batch, request);
+    return;
   }
+  const isOpaque = request.kind === 'opaque';
+  batch.step(`marking a directory as ${isOpaque ? 'opaque' : 'one with whiteouts'}`);
+  fsetxattr(batch, request.dirFd, batch.string(isOpaque ? OPAQUE : ORIGIN), batch.string('y'), isOpaque ? 1 : 0);
+  run(batch);
 }
 
 function addDevice(batch: Batch, { dirFd, name, type, mode, uid, gid, major, minor, mtime }: DeviceRequest): void {

@@ -82,7 +82,15 @@ const whiteout = (name: string): Buffer => entry({ name, type: '3', mode: '00000
     );
     expect(tree).toEqual({
       '.': { type: 'dir', mode: '711', owner: '0:0', mtime: '64.000000000', links: 3 },
-      d: { type: 'dir', mode: '1777', owner: '1:2', mtime: '128.000000000', links: 2 },
+      // What has whiteouts is marked, for an overlay that merges it with nothing.
+      d: {
+        type: 'dir',
+        mode: '1777',
+        owner: '1:2',
+        mtime: '128.000000000',
+        links: 2,
+        xattrs: { 'trusted.overlay.origin': '' },
+      },
       'd/f': {
         type: 'file',
         mode: '4755',

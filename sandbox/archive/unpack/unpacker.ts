@@ -11,7 +11,7 @@ import { type Directory, DirectoryTable } from './directories';
 import { Files } from './files';
 import { Links } from './links';
 import { Operations } from './operations';
-import { type Privileged, requestName } from './privileged';
+import { type MarkRequest, type Privileged, requestName } from './privileged';
 import { removeTree } from './remove';
 import { MergedRoot } from './merged-root';
 import { Specials } from './specials';
@@ -30,8 +30,8 @@ export interface UnpackerOptions {
   readonly merged: boolean;
 }
 
-/** Directories that wait for their opaque mark are kept open; more than this are not. */
-const MAX_OPAQUE = 32;
+/** Directories that wait for a mark are kept open; more than this are not. */
+const MAX_MARKS = 32;
 
 export class Unpacker {
   readonly #ops: Operations;
@@ -42,7 +42,9 @@ export class Unpacker {
   readonly #links: Links;
   readonly #options: UnpackerOptions;
   readonly #merged: MergedRoot | undefined;
-  #opaque: Directory[] = [];
+  #marks: { readonly directory: Directory; readonly kind: MarkRequest['kind'] }[] = [];
+  /** The whiteouts that are entries of their own, for what is linked to them. */
+  readonly #whiteouts = new Set<ByteString>();
 
   constructor(options: UnpackerOptions) {
     this.#options = options;
@@ -69,9 +71,10 @@ export class Unpacker {
       const [own, target] = [entry.path, entry.link!].map((path) => joinPath(path.dir, path.base));
       if (target!.startsWith(`${own}/`))
         throw archiveInvalid(place, 'it is a hard link to something in the directory that it replaces');
-      if (target !== own) this.#makeRoom(this.#directories.at(dir, place), base, place);
+      const directory = this.#directories.at(dir, place);
+      if (target !== own) this.#makeRoom(directory, base, place);
       this.#links.make(entry.path, entry.link!, place);
-      return undefined;
+      return this.#whiteouts.has(target!) ? this.#mark(this.#directories.at(dir, place), 'whiteouts') : undefined;
     }
     const directory = this.#directories.at(dir, place);
     this.#makeRoom(directory, base, place);
@@ -87,7 +90,7 @@ export class Unpacker {
   /** Makes what waited for the archive's end, and gives all directories their times. */
   async finish(): Promise<void> {
     this.#links.finish();
-    await this.#markOpaque();
+    await this.#setMarks();
     this.#directories.finish();
   }
 
@@ -124,10 +127,17 @@ export class Unpacker {
       if (xattr.name === ACL_ACCESS || xattr.name === ACL_DEFAULT) setAcl(directory, xattr);
       else this.#attributes.set(directory.fd, xattr, place);
     }
-    if (this.#merged || !isReplaced || this.#opaque.includes(directory)) return undefined;
+    return isReplaced ? this.#mark(directory, 'opaque') : undefined;
+  }
+
+  /** Has the host mark a directory, later, with others. */
+  #mark(directory: Directory, kind: MarkRequest['kind']): void | Promise<void> {
+    // The root is merged with the image's in any case.
+    if (kind === 'whiteouts' && directory === this.#directories.root) return undefined;
+    if (this.#merged || this.#marks.some((one) => one.directory === directory && one.kind === kind)) return undefined;
     directory.pinned = true;
-    this.#opaque.push(directory);
-    return this.#opaque.length >= MAX_OPAQUE ? this.#markOpaque() : undefined;
+    this.#marks.push({ directory, kind });
+    return this.#marks.length >= MAX_MARKS ? this.#setMarks() : undefined;
   }
 
   /** A directory of the image that the archive replaces: gone, for the mounted overlay to mark the one that is made then. */
@@ -147,12 +157,12 @@ export class Unpacker {
   }
 
   /** Asks for the marks of all directories that wait for one. */
-  async #markOpaque(): Promise<void> {
-    if (this.#opaque.length === 0) return;
+  async #setMarks(): Promise<void> {
+    if (this.#marks.length === 0) return;
     this.#ops.flush();
-    const marked = this.#opaque.splice(0);
-    await Promise.all(marked.map(async ({ fd }) => this.#options.privileged({ kind: 'opaque', dirFd: fd })));
-    for (const directory of marked) directory.pinned = directory === this.#directories.root;
+    const marks = this.#marks.splice(0);
+    await Promise.all(marks.map(async ({ directory, kind }) => this.#options.privileged({ kind, dirFd: directory.fd }))); // prettier-ignore
+    for (const { directory } of marks) directory.pinned = directory === this.#directories.root;
   }
 
   #applyDevice(entry: Entry, directory: Directory, place: Place, makeWay: () => void): void | Promise<void> {
@@ -160,7 +170,8 @@ export class Unpacker {
     const type = entry.kind === 'char' ? 'char' : 'block';
     if (type === 'char' && major === 0 && minor === 0) {
       this.#specials.whiteout(entry, directory, place, makeWay);
-      return undefined;
+      this.#whiteouts.add(joinPath(entry.path.dir, entry.path.base));
+      return this.#mark(directory, 'whiteouts');
     }
     if (!this.#options.allowDevice({ type, major, minor })) {
       throw archiveInvalid(place, `it is the ${type} device ${major}:${minor}, which a container may not bring along`);
@@ -204,7 +215,7 @@ export class Unpacker {
   /** Closes the directories that were removed; there is nothing to mark in their stead. */
   #forget(path: ByteString): void {
     this.#directories.forget(path);
-    this.#opaque = this.#opaque.filter(({ fd }) => fd >= 0);
+    this.#marks = this.#marks.filter(({ directory }) => directory.fd >= 0);
   }
 
   /** The attributes that an unpacker may set. */
