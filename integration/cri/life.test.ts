@@ -8,6 +8,7 @@ import { criSuite } from '../harness/cri/suite';
 const protocols = [
   ['', {}],
   [', over gRPC', { cri: { shimProtocol: 'grpc' }, onlyRelease: 1.7 }],
+  [', without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }],
 ] as const;
 for (const [how, settings] of protocols) criSuite(`the life of a pod${how}`, settings, lifeOfPods);
 
@@ -61,7 +62,7 @@ function lifeOfPods(kubelet: () => Kubelet): void {
     });
   });
 
-  test('the end of the pause container is the end of the pod’s readiness, and the pod can be removed', async () => {
+  test('the end of the process that holds the pod is the end of its readiness, and the pod can be removed', async () => {
     const pod = await kubelet().runPod();
     const id = await pod.run();
     const { info } = await pod.podStatus();
@@ -74,7 +75,7 @@ function lifeOfPods(kubelet: () => Kubelet): void {
   siltTest('all containers of a pod have one shim and one sandbox, which end with it', async () => {
     const pod = await kubelet().runPod();
     const { containerd } = kubelet();
-    const ids = [pod.id, await pod.run(), await pod.run()];
+    const ids = [await pod.run(), await pod.run(), await pod.run()];
     const shims = new Set(ids.map((id) => shimPid(containerd, id)));
     expect(shims.size).toBe(1);
     const [shim] = shims;
@@ -91,7 +92,7 @@ function lifeOfPods(kubelet: () => Kubelet): void {
         const name = `killed-${victim}`;
         const pod = await kubelet().runPod({ name });
         const id = await pod.run();
-        const shim = shimPid(containerd, pod.id);
+        const shim = shimPid(containerd, id);
         const pid = victim === 'shim' ? shim : sandboxPid(containerd, pod.id);
         const inits = readFileSync(`/proc/${shim}/task/${shim}/children`, 'latin1').trim().split(' ').map(Number);
         process.kill(pid, 'SIGKILL');

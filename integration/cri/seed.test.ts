@@ -11,7 +11,10 @@ const seed = (kubelet: Kubelet, name: string): string => writeNamedSeed(kubelet.
 
 const read = 'cat /seeded 2>/dev/null || echo nothing';
 
-criSuite('seeds and snapshots in a pod', {}, (kubelet) => {
+criSuite('seeds and snapshots in a pod', {}, seedsInPods);
+criSuite('seeds in a pod without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, seedsInPods);
+
+function seedsInPods(kubelet: () => Kubelet): void {
   siltTest('each container starts from the archive that the pod or its own spec names for it', async () => {
     const annotations = {
       [annotation]: seed(kubelet(), 'all'),
@@ -74,4 +77,4 @@ criSuite('seeds and snapshots in a pod', {}, (kubelet) => {
       expect(await pod.sh(app, 'cat /kept')).toBe('state');
     });
   });
-});
+}
