@@ -1,7 +1,7 @@
 /** Who may say where a container writes to: the operator's file, the command line, and annotations, as far as the operator lets them. */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandLineSuite, containerdSuite, siltTest } from '../harness';
+import { commandLineSuite, containerdSuite, siltTest, tarArchive } from '../harness';
 import { engineUpper } from './overlay';
 
 const PREFIX = 'dev.gvisor.flag.';
@@ -76,5 +76,27 @@ commandLineSuite('flags of the command line for where a container writes to', (h
     ['leave taken away', ['--allow-flag-override=false'], { [`${PREFIX}overlay2`]: 'none' }, { code: 1, stderr: expect.stringMatching(refused('overlay2')) as string }], // prettier-ignore
   ])('%s', async (_what, flags, annotations, expected) => {
     expect(await run(flags, annotations)).toMatchObject(expected);
+  });
+
+  test('--seed=copy makes no layer of a seed, and --seed=share does where the file says copy', async () => {
+    const [archive, layers] = ['seed.tar', 'layers'].map((name) => join(host().directory, name)) as [string, string];
+    writeFileSync(archive, tarArchive([{ name: './seeded', content: 'x' }]));
+    const runWith = async (configured: string, flags: readonly string[]): Promise<number> => {
+      writeFileSync(host().environment['SILT_CONFIG']!, `seed = "${configured}"\nseed-layers = ${JSON.stringify(layers)}\n`); // prettier-ignore
+      const bundle = host().bundle(['cat', '/seeded'], { annotations: { 'dev.gvisor.tar.rootfs.upper': archive } });
+      const output = await host().silt.must([...flags, 'run', '--bundle', bundle, host().newId()]);
+      expect(output).toBe('x');
+      const made = existsSync(layers) ? readdirSync(layers).length : 0;
+      rmSync(layers, { recursive: true, force: true });
+      return made;
+    };
+    const made = [
+      await runWith('share', []),
+      await runWith('share', ['--seed=copy']),
+      await runWith('copy', []),
+      await runWith('copy', ['--seed=share']),
+    ];
+    rmSync(host().environment['SILT_CONFIG']!);
+    expect(made).toEqual([1, 0, 0, 1]);
   });
 });

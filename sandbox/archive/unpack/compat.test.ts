@@ -39,6 +39,9 @@ function gvisorArchive(): Buffer {
     entry({ name: './var/', type: '5', mode: '0000755\0', mtime }),
     entry({ name: './var/file', ...file }, 'data'),
     entry({ name: './var/link', type: '1', linkname: './var/file', ...file }),
+    // After 2242: eleven octal digits do not hold it.
+    goPax('var/PaxHeaders.0/new', [['mtime', '9000000000']]),
+    entry({ name: './var/new', mtime: '00000000000\0', mode: '0000600\0' }),
     goPax('var/PaxHeaders.0/old', [['gid', '3000000'], ['mtime', '-86400'], ['uid', '3000000']]),
     entry({ name: './var/old', mtime: '00000000000\0', mode: '0000600\0' }),
     entry({ name: './var/pipe', type: '6', mode: '0000600\0', mtime }),
@@ -78,11 +81,30 @@ function gvisorArchive(): Buffer {
         '0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000400ffffffff',
     });
     expect(tree['var/\xff']).toMatchObject({ target: '\xfe/target' });
+    expect(tree['var/new']).toMatchObject({ mtime: '9000000000.000000000' });
     expect(tree['var/old']).toMatchObject({ owner: '3000000:3000000', mtime: '-86400.000000000' });
     const out = openSync(join(dir, 'o'), 'w');
     await pack({ runner, upperFd: upper.fd, outFd: out });
     closeSync(out);
     expect(readFileSync(join(dir, 'o')).toString('latin1')).toBe(data.toString('latin1'));
+  });
+
+  test('a snapshot of gVisor loads with siblings in any order, too', async () => {
+    const inOrder = archive(
+      entry({ name: './', type: '5' }),
+      entry({ name: './b/', type: '5' }),
+      entry({ name: './b/z', type: '3', mode: '0000000\0' }),
+      entry({ name: './b/a', type: '1', mode: '0000000\0', linkname: './b/z' }),
+      entry({ name: './a/', type: '5' }),
+      entry({ name: './a/d/', type: '5' }),
+      entry({ name: './a/d/gone', type: '1', mode: '0000000\0', linkname: './b/z' }),
+      entry({ name: './a/c' }, 'c'),
+    );
+    await withFile(inOrder, load);
+    const tree = look(upper.path);
+    expect(Object.keys(tree).sort()).toEqual(['.', 'a', 'a/c', 'a/d', 'a/d/gone', 'b', 'b/a', 'b/z']);
+    expect(tree['a/d/gone']).toMatchObject({ type: 'char', device: '0:0', links: 3 });
+    expect([tree['a']!.xattrs, tree['a/d']!.xattrs]).toEqual([undefined, { 'trusted.overlay.origin': '' }]);
   });
 
   describe('GNU tar', () => {
