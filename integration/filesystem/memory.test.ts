@@ -1,8 +1,8 @@
 /** `--overlay2=root:memory`, the default: its size, and who pays for it; and what the host changes in a volume is seen at once. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { containerdSuite, shimPid, siltTest, tarArchive, type Containerd } from '../harness';
-import { overlayFlags, seedFlags } from './overlay';
+import { engineUpper, overlayFlags, seedFlags, snapshot } from './overlay';
 
 const MIB = 1 << 20;
 
@@ -83,6 +83,24 @@ for (const userns of ['none', 'auto'] as const) {
             'two\nthree\n',
           );
           expect(readFileSync(join(volume, 'file'), 'utf8')).toBe('four\n');
+          await host().remove(id);
+        });
+
+      for (const access of ['exclusive', 'shared'])
+        siltTest(`with file-access=${access} the root under an overlay is the container’s own`, async () => {
+          const id = await host().startContainer(undefined, {
+            flags: ['--annotation', `dev.gvisor.flag.file-access=${access}`],
+          });
+          const upper = await engineUpper(host(), id);
+          await shell(host(), id, 'echo changed > /etc/motd; rm /lower/to-delete; echo new > /root/new');
+          expect(readdirSync(upper)).toEqual([]);
+          // What appears there while it runs is not promised to be seen, and does not come over what it has written.
+          mkdirSync(join(upper, 'root'));
+          writeFileSync(join(upper, 'root/new'), 'of the host\n');
+          expect(await shell(host(), id, 'cat /etc/motd /root/new; ls /lower')).toBe('changed\nnew\nkept\nreplaced\n');
+          expect((await snapshot(host(), id, `own-${access}.tar`)).names).toEqual(
+            ['', 'etc', 'etc/motd', 'lower', 'lower/to-delete', 'root', 'root/new'].sort(),
+          );
           await host().remove(id);
         });
     },
