@@ -21,6 +21,8 @@ test.each([
   ['none', undefined, {}],
   ['runc’s, which say nothing of this', packAny(RuncOptions, { root: '/r' }), {}],
   ['runc’s with SystemdCgroup', packAny(RuncOptions, { systemdCgroup: true }), { cgroupDriver: 'systemd' }],
+  ['runc’s with ShimCgroup', packAny(RuncOptions, { shimCgroup: '/a' }), { shimCgroup: '/a' }],
+  ['a table with that key', runtime(body('ShimCgroup = "/a"')), { shimCgroup: '/a' }],
   ['a table', runtime(body('baseline = "none"')), { baseline: 'none' }],
   ['a table with runc’s key', runtime(body('SystemdCgroup = true')), { cgroupDriver: 'systemd' }],
   ['a table with runc’s key as it is by default', runtime(body('SystemdCgroup = false')), {}],

@@ -5,7 +5,7 @@
 export { readHierarchies, parseHierarchies } from './hierarchies';
 export type { Hierarchies, Hierarchy, HierarchySources, Mode } from './hierarchies';
 export { type CgroupEntry, cgroupEntry, findUnifiedDirectory } from './cgroup';
-export { escapeFreezer, execEntry } from './joining';
+export { escapeFreezer, execEntry, joinExisting } from './joining';
 export { delegateCgroup } from './delegation';
 export type { Cgroup, CgroupDirectory, Unit } from './cgroup';
 export { CGROUP_DRIVERS, locateCgroup, parseCgroupsPath } from './location';

@@ -78,3 +78,18 @@ export function escapeFreezer(cgroup: Cgroup, hierarchies: Hierarchies, pid: num
   const own = hierarchies.list.find((hierarchy) => hierarchy.mountPoint === mountPoint)?.own ?? '/';
   writeControl(path.posix.join(mountPoint, own, 'cgroup.procs'), `${pid}`);
 }
+
+/**
+ * Puts a process into a cgroup that somebody else has made: into the directory of that path in each hierarchy that has one.
+ * @param wanted as containerd's option `ShimCgroup` has it: from the root of the hierarchies
+ * @throws SiltError REQUEST_INVALID when none has it, SYSCALL_FAILED
+ */
+export function joinExisting(hierarchies: Hierarchies, wanted: string, pid: number): void {
+  const places = hierarchies.list.map(({ mountPoint }) => path.posix.join(mountPoint, path.posix.join('/', wanted)));
+  const there = places.filter((place) => existsSync(place));
+  if (there.length === 0) {
+    const message = `ShimCgroup ${wanted}: no hierarchy has such a cgroup (looked for ${places.join(', ')}); make it first, or leave the option out`;
+    throw new SiltError('REQUEST_INVALID', message, { path: wanted });
+  }
+  for (const place of there) writeControl(path.posix.join(place, 'cgroup.procs'), `${pid}`);
+}

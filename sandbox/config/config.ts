@@ -41,6 +41,8 @@ export interface Config {
   readonly shimLingerSeconds: number;
   /** Who makes the cgroups of containers; see {@link CgroupDriver}. */
   readonly cgroupDriver: CgroupDriver;
+  /** Of containerd's options alone: a cgroup that is there, for the sandboxes of pods. They are in silt's own without it. */
+  readonly shimCgroup?: string;
   /** CRIU's executable; the one on PATH without it. */
   readonly criu?: string;
 }

@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import type { Spec } from '../../oci';
+import { joinExisting } from '../cgroup';
 import { podIdRanges } from './id-ranges';
 import { openListed } from './namespace-paths';
 import { openNeighbour, type OpenNeighbour } from './neighbour';
@@ -55,6 +56,12 @@ export async function startPod(workshop: Workshop, { id, spec: given, socket }: 
     // Before the sandbox is there: whoever cleans up after this process has to know of the range.
     state.addPod({ ...record, sandbox: NO_PROCESS });
     const pod = await Pod.start(kernel, plan.sandbox, fds);
+    try {
+      if (config.shimCgroup !== undefined) joinExisting(workshop.host.hierarchies, config.shimCgroup, pod.sandbox.pid);
+    } catch (error) {
+      await pod.close();
+      throw error;
+    }
     state.addPod({ ...record, sandbox: recordProcess(pod.sandbox.pid) });
     return pod;
   } catch (error) {
