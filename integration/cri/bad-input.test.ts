@@ -2,14 +2,18 @@
 import { Client } from 'ttrpc';
 import { taskMethods, taskServiceNames } from '../../proto';
 import { isSilt, shimSocket, siltTest } from '../harness';
+import type { Kubelet } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
-criSuite('bad input to pods', {}, (kubelet) => {
+criSuite('bad input to pods', {}, badInput);
+criSuite('bad input to pods without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, badInput);
+
+function badInput(kubelet: () => Kubelet): void {
   siltTest('a second container with the id of one that runs is refused, and the first one runs on', async () => {
     const { containerd } = kubelet();
     await kubelet().withPod({}, async (pod) => {
       const id = await pod.run();
-      const client = await Client.connect(shimSocket(containerd, pod.id));
+      const client = await Client.connect(shimSocket(containerd, id));
       const create = { service: taskServiceNames[2], method: 'Create', ...taskMethods.Create };
       const request = taskMethods.Create.request.decode(new Uint8Array());
       const again = client.call(create, { ...request, id, bundle: containerd.bundle(id) });
@@ -83,4 +87,4 @@ criSuite('bad input to pods', {}, (kubelet) => {
       await expect(pod.run()).rejects.toThrow();
     });
   });
-});
+}

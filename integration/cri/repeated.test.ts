@@ -1,8 +1,16 @@
 /** CRI calls that come twice or at once: those that CRI calls idempotent are, and the others are refused in words and change nothing. */
 import { isAlive, waitFor } from '../harness';
+import type { Kubelet } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
-criSuite('calls of CRI that come again', {}, (kubelet) => {
+criSuite('calls of CRI that come again', {}, repeatedCalls);
+criSuite(
+  'calls of CRI that come again without a pause container',
+  { cri: { sandboxer: 'shim' }, needs: 2 },
+  repeatedCalls,
+);
+
+function repeatedCalls(kubelet: () => Kubelet): void {
   test('stops of one container that come at once are all answered, however long each of them waits', async () => {
     await kubelet().withPod({}, async (pod) => {
       const deaf = await pod.run(['sh', '-c', "trap '' TERM; touch /deaf; while :; do sleep 0.1; done"]);
@@ -54,7 +62,7 @@ criSuite('calls of CRI that come again', {}, (kubelet) => {
     });
   });
 
-  test('a pod whose pause container is gone is stopped and removed as often as one likes', async () => {
+  test('a pod whose holding process is gone is stopped and removed as often as one likes', async () => {
     const pod = await kubelet().runPod();
     const id = await pod.run();
     process.kill((await pod.podStatus()).info['pid'] as number, 'SIGKILL');
@@ -65,4 +73,4 @@ criSuite('calls of CRI that come again', {}, (kubelet) => {
     await pod.remove();
     await pod.client.call('RemovePodSandbox', { id: pod.id });
   });
-});
+}
