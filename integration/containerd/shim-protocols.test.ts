@@ -26,7 +26,7 @@ const process = (...args: string[]): object => ({
 });
 
 /** The bundle of a container that belongs to a pod, with busybox alone. */
-function makeBundle(host: Containerd, pod: string, sandbox: number): string {
+function makeBundle(host: Containerd, pod: string, sandbox: number, cgroup = pod): string {
   const bundle = mkdtempSync(join(host.directory, 'bundle-'));
   mkdirSync(join(bundle, 'rootfs/bin'), { recursive: true });
   copyFileSync('/bin/busybox', join(bundle, 'rootfs/bin/busybox'));
@@ -48,7 +48,7 @@ function makeBundle(host: Containerd, pod: string, sandbox: number): string {
       },
     ],
     annotations: { 'io.kubernetes.cri.sandbox-id': pod, 'io.kubernetes.cri.container-type': 'container' },
-    linux: { cgroupsPath: `/${host.mark}/${pod}`, namespaces: [{ type: 'mount' }, { type: 'pid' }, ...joined] },
+    linux: { cgroupsPath: `/${host.mark}/${cgroup}`, namespaces: [{ type: 'mount' }, { type: 'pid' }, ...joined] },
   };
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
   return bundle;
@@ -165,6 +165,9 @@ function servicesOver(protocol: ShimProtocol, host: () => Containerd): void {
   });
 
   siltTest('a checkpoint is made, or refused in words where there is no CRIU', async () => {
+    await exec('fills', {}, 'sh', '-c', 'echo saved > /dev/shm/file');
+    await shim.task('Start', { id, execId: 'fills' });
+    await ended('fills', 0);
     const path = join(mkdtempSync(join(host().directory, 'checkpoint-')), 'image');
     const outcome = await shim.task('Checkpoint', { id, path }).then(
       () => 'made',
@@ -174,7 +177,31 @@ function servicesOver(protocol: ShimProtocol, host: () => Containerd): void {
     expect(outcome).toMatch(hasCriu ? /^made$/ : /CRIU/);
     expect(existsSync(join(path, 'checkpoint.json'))).toBe(hasCriu);
     expect(await shim.task('State', { id })).toMatchObject({ status: TaskStatus.RUNNING });
+    if (hasCriu) await goesOn(path);
   });
+
+  /** A container that goes on from it has what was in the pod's shared memory then; for the others that is as it was. */
+  const goesOn = async (checkpoint: string): Promise<void> => {
+    const restored = host().newId();
+    const reads = async (container: string, text: string): Promise<void> => {
+      const request = { id: container, execId: 'compares' };
+      const spec = packSpec('process', process('grep', '-x', text, '/dev/shm/file'));
+      await shim.task('Exec', { ...request, spec });
+      await shim.task('Start', request);
+      expect(await shim.task('Wait', request)).toMatchObject({ exitStatus: 0 });
+      await shim.task('Delete', request);
+    };
+    await exec('changes', {}, 'sh', '-c', 'echo later > /dev/shm/file');
+    await shim.task('Start', { id, execId: 'changes' });
+    await ended('changes', 0);
+    await shim.task('Create', { id: restored, bundle: makeBundle(host(), sandboxId, sandbox, 'restored'), checkpoint });
+    await shim.task('Start', { id: restored });
+    await reads(restored, 'saved');
+    await reads(id, 'later');
+    await shim.task('Kill', { id: restored, signal: 9, all: true });
+    await shim.task('Wait', { id: restored });
+    await shim.task('Delete', { id: restored });
+  };
 
   siltTest('what no service has is not implemented', async () => {
     // sandbox.proto has the messages of UpdateSandbox, and no method that takes them.
