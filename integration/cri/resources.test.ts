@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onMachinesContainerd, peerRelease, testIf } from '../harness';
-import type { TestPod } from '../harness/cri/kubelet';
+import type { Kubelet, TestPod } from '../harness/cri/kubelet';
 import { criSuite } from '../harness/cri/suite';
 
 const v2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
@@ -47,7 +47,10 @@ function usageOf(path: string): { cpu: number; workingSet: number } {
 const processesOf = (path: string): number =>
   Number(read(join('/sys/fs/cgroup', v2 ? '' : 'pids', path, 'pids.current')));
 
-criSuite('resources of a pod', {}, (kubelet) => {
+criSuite('resources of a pod', {}, resourcesOfPods);
+criSuite('resources of a pod without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, resourcesOfPods);
+
+function resourcesOfPods(kubelet: () => Kubelet): void {
   test('containers are in cgroups of their own below the pod’s, with their limits, which can be changed', async () => {
     await kubelet().withPod({}, async (pod) => {
       const limited = await pod.run(['sleep', '1000'], {
@@ -164,4 +167,4 @@ criSuite('resources of a pod', {}, (kubelet) => {
       );
     });
   });
-});
+}
