@@ -44,7 +44,7 @@ static struct silt_unpack_job *job_of(const double *number, const uint8_t *memor
 
 	if (job == NULL)
 		return NULL;
-	job->root = (int)number[JOB_ROOT];
+	job->tree.root = (int)number[JOB_ROOT];
 	job->archive = (int)number[JOB_ARCHIVE];
 	job->memory = memory;
 	job->offset = job->memory_from = (uint64_t)number[JOB_OFFSET];
@@ -110,7 +110,7 @@ napi_value addon_unpack_plain(napi_env env, napi_callback_info info)
 	    !get_array(env, argv[0], napi_float64_array, &numbers, &number_count) || number_count != JOB_LENGTH ||
 	    !get_array(env, argv[1], napi_uint8_array, &memory, &memory_size) ||
 	    !get_array(env, argv[2], napi_uint8_array, &name, &name_size) || !are_numbers(numbers, memory_size) ||
-	    name_size < sizeof job->failure.name)
+	    name_size < sizeof job->tree.failure.name)
 		return throw_argument(env, "expected (job, memory, name)");
 	double *number = numbers;
 	job = job_of(number, memory);
@@ -120,11 +120,11 @@ napi_value addon_unpack_plain(napi_env env, napi_callback_info info)
 	number[JOB_OFFSET] = (double)job->offset;
 	number[JOB_ENTRIES] = (double)job->entries;
 	number[JOB_BYTES] = (double)job->bytes;
-	number[JOB_STEP] = job->failure.step;
-	number[JOB_ERROR] = job->failure.error;
-	number[JOB_FAILED_AT] = (double)job->failure.offset;
-	memcpy(name, job->failure.name, job->failure.length);
-	TRY(napi_create_uint32(env, job->failure.length, &result));
+	number[JOB_STEP] = job->tree.failure.step;
+	number[JOB_ERROR] = job->tree.failure.error;
+	number[JOB_FAILED_AT] = (double)job->tree.failure.offset;
+	memcpy(name, job->tree.failure.name, job->tree.failure.length);
+	TRY(napi_create_uint32(env, job->tree.failure.length, &result));
 	pthread_mutex_destroy(&job->lock);
 	free(job);
 	return result;

@@ -3,13 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #define NAME_LENGTH 255u
@@ -44,21 +41,6 @@ struct turn {
 /* What comes of an entry: its name is made, and its file is open if it has one; or it is one for others; or not all of it has been read. */
 enum outcome { APPLIED, OTHER, CUT };
 
-static int open_inside(int directory, const char *path, uint64_t flags, uint32_t mode)
-{
-	struct open_how how = {
-		.flags = flags | O_CLOEXEC,
-		.mode = mode,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd;
-
-	do
-		fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
-	while (fd < 0 && errno == EINTR);
-	return fd;
-}
-
 /* One component: what tar-header.h has taken apart. */
 struct name {
 	char text[NAME_LENGTH + 1];
@@ -70,40 +52,6 @@ static struct name name_of(struct silt_tar_text base)
 
 	memcpy(name.text, base.bytes, base.length < NAME_LENGTH ? base.length : NAME_LENGTH);
 	return name;
-}
-
-/* Under the lock, unless there is no other thread. Of several failures that of the first entry is kept. */
-static void note_failure(struct silt_unpack_job *job, uint64_t offset, enum silt_unpack_step step, int error,
-			 const struct silt_tar_path *path)
-{
-	struct silt_unpack_failure *failure = &job->failure;
-	uint32_t dotted = path->dotted ? 2 : 0, length = path->directory.length;
-
-	job->stopped = true;
-	if (failure->error != 0 && failure->offset <= offset)
-		return;
-	failure->step = step;
-	failure->error = error;
-	failure->offset = offset;
-	memcpy(failure->name, "./", dotted);
-	memcpy(failure->name + dotted, path->directory.bytes, length);
-	if (length > 0)
-		failure->name[dotted + length++] = '/';
-	memcpy(failure->name + dotted + length, path->base.bytes, path->base.length);
-	failure->length = dotted + length + path->base.length;
-}
-
-/* Owner, mode and time of what is open. The owner first: a new one costs a file its set-uid bit (chown(2)). Returns 0, or the step. */
-static enum silt_unpack_step set_all(int fd, const struct silt_unpack_attributes *attributes)
-{
-	struct timespec time = { .tv_sec = attributes->seconds, .tv_nsec = attributes->nanoseconds };
-	struct timespec times[2] = { time, time };
-
-	if (attributes->has_owner && fchown(fd, attributes->uid, attributes->gid) < 0)
-		return SILT_UNPACK_OWNING;
-	if (attributes->has_mode && fchmod(fd, attributes->mode) < 0)
-		return SILT_UNPACK_SETTING_MODE;
-	return futimens(fd, times) < 0 ? SILT_UNPACK_SETTING_TIME : 0;
 }
 
 static struct silt_unpack_attributes attributes_of(const struct silt_unpack_job *job, const struct silt_tar_entry *entry)
@@ -120,92 +68,6 @@ static struct silt_unpack_attributes attributes_of(const struct silt_unpack_job 
 	};
 }
 
-/* --- Directories. All under the lock. --- */
-
-static void close_directory(struct silt_unpack_job *job, struct silt_unpack_directory *directory)
-{
-	enum silt_unpack_step step = set_all(directory->fd, &directory->attributes);
-
-	if (step != 0) {
-		struct silt_tar_text whole = { directory->path, directory->length }, nothing = { directory->path, 0 };
-		struct silt_tar_path path = { .directory = whole, .base = nothing, .dotted = directory->dotted };
-		note_failure(job, directory->offset, step, errno, &path);
-	}
-	close(directory->fd);
-	directory->used = 0;
-}
-
-/* A place for another directory, if need be that of the one which was not needed for longest. */
-static struct silt_unpack_directory *make_room(struct silt_unpack_job *job)
-{
-	struct silt_unpack_directory *oldest = &job->directories[0];
-
-	for (uint32_t i = 1; i < SILT_UNPACK_DIRECTORIES; i++)
-		if (job->directories[i].used < oldest->used)
-			oldest = &job->directories[i];
-	if (oldest->used != 0)
-		close_directory(job, oldest);
-	return oldest;
-}
-
-static void keep_directory(struct silt_unpack_job *job, int fd, struct silt_tar_text path, uint64_t offset,
-			   struct silt_unpack_attributes attributes, const struct silt_tar_path *spelled)
-{
-	struct silt_unpack_directory *directory = make_room(job);
-
-	directory->fd = fd;
-	directory->used = ++job->uses;
-	directory->offset = offset;
-	directory->attributes = attributes;
-	directory->dotted = spelled->dotted;
-	directory->length = path.length;
-	memcpy(directory->path, path.bytes, path.length);
-	directory->path[path.length] = 0;
-}
-
-/*
- * Opens a directory that was there before, which gets its time back when it is closed. -1 when it is not there, leads through a link,
- * or would hand something on to what is made in it.
- */
-static int adopt_directory(struct silt_unpack_job *job, const struct silt_tar_path *path, uint64_t offset)
-{
-	char text[SILT_TAR_PATH_MAX + 1];
-	struct stat stat;
-	int fd;
-
-	memcpy(text, path->directory.bytes, path->directory.length);
-	text[path->directory.length] = 0;
-	fd = open_inside(job->root, text, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &stat) < 0 || (stat.st_mode & S_ISGID) != 0 ||
-	    fgetxattr(fd, "system.posix_acl_default", NULL, 0) >= 0 || (errno != ENODATA && errno != EOPNOTSUPP)) {
-		close(fd);
-		return -1;
-	}
-	struct silt_unpack_attributes attributes = { .seconds = stat.st_mtim.tv_sec, .nanoseconds = (uint32_t)stat.st_mtim.tv_nsec };
-	keep_directory(job, fd, path->directory, offset, attributes, path);
-	return fd;
-}
-
-/* The directory that a path is in: its fd, which stays open until more than one other was asked for; -1 when it is to be left alone. */
-static int directory_of(struct silt_unpack_job *job, const struct silt_tar_path *path, uint64_t offset)
-{
-	const struct silt_tar_text *text = &path->directory;
-
-	if (text->length == 0)
-		return job->root;
-	for (uint32_t i = 0; i < SILT_UNPACK_DIRECTORIES; i++) {
-		struct silt_unpack_directory *directory = &job->directories[i];
-		if (directory->used == 0 || directory->length != text->length ||
-		    memcmp(directory->path, text->bytes, text->length) != 0)
-			continue;
-		directory->used = ++job->uses;
-		return directory->fd;
-	}
-	return adopt_directory(job, path, offset);
-}
-
 /* --- Names. All under the lock. --- */
 
 static enum outcome make_directory(struct silt_unpack_job *job, const struct silt_tar_entry *entry, int parent, uint64_t offset)
@@ -217,13 +79,13 @@ static enum outcome make_directory(struct silt_unpack_job *job, const struct sil
 
 	if (mkdirat(parent, name.text, 0700) < 0)
 		return OTHER;
-	fd = open_inside(parent, name.text, O_RDONLY | O_DIRECTORY, 0);
+	fd = silt_unpack_open_inside(parent, name.text, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return OTHER;
 	/* The whole path is in one piece. */
 	path.length = (uint32_t)(entry->path.base.bytes - path.bytes) + entry->path.base.length;
 	attributes.has_mode = true;
-	keep_directory(job, fd, path, offset, attributes, &entry->path);
+	silt_unpack_keep_directory(&job->tree, fd, path, offset, attributes, &entry->path);
 	return APPLIED;
 }
 
@@ -248,8 +110,8 @@ static enum outcome make_symlink(struct silt_unpack_job *job, const struct silt_
 static enum outcome make_hardlink(struct silt_unpack_job *job, const struct silt_tar_entry *entry, uint64_t offset)
 {
 	struct name name = name_of(entry->path.base), target = name_of(entry->target.base);
-	int from = directory_of(job, &entry->target, offset);
-	int parent = from < 0 ? -1 : directory_of(job, &entry->path, offset);
+	int from = silt_unpack_directory_of(&job->tree, &entry->target, offset);
+	int parent = from < 0 ? -1 : silt_unpack_directory_of(&job->tree, &entry->path, offset);
 	struct stat stat;
 
 	/* A directory with a link to a whiteout gets a mark, as one with a whiteout does: see unpacker.ts. */
@@ -266,7 +128,7 @@ static enum outcome make_file(struct silt_unpack_job *job, const struct silt_tar
 	file->attributes = attributes_of(job, entry);
 	file->size = entry->size;
 	file->path = entry->path;
-	file->fd = open_inside(parent, name.text, O_WRONLY | O_CREAT | O_EXCL, file->attributes.has_mode ? 0600 : entry->mode);
+	file->fd = silt_unpack_open_inside(parent, name.text, O_WRONLY | O_CREAT | O_EXCL, file->attributes.has_mode ? 0600 : entry->mode);
 	return file->fd < 0 ? OTHER : APPLIED;
 }
 
@@ -313,7 +175,7 @@ static enum outcome apply(struct silt_unpack_job *job, struct turn *turn, const 
 		return is_small ? CUT : OTHER;
 	if (entry->type == SILT_TAR_HARDLINK)
 		return make_hardlink(job, entry, job->offset);
-	parent = directory_of(job, &entry->path, job->offset);
+	parent = silt_unpack_directory_of(&job->tree, &entry->path, job->offset);
 	if (parent < 0)
 		return OTHER;
 	if (entry->type == SILT_TAR_DIRECTORY)
@@ -330,6 +192,11 @@ static enum outcome apply(struct silt_unpack_job *job, struct turn *turn, const 
 	return outcome;
 }
 
+static bool is_stopped(const struct silt_unpack_job *job)
+{
+	return job->stopped || job->tree.failure.error != 0;
+}
+
 /* Under the lock: makes the next names, and opens the files among them. */
 static void take_turn(struct silt_unpack_job *job, struct turn *turn)
 {
@@ -337,7 +204,7 @@ static void take_turn(struct silt_unpack_job *job, struct turn *turn)
 	uint64_t start = job->offset, held = 0;
 
 	turn->count = 0;
-	while (job->offset < job->end && !job->stopped && turn->count < FILES_AT_ONCE && held < BYTES_AT_ONCE) {
+	while (job->offset < job->end && !is_stopped(job) && turn->count < FILES_AT_ONCE && held < BYTES_AT_ONCE) {
 		uint64_t at = job->offset - start;
 		uint32_t left = at < piece.length ? piece.length - (uint32_t)at : 0;
 		const struct silt_tar_entry *entry = &turn->entries[turn->count];
@@ -387,11 +254,11 @@ static void fill_files(struct silt_unpack_job *job, const struct turn *turn)
 		const struct file *file = &turn->files[i];
 		enum silt_unpack_step step = write_contents(job, file);
 		if (step == 0)
-			step = set_all(file->fd, &file->attributes);
+			step = silt_unpack_set_all(file->fd, &file->attributes);
 		if (step != 0) {
 			int error = errno;
 			pthread_mutex_lock(&job->lock);
-			note_failure(job, file->offset, step, error, &file->path);
+			silt_unpack_note_failure(&job->tree, file->offset, step, error, &file->path);
 			pthread_mutex_unlock(&job->lock);
 		}
 		close(file->fd);
@@ -407,7 +274,7 @@ void silt_unpack_work(struct silt_unpack_job *job)
 	while (!is_over) {
 		turn->buffer = buffer;
 		pthread_mutex_lock(&job->lock);
-		is_over = job->stopped || job->offset >= job->end;
+		is_over = is_stopped(job) || job->offset >= job->end;
 		if (!is_over)
 			take_turn(job, turn);
 		pthread_mutex_unlock(&job->lock);
@@ -420,7 +287,5 @@ void silt_unpack_work(struct silt_unpack_job *job)
 
 void silt_unpack_end(struct silt_unpack_job *job)
 {
-	for (uint32_t i = 0; i < SILT_UNPACK_DIRECTORIES; i++)
-		if (job->directories[i].used != 0)
-			close_directory(job, &job->directories[i]);
+	silt_unpack_close_directories(&job->tree);
 }

@@ -9,55 +9,16 @@
 #ifndef SILT_UNPACK_PLAIN_H
 #define SILT_UNPACK_PLAIN_H
 
-#include "tar-header.h"
+#include "unpack-directories.h"
 
 #include <pthread.h>
-#include <sys/types.h>
 
-/* Directories that are kept open: each has its mode and its time set when it is closed. */
-#define SILT_UNPACK_DIRECTORIES 64
 /* Of contents up to this size many are written together; larger ones are moved from the archive. */
 #define SILT_UNPACK_SMALL (64u << 10)
 /* How much of the archive is read at first, and behind something large, whose neighbour may be large, too. */
 #define SILT_UNPACK_READ_LEAST (32u << 10)
 
-/* What was being done when an entry failed; TypeScript has the phrases (sandbox/archive/unpack/plain.ts). */
-enum silt_unpack_step {
-	SILT_UNPACK_WRITING = 1,
-	SILT_UNPACK_OWNING,
-	SILT_UNPACK_SETTING_MODE,
-	SILT_UNPACK_SETTING_TIME,
-};
-
-/* What is to be set of a file or directory, besides what it was made with. */
-struct silt_unpack_attributes {
-	bool has_owner, has_mode;
-	uint32_t mode, uid, gid;
-	int64_t seconds;
-	uint32_t nanoseconds;
-};
-
-struct silt_unpack_directory {
-	int fd;
-	uint64_t used; /* when; 0 for a place that is free */
-	uint64_t offset; /* of the entry that it was opened for */
-	struct silt_unpack_attributes attributes;
-	uint32_t length;
-	bool dotted; /* as in struct silt_tar_path */
-	uint8_t path[SILT_TAR_PATH_MAX + 1];
-};
-
-struct silt_unpack_failure {
-	enum silt_unpack_step step;
-	int error; /* 0 for none */
-	uint64_t offset; /* of the entry's first header */
-	uint32_t length;
-	/* As the archive has it, a directory's always with a slash. */
-	uint8_t name[SILT_TAR_PATH_MAX + 4];
-};
-
 struct silt_unpack_job {
-	int root; /* fd of the directory that paths are below of */
 	/* The archive: a file of this size, or, if `archive` is -1, bytes from `offset` up to `size` that are in memory. */
 	int archive;
 	const uint8_t *memory;
@@ -77,9 +38,7 @@ struct silt_unpack_job {
 	uint64_t entries, bytes; /* that were applied */
 	bool stopped;
 	uint32_t read_size; /* SILT_UNPACK_READ_LEAST at first */
-	uint64_t uses;
-	struct silt_unpack_directory directories[SILT_UNPACK_DIRECTORIES];
-	struct silt_unpack_failure failure; /* of the first entry that failed */
+	struct silt_unpack_tree tree; /* its root and nothing else at first */
 };
 
 /* Works on the job until there is nothing left to do in it. Any number of threads. */

@@ -194,7 +194,7 @@ static bool applies_well(const uint8_t *bytes, uint32_t length, int root)
 		memory = malloc(length);
 		memcpy(memory, bytes, length);
 	}
-	job->root = root;
+	job->tree.root = root;
 	job->archive = archive;
 	job->memory = memory;
 	/* Of a file it may be too large: it can become shorter. */
@@ -213,7 +213,7 @@ static bool applies_well(const uint8_t *bytes, uint32_t length, int root)
 	pthread_join(thread, NULL);
 	silt_unpack_end(job);
 	bool good = job->offset % 512 == 0 && job->offset <= (uint64_t)length + 200000 && job->entries <= job->entries_left &&
-		    job->bytes <= job->bytes_left && job->failure.length < sizeof job->failure.name;
+		    job->bytes <= job->bytes_left && job->tree.failure.length < sizeof job->tree.failure.name;
 	pthread_mutex_destroy(&job->lock);
 	free(job);
 	free(memory);
