@@ -15,15 +15,15 @@ import { failed, pread, sendfileOnce, waitWritable } from '../io/calls';
 export type OutputRunner = SyscallRunner & Pick<NativeAddon, 'startWriting' | 'finishWriting'>;
 
 /** Waking the other thread takes as long as reading dozens of files. */
-const BUFFER = 1 << 20;
+const BUFFER = 512 << 10;
 /** Files that are sent with one buffer; each is open until then. */
 const FILES = 250;
 /** Contents up to this size go through a buffer. */
-export const LARGEST_BUFFERED = 64 << 10;
+export const LARGEST_BUFFERED = 32 << 10;
 /** Files up to this size are sent between two parts of a buffer. */
 export const LARGEST_SENT = 64 << 20;
 /** So much is sent with one buffer, if it is not one file: with more of it one thread would wait for the other. */
-const SENT_AT_ONCE = 8 << 20;
+const SENT_AT_ONCE = 2 << 20;
 /** How much one call moves, so that the process is not deaf for long. */
 const PIECE = 4 << 20;
 const COPY = 256 << 10;
