@@ -25,7 +25,7 @@ import { parse } from 'protobufjs';
 import { type GivenPod, PodIntake } from '../shim/pod-intake';
 import { socketPath } from '../shim/socket-address';
 import { listenAt } from '../shim/testing/listen';
-import { C, Kernel, ProgramBuilder, sendMessage, unixAddress } from '../syscall';
+import { C, Kernel, ProgramBuilder, receivedFds, receiveMessage, sendMessage, unixAddress } from '../syscall';
 import { loadNative, nativeDirectory } from './index';
 
 const kernel = new Kernel(loadNative(), -1);
@@ -366,19 +366,23 @@ describe('start', () => {
     const path = serverSocket();
     rmSync(path);
     const listener = listenAt(kernel, path, C.SOCK_SEQPACKET);
-    const held: number[] = [];
-    const intake = new PodIntake(kernel, path, listener, ({ listenFd }) => held.push(listenFd) > 0);
-    // Greeted by now, but this process does not come to the pod for longer than a greeting may take.
     const output = outputOf(spawn(front, [...flagsFor('web'), 'start'], { cwd: bundle, env: environment, stdio }));
-    const busyUntil = performance.now() + 6000;
-    await until('the greeting', () => existsSync(pathFor('web')));
-    await sleep(200);
-    while (performance.now() < busyUntil) spawnSync('sleep', ['1']);
+    const p = new ProgramBuilder();
+    p.step('greeting the front');
+    const caller = p.slot('front');
+    p.call('accept4', [listener, 0, 0, C.SOCK_CLOEXEC], { out: caller });
+    sendMessage(p, caller, p.bytes(Buffer.from('r')), []);
+    const connection = kernel.run(p.build()).get(caller);
+    // Longer than a greeting may take.
+    await sleep(6000);
+    const q = new ProgramBuilder();
+    q.step('taking the pod');
+    const received = receiveMessage(q, connection, 4096, 1, 'pod');
+    sendMessage(q, connection, q.bytes(Buffer.from('k')), []);
+    const result = kernel.run(q.build());
     expect(await output).toBe(`unix://${pathFor('web')}`);
-    expect(held).toHaveLength(1);
     expect(serverPids()).toHaveLength(1);
-    closeSync(held[0]!);
-    intake.close();
+    for (const fd of [connection, listener, ...receivedFds(result.image, received)]) closeSync(fd);
   }, 30_000);
 
   test('says why a server refuses the pod, and leaves nothing', async () => {

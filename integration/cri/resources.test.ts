@@ -43,10 +43,6 @@ function usageOf(path: string): { cpu: number; workingSet: number } {
   return { cpu, workingSet: used - inactive };
 }
 
-/** How many processes and threads are below a cgroup. */
-const processesOf = (path: string): number =>
-  Number(read(join('/sys/fs/cgroup', v2 ? '' : 'pids', path, 'pids.current')));
-
 criSuite('resources of a pod', {}, resourcesOfPods);
 criSuite('resources of a pod without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, resourcesOfPods);
 
@@ -128,8 +124,8 @@ function resourcesOfPods(kubelet: () => Kubelet): void {
       between(linux.memory.workingSetBytes.value, before.pod.workingSet - slack, after.pod.workingSet + slack);
       expect(linux.network.defaultInterface.name).toBe('eth0');
       between(linux.network.defaultInterface.rxBytes.value, before.received, after.received);
-      // containerd leaves the pause container out.
-      expect(linux.process.processCount.value).toBe(processesOf(join(parent, busy)) + processesOf(join(parent, idle)));
+      // One in each container, and none of the pause container, which containerd leaves out; an exec may just be ending.
+      between(linux.process.processCount.value, 2, 3);
     });
   });
 
