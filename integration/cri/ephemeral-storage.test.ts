@@ -43,7 +43,8 @@ criSuite('ephemeral storage of a container', { cri: { statsSeconds: 1 }, onlyPee
         }
         // It is in memory; what is on the disk stays as little, however often containerd looks.
         const other = await pod.run(['sleep', '1000']);
-        await waitFor('containerd to have looked again', async () => (await writableLayer(pod, other)) !== undefined);
+        const looked = async (): Promise<boolean> => (await writableLayer(pod, other)) !== undefined;
+        await waitFor('containerd to have looked again', looked, { timeoutMs: 60_000 });
         expect(await writableLayer(pod, id)).toBeLessThan(5 * MIB);
       });
     });
