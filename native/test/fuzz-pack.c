@@ -183,7 +183,7 @@ static bool packs_well(uint64_t *state, int root)
 	};
 	/* Where there are too many names for the room there is nothing to do. */
 	bool good = true, ended = silt_read_names(root, &walk.names) != 0;
-	uint32_t own = walk.names.places_used;
+	uint32_t own_places = walk.names.places_used, own_bytes = walk.names.bytes_used;
 
 	levels[0] = (struct silt_pack_level){ .fd = root, .end = walk.names.places_used, .prefix = 2 };
 	while (good && !ended) {
@@ -200,7 +200,7 @@ static bool packs_well(uint64_t *state, int root)
 		if (end == SILT_PACK_OTHER)
 			levels[walk.depth].next++;
 		ended = end == SILT_PACK_ALL;
-		good = good && (!ended || (walk.depth == 0 && walk.names.places_used == own));
+		good = good && (!ended || (walk.depth == 0 && walk.names.places_used == own_places && walk.names.bytes_used == own_bytes));
 	}
 	for (; walk.depth > 0; walk.depth--)
 		close(levels[walk.depth].fd);
