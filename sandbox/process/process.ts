@@ -75,10 +75,10 @@ function exitStatus(kernel: Kernel, pidfd: number, lifetime: Lifetime): ExitStat
   }
 }
 
-/** Reaps a process when it has ended, and closes its pidfd, without keeping this process from ending before. */
+/** Reaps a process when it has ended, unless somebody has, and closes its pidfd, without keeping this process from ending before. */
 export function reapLater(kernel: Kernel, pidfd: number): void {
   const watch = kernel.watch(pidfd, READABLE, () => {
-    if (kernel.reap(pidfd) === undefined) return;
+    if (exitStatus(kernel, pidfd, 'with-caller') === undefined) return;
     watch.close();
     closeSync(pidfd);
   });

@@ -164,6 +164,29 @@ describe('a failure', () => {
     expect(groupOf(started.pid)).toBe(false);
   });
 
+  test('is the end of its group by somebody else, who reaps it before this is told', async () => {
+    const started = start((p) => {
+      const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
+        p.call('setpgid', [0, 0]);
+        wait(p);
+      });
+      say(p, 'process', [p.keep(child.pidfd, 'child')]);
+      wait(p);
+    });
+    let child: Process | undefined;
+    const onReport = ({ fds }: Report): boolean => {
+      child = new Process(kernel, pidOf(fds[0]!), fds[0]!);
+      kernel.endGroup(started.pid);
+      return true;
+    };
+    const outcome = awaitReports(kernel, started, ['process', 'built'], { what: 'starting the test', onReport });
+    // It holds the socket, so that the starter's end is seen first.
+    const end = setTimeout(() => void kernel.signal(child!.fd, C.SIGKILL), 200);
+    expect(await refusalOf(outcome)).toMatchObject({ code: 'INTERNAL' });
+    clearTimeout(end);
+    await child!.exited;
+  });
+
   test('aborts what is outside of the program’s group, also what is only heard of afterwards', async () => {
     const [markRead, markWrite] = kernel.pipe();
     const started = start(

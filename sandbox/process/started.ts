@@ -40,7 +40,7 @@ export async function awaitReports<Name extends string>(
   const watch = kernel.watch(started.pidfd, READABLE, () => {
     watch.close();
     // With the last of them the socket closes, which is what is waited for below.
-    if (kernel.peek(started.pidfd)?.signaled) killAll();
+    if (wasKilled(kernel, started.pidfd)) killAll();
   });
   try {
     while (expected.some((name) => got[name] === undefined)) {
@@ -68,6 +68,15 @@ export async function awaitReports<Name extends string>(
     kernel.reapGroup(started.pid, true);
     release?.();
     closeSync(started.pidfd);
+  }
+}
+
+/** Whether a starter has ended by a signal. One that is not to be found has been reaped by who killed its group (Kernel.endGroup). */
+function wasKilled(kernel: Kernel, pidfd: number): boolean {
+  try {
+    return kernel.peek(pidfd)?.signaled ?? false;
+  } catch {
+    return false;
   }
 }
 
