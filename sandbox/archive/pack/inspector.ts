@@ -118,7 +118,7 @@ export class Inspector {
 
   /** Only what it is: for names whose type the filesystem's listing does not tell. @returns DT_*; unknown when it is gone. */
   typeOf(dir: number, name: ByteString): number {
-    const batch = this.#batch;
+    const batch = this.#values;
     batch.clear();
     const at = allocStatx(batch);
     const result = batch.newSlot();
@@ -127,6 +127,11 @@ export class Inspector {
     this.#run(batch);
     // DT_* are the type bits of a mode, moved down.
     return failed(batch.slot(result)) ? DT.unknown : readStatx(batch.image, at).mode >> 12;
+  }
+
+  /** Is what was found by the last inspection, and could not be looked at, of its type still? */
+  isStill({ name, type }: Inspected): boolean {
+    return this.typeOf(this.#dir, name) === type;
   }
 
   /** The directory itself, by its own fd, which stays the caller's. */

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadNative } from '../../../native';
+import { C } from '../../../syscall';
 import type { OnWarning } from '../entry';
 import { withFile } from '../testing/archive-file';
 import { bsdtarTest, withoutBsdtar } from '../testing/bsdtar';
@@ -560,6 +561,42 @@ describe('headers', () => {
       'changed: ./g/: it went away while it was read; it is left out',
     ]);
     expect(list(data)).toHaveLength(100);
+  });
+
+  test('what becomes something else while it is read is left out with a warning, also what cannot be opened then', async () => {
+    const kinds: Record<string, (path: string) => void> = {
+      whiteout: (path) => makeNode(path, 'S_IFCHR'),
+      fifo: (path) => makeNode(path, 'S_IFIFO'),
+      directory: (path) => mkdirSync(path),
+    };
+    const from: Record<string, (path: string) => void> = {
+      file: (path) => writeFileSync(path, ''),
+      link: (path) => symlinkSync('target', path),
+    };
+    // As the uppers of containers are mounted.
+    for (const attributes of [0, C.MOUNT_ATTR_NODEV])
+      for (const make of Object.values(from))
+        for (const replace of Object.values(kinds)) {
+          const changing = makeTmpfs({}, attributes);
+          const path = `${changing.path}/f`;
+          make(path);
+          writeFileSync(`${changing.path}/g`, '');
+          const replacing: PackOptions['runner'] = {
+            ...plainRunner,
+            readNames: (...given) => {
+              const errno = runner.readNames(...given);
+              unlinkSync(path);
+              replace(path);
+              return errno;
+            },
+          };
+          warnings.length = 0;
+          expect(list(await packed(changing, { runner: replacing }))).toHaveLength(2);
+          expect(warnings).toEqual([
+            expect.stringMatching(/^changed: \.\/f: it (became something else|went away) while/),
+          ]);
+          changing.close();
+        }
   });
 
   test('a full filesystem is NO_SPACE, a closed pipe an error, and no fd stays open', async () => {

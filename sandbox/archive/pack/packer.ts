@@ -52,6 +52,8 @@ const TYPE_OF: ReadonlyMap<number, OutEntry['type']> = new Map([
 ]);
 /** Of two directories, one laid over the other, so many names are looked through for those of one side. */
 const NAMES_AT_ONCE = 1024;
+/** What opening a name says of one that is gone, or became a link or a socket. */
+const GONE: readonly string[] = ['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'];
 /** Longest time without a look at what else there is to do. */
 const BREATH_MS = 20;
 
@@ -259,7 +261,7 @@ export class Packer {
     if (!this.#isThere(name, found)) return undefined;
     const type = TYPE_OF.get(found.stat.mode >> 12);
     if (type === undefined || found.stat.mode >> 12 !== found.type) {
-      this.#changed(name, 'it became something else while it was read; it is left out');
+      this.#becameAnother(name);
       return undefined;
     }
     if (type === '3' && found.stat.major === 0 && found.stat.minor === 0) {
@@ -329,16 +331,22 @@ export class Packer {
   }
 
   /** In a container that runs on, files come and go. @throws SiltError when it is something else. */
-  #isThere(name: ByteString, { errno }: Inspected): boolean {
+  #isThere(name: ByteString, found: Inspected): boolean {
+    const { errno, type } = found;
     if (errno === undefined) return true;
     if (errno === 'EXDEV') {
       this.#warn('mount-skipped', name, 'something is mounted there; it is left out');
       return false;
     }
-    if (errno !== 'ENOENT' && errno !== 'ELOOP' && errno !== 'ENOTDIR' && errno !== 'ENXIO')
-      throw readFailure(name, errno);
-    this.#changed(name, 'it went away while it was read; it is left out');
+    if (GONE.includes(errno)) this.#changed(name, 'it went away while it was read; it is left out');
+    // What became a whiteout, or another device, cannot be opened on a mount without devices (EACCES), and only links can be read as links.
+    else if ((errno === 'EINVAL' && type === DT.symlink) || !this.#inspector.isStill(found)) this.#becameAnother(name);
+    else throw readFailure(name, errno);
     return false;
+  }
+
+  #becameAnother(name: ByteString): void {
+    this.#changed(name, 'it became something else while it was read; it is left out');
   }
 
   #changed(name: ByteString, message: string): void {

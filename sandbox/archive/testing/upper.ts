@@ -17,8 +17,8 @@ export interface Upper {
   close(): void;
 }
 
-/** An empty tmpfs that is mounted nowhere and is gone with its fd. */
-export function makeTmpfs(options: Readonly<Record<string, string>> = {}): Upper {
+/** An empty tmpfs that is mounted nowhere and is gone with its fd. @param attributes of its mount, MOUNT_ATTR_* */
+export function makeTmpfs(options: Readonly<Record<string, string>> = {}, attributes = 0): Upper {
   const p = new ProgramBuilder();
   const context = p.slot('context');
   const fd = p.slot('fd');
@@ -27,7 +27,7 @@ export function makeTmpfs(options: Readonly<Record<string, string>> = {}): Upper
     p.call('fsconfig', [context, C.FSCONFIG_SET_STRING, p.string(key), p.string(value), 0]);
   }
   p.call('fsconfig', [context, C.FSCONFIG_CMD_CREATE, 0, 0, 0]);
-  p.call('fsmount', [context, 1, 0], { out: fd });
+  p.call('fsmount', [context, 1, attributes], { out: fd });
   p.call('close', [context]);
   const mounted = run(p).slots[fd.index]!;
   return { fd: mounted, path: `/proc/${process.pid}/fd/${mounted}`, close: () => closeSync(mounted) };
