@@ -3,7 +3,7 @@ import type { Cgroup } from '../cgroup';
 import type { CpuView } from '../cpuid';
 import type { LaunchPlan } from '../programs/launch';
 import type { Lifetime, Process } from '../process/process';
-import type { AllowedDevice } from '../seed/unpacker';
+import type { AllowedDevice } from '../seed/unpacker-requests';
 import type { CheckpointImage } from './image';
 
 export interface RestoreRequest {

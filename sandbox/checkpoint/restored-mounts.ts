@@ -5,7 +5,7 @@ import { type FilesystemStep, makeFilesystem, openTerminal, type RootPlan } from
 import { C, ProgramBuilder } from '../../syscall';
 import type { Pod } from '../pod/pod';
 import { openSeed, seedUpper } from '../seed/seed';
-import type { AllowedDevice } from '../seed/unpacker';
+import type { AllowedDevice } from '../seed/unpacker-requests';
 import type { Workshop } from '../workshop';
 import { type InheritedFile, openDeleted } from './deleted';
 import { terminalsOf } from '../checkpoint-image/manifest';

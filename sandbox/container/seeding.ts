@@ -8,7 +8,7 @@ import { lastingIdentity, release, takeOverRoot, type UsedLayer, useLayer } from
 import type { Pod } from '../pod/pod';
 import { openSeed, seedUpper } from '../seed/seed';
 import { recordProcess } from '../state/state';
-import type { AllowedDevice } from '../seed/unpacker';
+import type { AllowedDevice } from '../seed/unpacker-requests';
 import type { Workshop } from '../workshop';
 
 /** The archive that a container starts from, and how: from a layer that it shares with others, or from a copy in its upper. */

@@ -5,7 +5,8 @@ import { C, type Kernel, ProgramBuilder } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
 import { readMark, writeMark } from './mark';
 import { makeSmall } from './small';
-import { type AllowedDevice, runUnpacker } from './unpacker';
+import { runUnpacker } from './unpacker';
+import type { AllowedDevice } from './unpacker-requests';
 import type { Workshop } from '../workshop';
 
 export interface SeedRequest {

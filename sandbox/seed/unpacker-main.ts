@@ -9,7 +9,7 @@ import { Kernel, ProgramBuilder, receiveMessage, sendMessage } from '../../sysca
 import { type PrivilegedRequest, unpack } from '../archive';
 import { confineNode } from './confined-node';
 import { UNPACKER, UNPACKER_CAPABILITIES } from '../programs/unpack';
-import type { AllowedDevice } from './unpacker';
+import type { AllowedDevice } from './unpacker-requests';
 import { unpackerFilter } from './unpacker-filter';
 import { errorReport } from './unpacker-report';
 

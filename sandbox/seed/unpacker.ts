@@ -1,16 +1,17 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SiltError, type ErrorCode, errorTable, type ErrorDetails } from '../../errors';
-import { type IdMaps, toHost } from '../../gofer';
+import type { IdMaps } from '../../gofer';
 import { nativeDirectory } from '../../native';
 import { C, type Kernel, type Report, type Started } from '../../syscall';
 import type { CgroupEntry } from '../cgroup';
 import { SHORT_RUN_FLAGS } from '../archive/short-run';
-import { performPrivileged, type PrivilegedRequest } from '../archive/unpack/privileged';
+import { performPrivileged } from '../archive/unpack/privileged';
 import { Process, pidOf } from '../process/process';
 import { watchProgress } from '../progress';
 import { UNPACK_FDS, unpackProgram } from '../programs/unpack';
 import { awaitReports } from '../process/started';
+import { type AllowedDevice, parseRequest, type UnpackerRights } from './unpacker-requests';
 import type { UnpackerOrders, UnpackerResult } from './unpacker-main';
 import type { Workshop } from '../workshop';
 
@@ -32,12 +33,6 @@ export interface UnpackRequest {
   readonly merged?: boolean;
   /** How many processes of the unpacker's cgroup the OOM killer has killed, see oomKills. */
   readonly oomKills: () => bigint;
-}
-
-export interface AllowedDevice {
-  readonly type: 'char' | 'block';
-  readonly major: number;
-  readonly minor: number;
 }
 
 /** Of an entry there are objects until a later batch has run: with as much room for young ones as this, hardly any becomes an old one. */
@@ -87,7 +82,7 @@ export async function runUnpacker(
     const total = fstatSync(archive).size;
     return await follow(kernel, started, {
       mount: mountOf(directory),
-      idMaps,
+      rights: { idMaps, devices: request.devices },
       ranOutOfMemory: () => request.oomKills() > before,
       watch: ({ pid }) => watchProgress(onProgress, () => ({ done: bytesRead(pid), total })),
     });
@@ -109,8 +104,7 @@ function bytesRead(pid: number): number {
 interface Following {
   /** See {@link mountOf}. */
   readonly mount: string;
-  /** The ids that the unpacker's are. */
-  readonly idMaps: IdMaps;
+  readonly rights: UnpackerRights;
   readonly ranOutOfMemory: () => boolean;
   /** Begins to watch how far the unpacker is; returns what ends that. */
   readonly watch: (unpacker: Process) => () => void;
@@ -120,7 +114,7 @@ interface Following {
 async function follow(
   kernel: Kernel,
   started: Started,
-  { mount, idMaps, ranOutOfMemory, watch }: Following,
+  { mount, rights, ranOutOfMemory, watch }: Following,
 ): Promise<UnpackerResult> {
   let unpacker: Process | undefined;
   const abort = (): void => {
@@ -147,7 +141,7 @@ async function follow(
       }
       if (report.name === 'done') return resultFrom(report.text);
       if (report.name === 'error') throw errorFrom(report.text);
-      answer(kernel, started, report, { mount, idMaps });
+      answer(kernel, started, report, { mount, rights });
     }
   } finally {
     stopWatching();
@@ -162,31 +156,20 @@ function answer(
   kernel: Kernel,
   started: Started,
   report: Report,
-  { mount, idMaps }: Pick<Following, 'mount' | 'idMaps'>,
+  { mount, rights }: Pick<Following, 'mount' | 'rights'>,
 ): void {
   const [dirFd] = report.fds;
   try {
     if (dirFd === undefined || mountOf(dirFd) !== mount || !fstatSync(dirFd).isDirectory()) {
       throw new SiltError('INTERNAL', 'the unpacker asked for a change outside of its directory');
     }
-    performPrivileged(kernel.runner, { ...parseRequest(report, idMaps), dirFd } as PrivilegedRequest);
+    performPrivileged(kernel.runner, { ...parseRequest(report, rights), dirFd });
     started.reports.send('ok');
   } catch (error) {
     started.reports.send(`failed ${(error as Error).message}`);
   } finally {
     report.fds.forEach((fd) => closeSync(fd));
   }
-}
-
-function parseRequest({ name, text }: Report, { uids, gids }: IdMaps): object {
-  if (name === 'opaque' || name === 'whiteouts') return { kind: name };
-  if (name !== 'device') throw new SiltError('INTERNAL', `the unpacker asked for ${name}`);
-  const request = JSON.parse(text) as { name: string; uid: number; gid: number };
-  const [uid, gid] = [toHost(uids, request.uid), toHost(gids, request.gid)];
-  // What a chown(2) of the unpacker's own would have said.
-  if (uid === undefined || gid === undefined)
-    throw new SiltError('SYSCALL_FAILED', 'setting its owner: EINVAL', { errno: 'EINVAL' });
-  return { ...request, uid, gid, kind: 'device', name: Buffer.from(request.name, 'base64') };
 }
 
 /** As {@link errorFrom}: whatever it says is made to be of the right types. */
