@@ -68,6 +68,10 @@ export class NameStack {
     return new Listing(this, mark, length);
   }
 
+  empty(): Listing {
+    return this.listing({ bytes: this.#used[BYTES]!, places: this.#used[PLACES]! }, 0);
+  }
+
   /** Reads a directory from its beginning. @returns the errno when that fails. */
   read(fd: number): Listing | string {
     const mark: Mark = { bytes: this.#used[BYTES]!, places: this.#used[PLACES]! };

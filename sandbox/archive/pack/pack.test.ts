@@ -599,6 +599,23 @@ describe('headers', () => {
         }
   });
 
+  test('a directory that is removed when it is open already is an empty one, with a warning', async () => {
+    mkdirSync(at('d/e'), { recursive: true });
+    writeFileSync(at('z'), '');
+    let directories = 0;
+    const removing: PackOptions['runner'] = {
+      ...plainRunner,
+      packPlain: leaveAll,
+      readNames: (...given) => {
+        directories++;
+        if (directories === 3) rmSync(at('d'), { recursive: true });
+        return runner.readNames(...given);
+      },
+    };
+    expect(list(await packed(upper, { runner: removing }))).toEqual(['./', './d/', './d/e/', './z']);
+    expect(warnings).toEqual(['changed: ./d/e/: it went away while it was read; it is written as an empty directory']);
+  });
+
   test('a full filesystem is NO_SPACE, a closed pipe an error, and no fd stays open', async () => {
     makeEverything();
     unlinkSync(at('sparse'));

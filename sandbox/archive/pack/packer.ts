@@ -247,6 +247,11 @@ export class Packer {
 
   #list(name: ByteString, { fd }: { fd: number }): Listing {
     const listing = this.#names.read(fd);
+    // Removed since it was opened: then there was nothing in it.
+    if (listing === 'ENOENT') {
+      this.#changed(name, 'it went away while it was read; it is written as an empty directory');
+      return this.#names.empty();
+    }
     if (typeof listing === 'string') throw readFailure(name, listing);
     return listing;
   }
