@@ -58,6 +58,9 @@ const STATX_ROOM = 256;
 const FRAME = NAME_ROOM + STATX_ROOM + NAMES;
 /** Results: of opening it or reading the link, of statx, of listing its attributes. */
 const RESULTS = 3;
+/** How files are opened. Without O_NONBLOCK one that became a fifo would hang the opening. */
+const FILE = C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY;
+const DIRECTORY = C.O_RDONLY | C.O_DIRECTORY;
 export class Inspector {
   readonly #batch: Batch;
   readonly #values: Batch;
@@ -79,9 +82,8 @@ export class Inspector {
     this.#here = here;
     this.#batch = new Batch(runner, { imageSize: 512 << 10, maxCalls: 512 });
     this.#values = new Batch(runner, { imageSize: 1 << 20, maxCalls: 512 });
-    // Without O_NONBLOCK a file that became a fifo would hang the opening.
-    this.#openFile = allocHow(this.#batch, C.O_RDONLY | C.O_NONBLOCK | C.O_NOCTTY, 0, C.RESOLVE_NO_XDEV);
-    this.#openDirectory = allocHow(this.#batch, C.O_RDONLY | C.O_DIRECTORY, 0, C.RESOLVE_NO_XDEV);
+    this.#openFile = allocHow(this.#batch, FILE, 0, C.RESOLVE_NO_XDEV);
+    this.#openDirectory = allocHow(this.#batch, DIRECTORY, 0, C.RESOLVE_NO_XDEV);
     this.#itself = this.#batch.string('');
     this.#frames = this.#batch.space(FRAME * AT_ONCE);
     for (let i = 0; i < RESULTS * AT_ONCE; i++) this.#batch.newSlot();
@@ -129,9 +131,19 @@ export class Inspector {
     return failed(batch.slot(result)) ? DT.unknown : readStatx(batch.image, at).mode >> 12;
   }
 
-  /** Is what was found by the last inspection, and could not be looked at, of its type still? */
+  /** Is what the last inspection could not look at still of its type, and still not to be opened? */
   isStill({ name, type }: Inspected): boolean {
-    return this.typeOf(this.#dir, name) === type;
+    if (this.typeOf(this.#dir, name) !== type) return false;
+    if (type !== DT.file && type !== DT.directory) return true;
+    const batch = this.#values;
+    batch.clear();
+    const result = batch.newSlot();
+    const how = allocHow(batch, type === DT.directory ? DIRECTORY : FILE, 0, C.RESOLVE_NO_XDEV);
+    openat2(batch, result, this.#dir, batch.string(name), how);
+    batch.tolerateAll();
+    close(batch, slotOf(result));
+    this.#run(batch);
+    return failed(batch.slot(result));
   }
 
   /** The directory itself, by its own fd, which stays the caller's. */

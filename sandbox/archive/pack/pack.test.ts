@@ -599,6 +599,34 @@ describe('headers', () => {
         }
   });
 
+  test('also what is what it was again when it has been left out', async () => {
+    const changing = makeTmpfs({}, C.MOUNT_ATTR_NODEV);
+    const path = `${changing.path}/f`;
+    writeFileSync(path, '');
+    let hasNames = false;
+    const replacing: PackOptions['runner'] = {
+      ...plainRunner,
+      packPlain: leaveAll,
+      readNames: (...given) => {
+        hasNames = true;
+        return runner.readNames(...given);
+      },
+      run: (...given) => {
+        if (!hasNames) return runner.run(...given);
+        hasNames = false;
+        unlinkSync(path);
+        makeNode(path, 'S_IFCHR');
+        const outcome = runner.run(...given);
+        unlinkSync(path);
+        writeFileSync(path, '');
+        return outcome;
+      },
+    };
+    expect(list(await packed(changing, { runner: replacing }))).toEqual(['./']);
+    expect(warnings).toEqual(['changed: ./f: it became something else while it was read; it is left out']);
+    changing.close();
+  });
+
   test('a directory that is removed when it is open already is an empty one, with a warning', async () => {
     mkdirSync(at('d/e'), { recursive: true });
     writeFileSync(at('z'), '');
