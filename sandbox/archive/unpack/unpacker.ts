@@ -15,6 +15,7 @@ import { type MarkRequest, type Privileged, requestName } from './privileged';
 import { removeTree } from './remove';
 import { MergedRoot } from './merged-root';
 import { Specials } from './specials';
+import { WhiteoutNames } from './whiteout-names';
 
 /** Says whether a device node other than a whiteout may be made. */
 export type AllowDevice = (device: { type: 'char' | 'block'; major: number; minor: number }) => boolean;
@@ -43,8 +44,7 @@ export class Unpacker {
   readonly #options: UnpackerOptions;
   readonly #merged: MergedRoot | undefined;
   #marks: { readonly directory: Directory; readonly kind: MarkRequest['kind'] }[] = [];
-  /** The whiteouts that are entries of their own, for what is linked to them. */
-  readonly #whiteouts = new Set<ByteString>();
+  readonly #whiteouts = new WhiteoutNames();
 
   constructor(options: UnpackerOptions) {
     this.#options = options;
@@ -74,7 +74,7 @@ export class Unpacker {
       const directory = this.#directories.at(dir, place);
       if (target !== own) this.#makeRoom(directory, base, place);
       this.#links.make(entry.path, entry.link!, place);
-      return this.#whiteouts.has(target!) ? this.#mark(this.#directories.at(dir, place), 'whiteouts') : undefined;
+      return this.#whiteouts.mayHave(target!) ? this.#mark(this.#directories.at(dir, place), 'whiteouts') : undefined;
     }
     const directory = this.#directories.at(dir, place);
     this.#makeRoom(directory, base, place);
