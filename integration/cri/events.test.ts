@@ -9,18 +9,18 @@ interface Event {
   readonly containersStatuses: readonly { readonly id: string; readonly exitCode: number; readonly reason: string }[];
 }
 
-criSuite('events of pods', {}, tasksOfPods);
+criSuite('events of pods', {}, (kubelet) => tasksOfPods(kubelet, true));
 criSuite('what a kubelet hears of pods', { needs: 1.7 }, eventsOfPods);
 criSuite('events of pods without a pause container', { cri: { sandboxer: 'shim' }, needs: 2 }, (kubelet) => {
-  tasksOfPods(kubelet);
+  tasksOfPods(kubelet, false);
   eventsOfPods(kubelet);
 });
 
-function tasksOfPods(kubelet: () => Kubelet): void {
+/** @param held by a pause container, which is a task of the pod's own */
+function tasksOfPods(kubelet: () => Kubelet, held: boolean): void {
   test('containerd’s, of the pod around those of its containers, each in order, with pids and statuses', async () => {
     const watch = await EventWatch.start(kubelet().containerd);
     const pod = await kubelet().runPod();
-    const held = (await pod.podStatus()).info['image'] !== '';
     const ends = await pod.run(['sh', '-c', 'sleep 0.2; exit 3']);
     const stays = await pod.run();
     const pid = await pod.pid(stays);
