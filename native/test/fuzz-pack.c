@@ -9,8 +9,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,10 +245,13 @@ static void put_strangers(const char *path, int top)
 	mkfifoat(top, "fifo", 0600);
 }
 
-static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *where)
+/* By a program that can: renamed into each other, directories become deeper than a path may be long. */
+static bool remove_tree(const char *path)
 {
-	(void)stat, (void)type, (void)where;
-	return remove(path);
+	char command[100];
+
+	snprintf(command, sizeof command, "rm -rf %s", path);
+	return system(command) == 0;
 }
 
 int main(int argc, char **argv)
@@ -262,6 +265,8 @@ int main(int argc, char **argv)
 
 	printf("1..1\n# seed %#llx\n", (unsigned long long)seed);
 	fflush(stdout);
+	/* The packing closes a fifo that a change has just opened for writing. */
+	signal(SIGPIPE, SIG_IGN);
 	if (mkdtemp(top) == NULL)
 		return 1;
 	changer.top = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -290,7 +295,7 @@ int main(int argc, char **argv)
 	}
 	close(changer.root);
 	close(changer.top);
-	nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	good = remove_tree(top) && good;
 	printf("%s 1 - %llu changing trees are packed within bounds\n", good ? "ok" : "not ok", (unsigned long long)tried * WALKS);
 	return good ? 0 : 1;
 }
