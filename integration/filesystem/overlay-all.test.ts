@@ -1,5 +1,6 @@
 /** `--overlay2=all`: what a container writes to its volumes is gone with it, and the host's files stay as they were. */
-import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { containerdSuite, siltTest, type Containerd } from '../harness';
@@ -16,7 +17,11 @@ for (const [userns, medium] of [
   ['auto', 'self'],
   ['auto', 'dir'],
 ] as const) {
-  const filestores = mkdtempSync(join(tmpdir(), 'silt-filestores-'));
+  const filestores = join(tmpdir(), `silt-filestores-${randomUUID()}`);
+  // Neither is done where all tests are skipped.
+  beforeAll(() => {
+    mkdirSync(filestores, { mode: 0o700 });
+  });
   afterAll(() => rmSync(filestores, { recursive: true }));
   const mode = medium === 'dir' ? `all:dir=${filestores},size=64m` : `all:${medium}`;
   containerdSuite(
