@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkout, onMachinesContainerd } from '../harness';
 
-// Of the packages that jest brings along; types of its own it has none.
+// It has no types of its own.
 // eslint-disable-next-line @typescript-eslint/no-require-imports
 const { loadAll } = require('js-yaml') as { readonly loadAll: (text: string) => unknown[] };
 
