@@ -140,7 +140,8 @@ describe('a failure', () => {
     });
   });
 
-  test('is the end of the starter by a signal, though another process holds the socket and waits', async () => {
+  /** Another process than the starter, in a group of its own, holds the socket and waits; `then` is done when it is there. */
+  async function besideAnother(then: (starter: number) => void, end: 'abort' | 'later'): Promise<void> {
     const started = start((p) => {
       const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
         p.call('setpgid', [0, 0]);
@@ -152,40 +153,30 @@ describe('a failure', () => {
     let child: Process | undefined;
     const onReport = ({ fds }: Report): boolean => {
       child = new Process(kernel, pidOf(fds[0]!), fds[0]!);
-      process.kill(started.pid, 'SIGKILL');
+      then(started.pid);
       return true;
     };
-    const abort = (): void => {
+    const kill = (): void => {
       if (child && !child.exit) kernel.signal(child.fd, C.SIGKILL);
     };
-    const outcome = awaitReports(kernel, started, ['process', 'built'], { what: 'starting the test', onReport, abort });
+    const abort = end === 'abort' ? { abort: kill } : {};
+    const timer = setTimeout(end === 'later' ? kill : () => undefined, 200);
+    const outcome = awaitReports(kernel, started, ['process', 'built'], {
+      what: 'starting the test',
+      onReport,
+      ...abort,
+    });
     expect(await refusalOf(outcome)).toMatchObject({ code: 'INTERNAL' });
+    clearTimeout(timer);
     await expect(child!.exited).resolves.toMatchObject({ status: 137 });
     expect(groupOf(started.pid)).toBe(false);
-  });
+  }
 
-  test('is the end of its group by somebody else, who reaps it before this is told', async () => {
-    const started = start((p) => {
-      const child = fork(p, 'child', { flags: 'CLONE_PARENT', pidfd: true }, () => {
-        p.call('setpgid', [0, 0]);
-        wait(p);
-      });
-      say(p, 'process', [p.keep(child.pidfd, 'child')]);
-      wait(p);
-    });
-    let child: Process | undefined;
-    const onReport = ({ fds }: Report): boolean => {
-      child = new Process(kernel, pidOf(fds[0]!), fds[0]!);
-      kernel.endGroup(started.pid);
-      return true;
-    };
-    const outcome = awaitReports(kernel, started, ['process', 'built'], { what: 'starting the test', onReport });
-    // It holds the socket, so that the starter's end is seen first.
-    const end = setTimeout(() => void kernel.signal(child!.fd, C.SIGKILL), 200);
-    expect(await refusalOf(outcome)).toMatchObject({ code: 'INTERNAL' });
-    clearTimeout(end);
-    await child!.exited;
-  });
+  test('is the end of the starter by a signal, though another process holds the socket and waits', () =>
+    besideAnother((starter) => process.kill(starter, 'SIGKILL'), 'abort'));
+
+  test('is the end of its group by somebody else, who reaps it before this is told', () =>
+    besideAnother((starter) => kernel.endGroup(starter), 'later'));
 
   test('aborts what is outside of the program’s group, also what is only heard of afterwards', async () => {
     const [markRead, markWrite] = kernel.pipe();
