@@ -41,7 +41,8 @@ export async function keepStill(
       if (isFrozen(cgroup)) thaw(cgroup);
     });
     isLeased = true;
-    thawLater = await freezer.lease(control);
+    // Thawed for the tracer, not by another checkpoint's CRIU: a snapshot's lease is no reason to let it run on, without a tracer.
+    thawLater = await freezer.lease(control, { always: true });
     await tracer.letGo();
   } catch (error) {
     if (!isLeased) for (const fd of control) closeSync(fd);

@@ -146,6 +146,17 @@ describe.each(['v2', 'v1'] as const)('on a %s host', (mode) => {
     expect(isFrozen()).toBe(false);
   });
 
+  test('a further lease freezes it all the same for who has thawed it himself', async () => {
+    const first = await lease();
+    tree.write(kind.file, kind.thawed);
+    const second = await record().lease(undefined, { always: true });
+    expect(isFrozen()).toBe(true);
+    await first();
+    expect(isFrozen()).toBe(true);
+    await second();
+    expect(isFrozen()).toBe(false);
+  });
+
   test('many changes at once leave it as the last of them wanted', async () => {
     const leases = Array.from({ length: 4 }, async () => (await lease())());
     await Promise.all([record().pause(), ...leases, record().pause()]);

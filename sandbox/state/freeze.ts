@@ -62,17 +62,18 @@ export class FreezeRecord {
    * stays paused. Where somebody who has a lease has thawed it, as CRIU does in the middle of a checkpoint, its processes stand still by other
    * means, and it is left so: CRIU's code in them would stand still, too, and CRIU wait for ever. It freezes them again at its end.
    * @param control a pipe whose end ends the lease, kept: another process that has its second fd prolongs the lease
+   * @param always freeze it whoever has thawed it: for who has thawed it itself
    * @throws SiltError TIMEOUT when it does not freeze within `timeoutMs`; there is no lease then.
    */
   async lease(
     [controlRead, controlWrite] = this.kernel.pipe(),
-    timeoutMs = FREEZE_TIMEOUT_MS,
+    { timeoutMs = FREEZE_TIMEOUT_MS, always = false }: { readonly timeoutMs?: number; readonly always?: boolean } = {},
   ): Promise<() => Promise<void>> {
     let lease: Lease | undefined;
     try {
       await this.#locked(async () => {
         const thawed = !isFrozen(this.cgroup) && readFreezerState(this.cgroup) !== 'freezing';
-        const letRun = thawed && this.#isLeased();
+        const letRun = !always && thawed && this.#isLeased();
         lease = this.#startLease([controlRead, controlWrite]);
         await lease.held();
         if (!letRun) await freeze(this.cgroup, { timeoutMs });
